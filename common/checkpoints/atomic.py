@@ -1,0 +1,97 @@
+"""Files that are either complete or absent: written beside their place, flushed to disk, then moved into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path in the folder of `path`, for libraries that want a name to write to.
+
+    On a clean exit the file is flushed to disk and takes the place of `path`; on an exception it is removed and
+    `path` stays as it was. The suffix is kept, as many libraries choose the format by it. Parent folders are made.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary = final.with_name(f".{final.stem}.{uuid.uuid4().hex[:12]}.tmp{final.suffix}")
+    try:
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush(final.parent)
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "wb", encoding: str | None = None) -> Iterator[IO[Any]]:
+    """Open a file for writing that replaces `path` only when the block ends without an exception.
+
+    Args:
+        path: the file to write; parent folders are made.
+        mode: "w" (UTF-8 unless `encoding` says otherwise, newlines as given), "wb" or "w+b".
+        encoding: of text.
+    """
+    if "w" not in mode:
+        raise ValueError(f"mode must write from scratch, not {mode!r}")
+    is_text = "b" not in mode
+    with atomic_path(path) as temporary:
+        encoding = (encoding or "utf-8") if is_text else None
+        with open(temporary, mode, encoding=encoding, newline="" if is_text else None) as file:
+            yield file
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder that takes the place of `path`, with all it holds, when the block ends without an exception.
+
+    An existing folder is replaced as a whole. Between its removal and the move there is an instant without a folder:
+    no reader ever sees a mixture of old and new files.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    token = uuid.uuid4().hex[:12]
+    temporary = final.with_name(f".{final.name}.{token}.tmp")
+    replaced = final.with_name(f".{final.name}.{token}.old")
+    temporary.mkdir()
+    try:
+        yield temporary
+        if final.exists():
+            os.replace(final, replaced)
+        os.replace(temporary, final)
+    finally:
+        if replaced.exists() and not final.exists():  # the move failed: bring the old folder back
+            os.replace(replaced, final)
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write a value as indented UTF-8 JSON. NaN and infinity are errors, since other readers refuse them."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path, "w") as file:
+        file.write(text + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The value of a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _flush(path: Path) -> None:
+    """Ask the system to put a file, or a folder's list of names, on disk."""
+    if os.name == "nt" and path.is_dir():  # Windows cannot open folders
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

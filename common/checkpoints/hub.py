@@ -1,0 +1,311 @@
+"""Loading and saving models: a hub id, a folder, or a single file; ours or published.
+
+Our own format is a folder with ``config.json`` and ``model.safetensors``. Published files are recognized by their key
+names and converted (`common.checkpoints.convert`). Nothing untrusted is ever unpickled: PyTorch files are read with
+``weights_only=True``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from common.checkpoints.atomic import atomic_write
+from common.checkpoints.convert import KeyMap, detect_key_map
+from common.checkpoints.sizes import infer_sizes, sizes_from_published_config
+
+logger = logging.getLogger(__name__)
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+_WEIGHT_NAMES = (WEIGHTS_NAME, "pytorch_model.bin", "model.pth")
+_STATE_KEYS = ("model", "state_dict")
+
+ModelT = TypeVar("ModelT", bound="PretrainedModel")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be read, or does not fit the model."""
+
+
+@dataclass
+class LoadReport:
+    """What happened to the names of a checkpoint."""
+
+    source: str
+    family: str = "our own format"
+    missing: list[str] = field(default_factory=list)
+    """Names of the model that the checkpoint does not hold."""
+    unexpected: list[str] = field(default_factory=list)
+    """Names of the checkpoint that the model does not have."""
+    mismatched: list[str] = field(default_factory=list)
+    """Names whose shapes differ, with both shapes."""
+    left_out: list[str] = field(default_factory=list)
+    """Published names that have no place in our model by design."""
+
+    @property
+    def fits(self) -> bool:
+        """Nothing missing, unexpected or of another shape."""
+        return not (self.missing or self.unexpected or self.mismatched)
+
+    def describe(self) -> str:
+        """All findings by name, a line per kind."""
+        kinds = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.mismatched}
+        lines = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
+        return f"{self.source} ({self.family}): " + ("; ".join(lines) or "every name fits")
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a ``.safetensors``, ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file; PyTorch files by memory map.
+
+    Raises:
+        CheckpointError: naming the file, when it is missing, damaged, or holds something other than tensors.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        # Training checkpoints of this family carry their command line; a namespace executes nothing.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
+        raise CheckpointError(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from error
+    for key in _STATE_KEYS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"{path} holds no state dict (expected names to tensors, bare or under 'model')")
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def locate(source: str | Path, revision: str | None = None) -> tuple[Path, Path | None]:
+    """The weights file and, if there is one, the config file of a hub id, a folder or a file.
+
+    Raises:
+        CheckpointError: when there is nothing of that kind, saying what was looked for.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        beside = path.with_name(CONFIG_NAME)
+        return path, beside if beside.is_file() and path.name in _WEIGHT_NAMES else None
+    if path.is_dir():
+        for name in _WEIGHT_NAMES:
+            if (path / name).is_file():
+                config = path / CONFIG_NAME
+                return path / name, config if config.is_file() else None
+        raise CheckpointError(f"{path} holds none of {', '.join(_WEIGHT_NAMES)}")
+    if str(source).count("/") == 1 and not str(source).startswith((".", "/", "~")) and not path.suffix:
+        return _download(str(source), revision)
+    raise CheckpointError(f"{source} is neither a file, nor a folder, nor a hub id of the form 'owner/name'")
+
+
+def _download(repository: str, revision: str | None) -> tuple[Path, Path | None]:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    def fetch(name: str) -> Path | None:
+        try:
+            return Path(hf_hub_download(repository, name, revision=revision))
+        except LocalEntryNotFoundError as error:
+            raise CheckpointError(
+                f"{repository} is neither in the local hub cache nor reachable; check the network, "
+                "or give a folder or a file"
+            ) from error
+        except EntryNotFoundError:
+            return None
+        except HfHubHTTPError as error:
+            raise CheckpointError(f"the hub does not give {repository}: {error}") from error
+
+    for name in _WEIGHT_NAMES:
+        weights = fetch(name)
+        if weights is not None:
+            return weights, fetch(CONFIG_NAME)
+    raise CheckpointError(f"{repository} on the hub holds none of {', '.join(_WEIGHT_NAMES)}")
+
+
+class PretrainedModel(nn.Module):
+    """Base of models that load from and save to the hub format.
+
+    A subclass is built from plain keyword sizes, keeps them in ``self.config`` (a dataclass with ``to_dict``), and
+    may set ``ignored_prefixes``: names of its family's checkpoints that it never uses.
+    """
+
+    config: Any
+    ignored_prefixes: tuple[str, ...] = ()
+    load_report: LoadReport | None = None
+    """Set by `from_pretrained`."""
+
+    @classmethod
+    def from_pretrained(
+        cls: type[ModelT],
+        source: str | Path,
+        *,
+        strict: bool = True,
+        allow_fresh: bool = False,
+        revision: str | None = None,
+        **sizes: Any,
+    ) -> ModelT:
+        """Build the model from published or own weights, in evaluation mode, float32, on the CPU.
+
+        Args:
+            source: a hub id (``siyan824/slam3r_i2p``), a folder with ``config.json``, or a weights file.
+            strict: an unfit name is an error; otherwise it is logged and kept in ``load_report``.
+            allow_fresh: accept the names that the checkpoint's family does not hold (such as the correlation head
+                when starting from DUSt3R); everything else is still checked.
+            revision: hub revision.
+            **sizes: override what is read from the config or inferred from the tensor shapes.
+
+        Raises:
+            CheckpointError: naming the source and every unfit name.
+        """
+        weights, config_path = locate(source, revision)
+        state = read_state_dict(weights)
+        key_map = detect_key_map(state)
+        config = _read_config(config_path, cls.__name__) if config_path else {}
+        if key_map is not None:
+            inferred = infer_sizes(key_map.convert(state))
+            config = {**inferred, **sizes_from_published_config(config)}
+        elif not config:
+            config = infer_sizes(state)
+        try:
+            model = cls(**{**config, **sizes})
+        except TypeError as error:
+            raise CheckpointError(f"{weights}: the sizes in its config do not build {cls.__name__}: {error}") from error
+        model.load_report = load_into(model, state, str(weights), key_map, allow_fresh)
+        if not model.load_report.fits:
+            if strict:
+                raise CheckpointError(f"{cls.__name__} does not fit {model.load_report.describe()}")
+            logger.warning("loaded with gaps: %s", model.load_report.describe())
+        return model.eval()
+
+    def save_pretrained(
+        self, folder: str | Path, dtype: torch.dtype | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write ``config.json`` and ``model.safetensors`` into a folder, each atomically.
+
+        Args:
+            folder: made if need be.
+            dtype: type to store floating point weights in, e.g. ``torch.float16``; None keeps theirs.
+            metadata: further entries for the config, e.g. ``{"license": "Apache-2.0"}``.
+
+        Returns:
+            The folder.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        config = {"model": type(self).__name__, **self.config.to_dict(), "metadata": dict(metadata or {})}
+        state = {name: _stored(tensor, dtype) for name, tensor in self.state_dict().items()}
+        with atomic_write(folder / WEIGHTS_NAME, "wb") as file:
+            file.write(save(state, metadata={"format": "pt"}))
+        with atomic_write(folder / CONFIG_NAME, "w") as file:
+            file.write(json.dumps(config, indent=2) + "\n")
+        return folder
+
+    def push_to_hub(self, repository: str, private: bool = False, **save_options: Any) -> str:
+        """Upload to the hub as ``owner/name``; needs a token (``hf auth login``). Returns the commit's address."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi()
+        api.create_repo(repository, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, **save_options)
+            return str(api.upload_folder(repo_id=repository, folder_path=folder))
+
+
+def load_into(
+    model: PretrainedModel,
+    state: Mapping[str, Tensor],
+    source: str,
+    key_map: KeyMap | None = None,
+    allow_fresh: bool = False,
+) -> LoadReport:
+    """Copy what fits of a state dict into a model, and report every name that did not.
+
+    Args:
+        model: receives the tensors, converted to its own types.
+        state: published (with a key map) or own names.
+        source: what to call it in the report.
+        key_map: the family of the names; None for our own.
+        allow_fresh: do not count as missing what the family never holds.
+    """
+    report = LoadReport(source)
+    if key_map is not None:
+        report.family = key_map.name
+        report.left_out = [key for key in state if key_map.rename(key) is None]
+        state = key_map.convert(state)
+    own = model.state_dict()
+    fitting = {}
+    for key, tensor in state.items():
+        if key not in own:
+            bucket = report.left_out if key.startswith(model.ignored_prefixes) else report.unexpected
+            bucket.append(key)
+        elif own[key].shape != tensor.shape:
+            shapes = f"{tuple(tensor.shape)} in the checkpoint, {tuple(own[key].shape)} in the model"
+            report.mismatched.append(f"{key} ({shapes})")
+        else:
+            fitting[key] = tensor
+    fresh = key_map.fresh if key_map is not None and allow_fresh else ()
+    report.missing = [key for key in own if key not in state and not key.startswith(fresh)]
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+def initialized(
+    model: PretrainedModel, source: str | Path | None = None, allow_missing: Sequence[str] = ()
+) -> PretrainedModel:
+    """Start a model from other weights: published or own, of this or of a related model.
+
+    Args:
+        model: keeps its initialization where the source has nothing for it.
+        source: hub id, folder or file; None leaves the model as it is.
+        allow_missing: prefixes of our names that the source may lack, besides those its family never holds.
+
+    Returns:
+        The model.
+
+    Raises:
+        CheckpointError: naming what is missing or of another shape. What only the source has is logged.
+    """
+    if source is None:
+        return model
+    path, _ = locate(source)
+    state = read_state_dict(path)
+    report = load_into(model, state, str(path), detect_key_map(state), allow_fresh=True)
+    report.missing = [key for key in report.missing if not key.startswith(tuple(allow_missing))]
+    if report.missing or report.mismatched:
+        raise CheckpointError(f"cannot start {type(model).__name__} from {report.describe()}")
+    if report.unexpected:
+        logger.info("not used from %s", report.describe())
+    return model
+
+
+def _read_config(path: Path, expected: str) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
+    stored = config.pop("model", expected)
+    config.pop("metadata", None)
+    if isinstance(stored, str) and stored != expected:
+        raise CheckpointError(f"{path} describes a {stored}, not a {expected}")
+    return config
+
+
+def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor

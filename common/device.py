@@ -1,0 +1,174 @@
+"""Which device, which dtype, seeded generators, and what a run cost in memory and seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+
+DeviceName = Literal["auto", "cuda", "mps", "cpu"]
+DtypeName = Literal["auto", "float32", "bfloat16"]
+
+_BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}  # two of x86, one of ARM, as the Linux kernel spells them
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device called `name` (`auto`, `cuda`, `mps`, `cpu`, or with an index as in `cuda:1`).
+
+    `auto` takes CUDA, then MPS, then the processor. A device that is asked for by name and is not here is an error.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, here in available.items() if here))
+    kind = name.split(":")[0]
+    if kind not in available:
+        raise ValueError(f"unknown device {name!r}: use auto, {', '.join(available)}")
+    if not available[kind]:
+        raise ValueError(f"device {name!r} is not available on this machine; available: {_names(available)}")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device {name!r} is not available: this machine has {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+def choose_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
+    """The dtype in which networks run on `device`; `auto` takes bfloat16 where the hardware multiplies in it."""
+    if name == "auto":
+        return torch.bfloat16 if has_bfloat16(device) else torch.float32
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if name not in dtypes:
+        raise ValueError(f"unknown dtype {name!r}: use auto, {', '.join(dtypes)}")
+    return dtypes[name]
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether `device` multiplies bfloat16 matrices in hardware (emulation would be slower than float32)."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(processor_flags() & _BFLOAT16_FLAGS)
+
+
+@lru_cache(maxsize=1)
+def processor_flags() -> frozenset[str]:
+    """Instruction set names from the Linux kernel; empty on other systems."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return frozenset()
+    found = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features")))
+    return frozenset(next(found, []))
+
+
+def derive_seed(seed: int, *keys: int) -> int:
+    """A 63 bit seed for one of many independent streams, e.g. one per sample. The same on every machine."""
+    digest = hashlib.sha256(repr([int(key) for key in (seed, *keys)]).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def seeded_generator(seed: int, *keys: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A new torch generator whose stream depends on `seed` and `keys` only."""
+    return torch.Generator(device=device).manual_seed(derive_seed(seed, *keys))
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until `device` has finished what was queued, so that a clock read afterwards is honest."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+class StageTimer:
+    """Seconds and calls per named stage; one timer for a whole run.
+
+    `with timer("encode"): ...` adds to the stage `encode`. Stages may nest: the outer one includes the inner one.
+    With `synchronized` (default) the device is waited for at both ends: less overlap, but the right stage pays.
+    """
+
+    def __init__(self, device: torch.device | None = None, synchronized: bool = True) -> None:
+        self.device = device if synchronized and device is not None else torch.device("cpu")
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.calls: dict[str, int] = defaultdict(int)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        synchronize(self.device)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            synchronize(self.device)
+            self.seconds[stage] += time.perf_counter() - start
+            self.calls[stage] += 1
+
+    def summary(self) -> dict[str, float]:
+        """Seconds per stage, in the order in which stages first ended."""
+        return dict(self.seconds)
+
+
+@dataclass(frozen=True)
+class MemoryPeak:
+    """Peak memory since the meter was started."""
+
+    process: int
+    """Bytes of resident memory of this process."""
+    device: int
+    """Bytes allocated by torch on the GPU; 0 on the processor."""
+
+    def __str__(self) -> str:
+        device = f", {self.device / 2**30:.2f} GiB on the GPU" if self.device else ""
+        return f"{self.process / 2**30:.2f} GiB resident{device}"
+
+
+class MemoryMeter:
+    """Peak memory from construction (or `restart`) to `peak()`. One at a time: a restart moves the start for all.
+
+    The resident peak restarts on Linux only; elsewhere it is the peak of the process since its birth.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self.device = device or torch.device("cpu")
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget earlier peaks."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # 5: reset the resident peak, nothing else
+
+    def peak(self) -> MemoryPeak:
+        """Peaks so far."""
+        on_device = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else 0
+        return MemoryPeak(process=_resident_peak(), device=on_device)
+
+
+def resident_memory() -> int:
+    """Bytes of memory that this process holds now."""
+    return psutil.Process().memory_info().rss
+
+
+def _resident_peak() -> int:
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _names(available: dict[str, bool]) -> str:
+    return ", ".join(kind for kind, here in available.items() if here)

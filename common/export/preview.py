@@ -1,0 +1,211 @@
+"""Pictures of point clouds, drawn on the CPU: the look of a doll's house, with the cameras' path and frusta.
+
+Cameras see only the front of a surface, so what would show its back to the viewer (the
+ceiling, the near walls) is left out and the inside of a room is in view.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from common.export.splatting import (
+    LIGHT,
+    NEIGHBOURS,
+    Color,
+    SurfaceCloud,
+    draw_sample,
+    make_cloud,
+    render,
+    supersampled,
+)
+
+_PATH_START, _PATH_END = np.array([38.0, 110, 230]), np.array([235.0, 70, 50])
+
+
+@dataclass(frozen=True)
+class PreviewStyle:
+    """How a preview looks."""
+
+    azimuth: float = 30.0
+    """Degrees of the viewer to the side of "straight behind the first camera"."""
+    elevation: float = 42.0
+    """Degrees of the viewer above the horizon."""
+    field_of_view: float = 35.0
+    """Degrees, vertical."""
+    hide_backs: bool = True
+    """Leave out surfaces whose back the viewer would see."""
+    frusta: int = 12
+    """Camera frusta to draw at most."""
+    shading: float = 0.9
+    """Strength of the edge darkening; 0 for none."""
+    background: Color = LIGHT
+    """RGB."""
+
+
+def render_preview(
+    points: ArrayLike,
+    colors: ArrayLike,
+    camera_poses: ArrayLike,
+    size: tuple[int, int] = (720, 1080),
+    style: PreviewStyle | None = None,
+) -> NDArray[np.uint8]:
+    """Picture of a whole reconstruction from above and behind the first camera.
+
+    Args:
+        points: (..., 3) world, any unit; points that are not finite are left out.
+        colors: (..., 3) uint8 RGB.
+        camera_poses: (N, 4, 4) camera-to-world, OpenCV axes, in the order of the path; N >= 1.
+        size: (height, width) of the picture, pixels.
+        style: see `PreviewStyle`.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    style = style or PreviewStyle()
+    poses = np.asarray(camera_poses, np.float64).reshape(-1, 4, 4)
+    cloud = _main_part(make_cloud(points, colors))
+    pose = choose_viewpoint(cloud.points, poses, size, style)
+    if style.hide_backs and len(cloud.points) > NEIGHBOURS:
+        cloud = cloud[_faces_viewer(cloud, poses[:, :3, 3], pose[:3, 3])]
+    intrinsics = _intrinsics(size, style.field_of_view)
+    image = render(cloud, pose, intrinsics, size, style.background, style.shading)
+    _draw_cameras(image, poses, pose, supersampled(intrinsics), _radius(cloud.points, poses), style.frusta)
+    return _reduced(image, size)
+
+
+def render_from_camera(
+    points: ArrayLike,
+    colors: ArrayLike,
+    camera_to_world: ArrayLike,
+    intrinsics: ArrayLike,
+    size: tuple[int, int],
+    background: Color = LIGHT,
+    shading: float = 0.0,
+) -> NDArray[np.uint8]:
+    """Picture of a cloud as a given camera sees it.
+
+    Args:
+        points: (..., 3) world.
+        colors: (..., 3) uint8 RGB.
+        camera_to_world: (4, 4), OpenCV axes.
+        intrinsics: (3, 3), pixels; the centre of the top left pixel is (0, 0).
+        size: (height, width), pixels.
+        background: RGB where there is no point.
+        shading: strength of the edge darkening.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    pose, matrix = np.asarray(camera_to_world, np.float64), np.asarray(intrinsics, np.float64)
+    image = render(make_cloud(points, colors), pose, matrix, size, background, shading)
+    return _reduced(image, size)
+
+
+def choose_viewpoint(
+    points: NDArray, camera_poses: NDArray, size: tuple[int, int], style: PreviewStyle
+) -> NDArray[np.float64]:
+    """(4, 4) camera-to-world pose from which all points (P, 3) and cameras (N, 4, 4) are in the picture."""
+    up = -camera_poses[:, :3, 1].mean(axis=0)
+    up = up / np.linalg.norm(up) if np.linalg.norm(up) > 1e-3 else -camera_poses[0, :3, 1]
+    forward = camera_poses[0, :3, 2] - camera_poses[0, :3, 2] @ up * up
+    if np.linalg.norm(forward) < 1e-3:  # the first camera looks straight up or down
+        forward = np.cross(up, camera_poses[0, :3, 0])
+    forward /= np.linalg.norm(forward)
+    azimuth, elevation = np.radians([style.azimuth, style.elevation])
+    level = np.cos(azimuth) * forward + np.sin(azimuth) * np.cross(forward, up)
+    look = np.cos(elevation) * level - np.sin(elevation) * up
+    right = np.cross(look, up)
+    right /= np.linalg.norm(right)
+    rotation = np.stack([right, np.cross(look, right), look], axis=1)
+    return _fit(rotation, np.concatenate([draw_sample(points), camera_poses[:, :3, 3]]), size, style.field_of_view)
+
+
+def _fit(rotation: NDArray, points: NDArray, size: tuple[int, int], field_of_view: float) -> NDArray[np.float64]:
+    """The nearest viewer with this rotation that has the points in the picture, and in its middle."""
+    height, width = size
+    tangent = 0.92 * np.tan(np.radians(field_of_view) / 2) * np.array([width / height, 1.0])
+    local = points @ rotation
+    # A point is inside on one side if +-x - tangent * z <= +-c - tangent * d for the viewer's position (c, d).
+    high = (local[:, :2] - tangent * local[:, 2:]).max(axis=0)
+    low = (-local[:, :2] - tangent * local[:, 2:]).max(axis=0)
+    depth = float((-(high + low) / (2 * tangent)).min())
+    pose = np.eye(4)
+    pose[:3, :3] = rotation
+    pose[:3, 3] = rotation @ np.array([*((high - low) / 2), depth])
+    return pose
+
+
+def _main_part(cloud: SurfaceCloud) -> SurfaceCloud:
+    """Without points far outside of the rest, and without lonely ones."""
+    if len(cloud.points) == 0:
+        return cloud
+    low, high = np.quantile(cloud.sample, [0.01, 0.99], axis=0)
+    margin = 0.15 * (high - low).max()
+    inside = ((cloud.points >= low - margin) & (cloud.points <= high + margin)).all(axis=1)
+    return cloud[inside & (cloud.spacing <= 6 * np.median(cloud.spacing))]
+
+
+def _radius(points: NDArray, poses: NDArray) -> float:
+    """Half the diagonal of the scene."""
+    extent = np.concatenate([draw_sample(points), poses[:, :3, 3]])
+    return float(np.linalg.norm(np.ptp(extent, axis=0))) / 2
+
+
+def _faces_viewer(cloud: SurfaceCloud, cameras: NDArray, viewer: NDArray) -> NDArray[np.bool_]:
+    """(P,) whether the side of each point's surface that the cameras see is the viewer's side too."""
+    sample, neighbours = cloud.sample, cloud.neighbours
+    spread = sample[neighbours] - sample[neighbours].mean(axis=1, keepdims=True)
+    normals = np.linalg.eigh(spread.swapaxes(1, 2) @ spread)[1][:, :, 0]
+    seen_from = np.zeros(len(sample))
+    for camera in cameras[:: max(1, len(cameras) // 24)]:  # near cameras count most
+        direction = camera - sample
+        seen_from += np.einsum("nc,nc->n", normals, direction) / (np.linalg.norm(direction, axis=1) ** 3 + 1e-12)
+    direction = viewer - sample
+    cosine = np.einsum("nc,nc->n", normals, direction) / np.linalg.norm(direction, axis=1) * np.sign(seen_from)
+    # One vote per neighbourhood, so that there are no ragged holes; a quarter of hidden neighbours hides.
+    lower_quartile = np.partition(cosine[neighbours], NEIGHBOURS // 4, axis=1)[:, NEIGHBOURS // 4]
+    return lower_quartile[cloud.owner] > -0.05
+
+
+def _reduced(image: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _intrinsics(size: tuple[int, int], field_of_view: float) -> NDArray[np.float64]:
+    height, width = size
+    focal = height / 2 / np.tan(np.radians(field_of_view) / 2)
+    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+
+
+def _draw_cameras(
+    image: NDArray, poses: NDArray, viewer: NDArray, intrinsics: NDArray, scene_radius: float, frusta: int
+) -> None:
+    """Path and frusta of the cameras, in place, from blue (first) to red (last)."""
+    share = np.linspace(0, 1, len(poses))[:, None]
+    shades = (1 - share) * _PATH_START + share * _PATH_END
+    thickness = max(2, image.shape[0] // 360)
+    corners = np.array([[0, 0, 0], [-1, -0.75, 1.2], [1, -0.75, 1.2], [1, 0.75, 1.2], [-1, 0.75, 1.2]])
+    edges = [(0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4), (4, 1)]
+    chosen = np.unique(np.linspace(0, len(poses) - 1, max(0, min(frusta, len(poses)))).round().astype(int))
+    for i in chosen:
+        frustum = corners * scene_radius * 0.035 @ poses[i, :3, :3].T + poses[i, :3, 3]
+        for first, second in edges:
+            _draw_line(image, frustum[[first, second]], viewer, intrinsics, shades[i], thickness)
+    for i in range(len(poses) - 1):
+        _draw_line(image, poses[i : i + 2, :3, 3], viewer, intrinsics, shades[i], thickness + 2)
+
+
+def _draw_line(
+    image: NDArray, ends: NDArray, viewer: NDArray, intrinsics: NDArray, color: NDArray, thickness: int
+) -> None:
+    local = (ends - viewer[:3, 3]) @ viewer[:3, :3]
+    if (local[:, 2] <= 1e-6).any():
+        return
+    pixels = local @ intrinsics.T
+    pixels = np.clip(pixels[:, :2] / pixels[:, 2:], -16000, 16000)
+    first, second = np.rint(pixels * 8).astype(int).tolist()
+    cv2.line(image, first, second, color.tolist(), thickness, cv2.LINE_AA, shift=3)

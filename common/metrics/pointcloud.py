@@ -1,0 +1,113 @@
+"""How well a point cloud matches the ground truth: accuracy, completeness, F-score, chamfer distance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from common.geometry.alignment import icp_point_to_point, transform_points, voxel_downsample
+
+ALIGNED_WITHIN = 0.10
+"""Metres: SLAM3R counts a run as aligned if accuracy and completeness are at most this."""
+
+
+@dataclass(frozen=True)
+class PointcloudScore:
+    """Distances in the unit of the clouds (metres), ratios from 0 to 1."""
+
+    accuracy: float
+    """Mean distance of a predicted point to the truth."""
+    completeness: float
+    """Mean distance of a true point to the prediction."""
+    accuracy_median: float
+    completeness_median: float
+    completion_ratio: float
+    """Share of true points with a predicted one nearer than `completion_distance`."""
+    precision: dict[float, float]
+    """Share of predicted points nearer to the truth than each threshold."""
+    recall: dict[float, float]
+    """Share of true points nearer to the prediction than each threshold."""
+
+    @property
+    def chamfer(self) -> float:
+        """Mean of accuracy and completeness."""
+        return (self.accuracy + self.completeness) / 2
+
+    @property
+    def f_score(self) -> dict[float, float]:
+        """Harmonic mean of precision and recall at each threshold; 0 where both are 0."""
+        return {t: _harmonic_mean(p, self.recall[t]) for t, p in self.precision.items()}
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether the published evaluation of SLAM3R would count the run; clouds must be in metres."""
+        return max(self.accuracy, self.completeness) <= ALIGNED_WITHIN
+
+
+def _harmonic_mean(first: float, second: float) -> float:
+    return 2 * first * second / (first + second) if first + second > 0 else 0.0
+
+
+def nearest_distances(source: NDArray, target: NDArray, workers: int = 1) -> NDArray[np.float64]:
+    """(N,) distance of each source point (N, 3) to its nearest target point (M, 3)."""
+    return cKDTree(target).query(source, workers=workers)[0]
+
+
+def score_pointcloud(
+    prediction: NDArray,
+    truth: NDArray,
+    thresholds: Sequence[float] = (0.01, 0.015, 0.02),
+    completion_distance: float = 0.05,
+    workers: int = 1,
+) -> PointcloudScore:
+    """Compare two clouds that share a frame.
+
+    Args:
+        prediction: (N, 3), metres.
+        truth: (M, 3), metres.
+        thresholds: of precision, recall and F-score, metres.
+        completion_distance: of the completion ratio, metres.
+        workers: threads of the nearest neighbour search; -1 for all cores.
+    """
+    if len(prediction) == 0 or len(truth) == 0:
+        raise ValueError(f"nothing to compare: {len(prediction)} predicted and {len(truth)} true points")
+    to_truth = nearest_distances(prediction, truth, workers)
+    to_prediction = nearest_distances(truth, prediction, workers)
+    return PointcloudScore(
+        accuracy=float(to_truth.mean()),
+        completeness=float(to_prediction.mean()),
+        accuracy_median=float(np.median(to_truth)),
+        completeness_median=float(np.median(to_prediction)),
+        completion_ratio=float((to_prediction < completion_distance).mean()),
+        precision={t: float((to_truth < t).mean()) for t in thresholds},
+        recall={t: float((to_prediction < t).mean()) for t in thresholds},
+    )
+
+
+def score_reconstruction(
+    prediction: NDArray,
+    truth: NDArray,
+    voxel_size: float = 0.005,
+    icp_distance: float = 0.1,
+    thresholds: Sequence[float] = (0.01, 0.015, 0.02),
+    workers: int = 1,
+) -> PointcloudScore:
+    """The published score of SLAM3R (arXiv 2412.09401) on an aligned prediction.
+
+    Both clouds are reduced to voxels, the prediction is moved by a last rigid ICP, then compared.
+
+    Args:
+        prediction: (N, 3), metres, after `common.geometry.alignment.align_to_ground_truth`.
+        truth: (M, 3), metres.
+        voxel_size: metres.
+        icp_distance: pairs farther apart do not count in the ICP, metres.
+        thresholds: see `score_pointcloud`.
+        workers: see `score_pointcloud`.
+    """
+    prediction, truth = voxel_downsample(prediction, voxel_size), voxel_downsample(truth, voxel_size)
+    moved = transform_points(icp_point_to_point(prediction, truth, icp_distance), prediction)
+    return score_pointcloud(moved, truth, thresholds, workers=workers)

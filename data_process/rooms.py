@@ -1,0 +1,162 @@
+"""Write procedural rooms to disk: one folder per scene, in a standard RGB-D layout.
+
+    python -m data_process.rooms output=DIR scenes=1000 frames=12
+
+A scene folder holds color/000000.jpg, depth/000000.png (16 bit, millimetres, 0 invalid), pose/000000.txt (4 x 4 camera
+to world), label/000000.png (8 bit class) and intrinsics.txt (3 x 3). Read it with
+`common.data.datasets.rgbd_folder.RgbdFolderDataset`. A scene appears under its name only when it is complete, so that
+an interrupted run is resumed by starting it again.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import cv2
+import hydra
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+from common.data.rooms import room_seed, room_sequence
+from common.views import Views
+
+_SETTINGS_FILE = "rooms.json"
+
+
+@dataclass(frozen=True)
+class RoomSettings:
+    """What the scenes of one data set have in common; see configs/process_rooms.yaml."""
+
+    frames: int = 14
+    seed: int = 0
+    split: str = "train"
+    size: int | tuple[int, int] = 224
+    step: tuple[float, float] = (0.05, 0.15)
+    turn: tuple[float, float] = (3.0, 7.0)
+    fov: tuple[float, float] = (50.0, 80.0)
+    jpeg_quality: int = 95
+
+
+def write_scenes(
+    output: Path | str, scenes: int, settings: RoomSettings | None = None, workers: int = 1, progress: bool = True
+) -> list[Path]:
+    """Write the scenes that are not there yet.
+
+    Args:
+        output: folder of the data set; made if need be. It must not hold scenes of other settings.
+        scenes: how many scenes it shall have in the end.
+        settings: frames, size and motion.
+        workers: processes, of one thread each; 0 does the work in this process.
+        progress: show a bar.
+
+    Returns:
+        The folders of all scenes.
+    """
+    settings, output = settings or RoomSettings(), Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    _claim(output, settings)
+    folders = [output / f"scene_{index:06d}" for index in range(scenes)]
+    missing = [index for index, folder in enumerate(folders) if not folder.exists()]
+    if not missing:
+        return folders
+    bar = tqdm(total=scenes, initial=scenes - len(missing), desc="rooms", unit="scene", disable=not progress)
+    with bar:
+        if workers == 0:
+            for index in missing:
+                _write_scene(folders[index], index, settings)
+                bar.update()
+            return folders
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
+        try:
+            tasks = [pool.submit(_write_scene, folders[index], index, settings) for index in missing]
+            for task in as_completed(tasks):
+                task.result()
+                bar.update()
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return folders
+
+
+def _claim(output: Path, settings: RoomSettings) -> None:
+    """Record the settings of a data set, or check that they are those of the scenes that are there."""
+    path, wanted = output / _SETTINGS_FILE, json.loads(json.dumps(asdict(settings)))
+    if path.exists():
+        found = json.loads(path.read_text())
+        if found != wanted:
+            changed = ", ".join(key for key in wanted if found.get(key) != wanted[key])
+            raise ValueError(f"{path} was written with other settings ({changed}); choose another output folder")
+    else:
+        path.write_text(json.dumps(wanted, indent=2) + "\n")
+
+
+def _start_worker() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def _write_scene(folder: Path, index: int, settings: RoomSettings) -> None:
+    """Render a scene into a temporary folder, which then takes its name."""
+    views = room_sequence(
+        room_seed(settings.split, settings.seed, index),
+        settings.frames,
+        settings.size,
+        step=settings.step,
+        turn=settings.turn,
+        fov=settings.fov,
+    )
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        save_views(temporary, views, settings.jpeg_quality)
+        temporary.rename(folder)
+    except OSError:
+        if not folder.exists():  # else another run has written the same scene in the meantime
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def save_views(folder: Path, views: Views, jpeg_quality: int = 95) -> None:
+    """Write views (no batch axis, one camera) as a scene folder."""
+    for name in ("color", "depth", "pose", "label"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    np.savetxt(folder / "intrinsics.txt", views.intrinsics[0].cpu().numpy(), fmt="%.6f")
+    images = ((views.images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    depth = (views.depth * 1000).round().clamp(0, 65535).cpu().numpy().astype(np.uint16)
+    labels = views.labels.byte().cpu().numpy()
+    poses = views.camera_to_world.cpu().numpy()
+    for index in range(len(images)):
+        _write_image(folder / "color" / f"{index:06d}.jpg", images[index, ..., ::-1], jpeg_quality)
+        _write_image(folder / "depth" / f"{index:06d}.png", depth[index])
+        _write_image(folder / "label" / f"{index:06d}.png", labels[index])
+        np.savetxt(folder / "pose" / f"{index:06d}.txt", poses[index], fmt="%.8f")
+
+
+def _write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
+    options = [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality] if path.suffix == ".jpg" else []
+    if not cv2.imwrite(str(path), image, options):
+        raise OSError(f"cannot write {path}")
+
+
+def settings_from_config(config: DictConfig) -> RoomSettings:
+    """The settings among the entries of the configuration; lists become tuples."""
+    values = OmegaConf.to_container(config, resolve=True)
+    chosen = {field.name: values[field.name] for field in fields(RoomSettings)}
+    return RoomSettings(**{key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()})
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="process_rooms")
+def main(config: DictConfig) -> None:
+    write_scenes(config.output, config.scenes, settings_from_config(config), config.workers)
+
+
+if __name__ == "__main__":
+    main()

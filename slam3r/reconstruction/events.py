@@ -1,0 +1,58 @@
+"""What the reconstructor decided, for whoever wants to watch: tests, the summary, a user interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class StrideTried:
+    """One candidate of the stride search."""
+
+    stride: int
+    centers: tuple[int, ...]
+    """Frames whose windows were decoded."""
+    mean_confidence: float
+
+
+@dataclass(frozen=True)
+class WindowTried:
+    """One reference of one initial window."""
+
+    frames: tuple[int, ...]
+    reference: int
+    """Position in the window."""
+    mean_confidence: float
+
+
+@dataclass(frozen=True)
+class Initialized:
+    """The initial window that was chosen."""
+
+    frames: tuple[int, ...]
+    reference: int
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One round of registration."""
+
+    buffer: tuple[int, ...]
+    queries: tuple[int, ...]
+    selected: tuple[int, ...]
+    """Buffered frames used as references, best first when retrieved."""
+    scores: tuple[float, ...] | None
+    """Retrieval scores in the order of ``buffer``; None when the whole buffer was taken."""
+
+
+@dataclass(frozen=True)
+class Buffered:
+    """A frame entered the buffering set, maybe in place of another."""
+
+    frame: int
+    removed: int | None
+
+
+Event = StrideTried | WindowTried | Initialized | Registered | Buffered
+Observer = Callable[[Event], None]

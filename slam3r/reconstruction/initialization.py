@@ -1,0 +1,78 @@
+"""The initial window: it founds the world."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from common.backbone import PatchGrid
+from common.views import Pointmaps
+from slam3r.reconstruction.events import Initialized, Observer, WindowTried
+from slam3r.reconstruction.networks import Networks
+from slam3r.reconstruction.scaling import normalize_confident
+from slam3r.reconstruction.settings import ReconstructionSettings
+
+SMALLEST_WINDOW = 3
+"""A window is never shrunk below this for want of confidence."""
+
+
+@dataclass
+class InitialScene:
+    """The founding frames and their pointmaps."""
+
+    frames: list[int]
+    reference: int
+    """Position in ``frames`` of the one whose camera is the world."""
+    points: Tensor
+    """(V, H, W, 3) world; jointly normalized over the confident points, 0 elsewhere."""
+    confidence: Tensor
+    """(V, H, W) of I2P."""
+
+
+def initialize(
+    tokens: Mapping[int, Tensor],
+    grid: PatchGrid,
+    stride: int,
+    window: int,
+    networks: Networks,
+    settings: ReconstructionSettings,
+    observe: Observer,
+) -> InitialScene:
+    """Try every frame of the window as reference and keep the most confident; shrink a window that nobody is sure of.
+
+    Args:
+        tokens: frame -> (N, E); frames 0, stride, .., (window - 1) stride are read.
+        grid: their patch grid.
+        stride: keyframe stride.
+        window: keyframes to begin with.
+        networks: decode the windows.
+        settings: thresholds and batch sizes.
+        observe: is told of every window and reference tried.
+    """
+    while True:
+        frames = [position * stride for position in range(window)]
+        stacked = torch.stack([tokens[frame] for frame in frames])
+        best, best_score, best_reference = None, -float("inf"), 0
+        for reference in range(window):
+            pointmaps = _window_from(stacked, reference, networks, grid)
+            score = float(pointmaps.confidence.double().mean())
+            observe(WindowTried(tuple(frames), reference, score))
+            if score > best_score:
+                best, best_score, best_reference = pointmaps, score, reference
+        assert best is not None
+        if window > SMALLEST_WINDOW and best_score < settings.initial_confidence:
+            window -= 1
+            continue
+        observe(Initialized(tuple(frames), best_reference))
+        points = normalize_confident(best.points[None], best.confidence[None], settings.local_threshold)[0]
+        return InitialScene(frames, best_reference, points, best.confidence)
+
+
+def _window_from(tokens: Tensor, reference: int, networks: Networks, grid: PatchGrid) -> Pointmaps:
+    """Pointmaps (V, H, W, ..) of a window in the order of its frames, seen from one of them."""
+    order = [reference, *(i for i in range(len(tokens)) if i != reference)]
+    pointmaps = networks.window_pointmaps(tokens[order][None], grid)[0]
+    return pointmaps[torch.argsort(torch.tensor(order))]

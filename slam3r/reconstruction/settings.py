@@ -1,0 +1,75 @@
+"""Every number of the reconstruction, with its published value as default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ReconstructionSettings:
+    """Hyper-parameters of the whole-scene reconstruction (SLAM3R, Liu, Dong et al. 2025, section 3.4 and code)."""
+
+    keyframe_stride: int = -1
+    """Frames between keyframes; -1 searches for the stride with the most confident windows."""
+    stride_min: int = 1
+    stride_max: int = 20
+    stride_step: int = 1
+    stride_search_frames: int | None = None
+    """Frames the stride search looks at: None waits for the end of the sequence (offline), a number searches as soon
+    as so many frames are there (live)."""
+    window_radius: int = 5
+    """Keyframes on either side of a frame in its I2P window."""
+    initial_window: int = 5
+    """Keyframes of the initial window."""
+    initial_confidence: float = 5.0
+    """A window of more than three frames with a lower mean confidence is tried again with one frame less."""
+    local_threshold: float = 1.5
+    """I2P confidence above which a point is used."""
+    look_ahead: int | None = None
+    """Frames after a frame that its window may use; None is ``window_radius * stride``, the offline algorithm."""
+    num_scene_frames: int = 10
+    """Buffered frames that serve as references of a registration."""
+    max_frames_per_round: int = 10
+    """Frames registered together at most (never more than half a stride, rounded up)."""
+    normalize_input: bool = False
+    """Bring the references to unit scale before L2W, and its answer back."""
+    buffer_size: int = 100
+    """Frames in the buffering set; 0 keeps all."""
+    buffer_strategy: Literal["reservoir", "fifo"] = "reservoir"
+    buffer_interval: int = 1
+    """Strides between updates of the buffering set."""
+    weak_confidence: float = 10.0
+    """A frame with a lower mean registered confidence is reported as weak."""
+    focal_frames: int = 10
+    """Frames from which the shared focal length is estimated, at most."""
+    pose_method: Literal["pnp", "pointmaps"] = "pnp"
+    """Poses from pixels and world points (PnP), or from pairs of local and world points (closed form)."""
+    seed: int = 42
+    """Of the random draws: stride windows, then the reservoir."""
+    encode_batch: int = 10
+    """Frames encoded at once."""
+    window_batch: int = 4
+    """I2P windows, head-frame registrations and retrieval queries decoded at once."""
+    memory_chunk: int | None = None
+    """Memory views attended at once in the decoders; bounds memory, does not change results."""
+
+    def __post_init__(self) -> None:
+        if self.keyframe_stride != -1 and self.keyframe_stride < 1:
+            raise ValueError(f"keyframe_stride is -1 (search) or at least 1, got {self.keyframe_stride}")
+        if self.buffer_strategy not in ("reservoir", "fifo"):
+            raise ValueError(f"buffer_strategy is 'reservoir' or 'fifo', got {self.buffer_strategy!r}")
+        if self.pose_method not in ("pnp", "pointmaps"):
+            raise ValueError(f"pose_method is 'pnp' or 'pointmaps', got {self.pose_method!r}")
+        for name in ("initial_window", "stride_min", "stride_step", "window_radius", "buffer_interval"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("num_scene_frames", "max_frames_per_round", "encode_batch", "window_batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.initial_window < 2:
+            raise ValueError(f"initial_window must be at least 2, got {self.initial_window}")
+
+    def frames_per_round(self, stride: int) -> int:
+        """Frames registered together at a stride."""
+        return max(1, min((stride + 1) // 2, self.max_frames_per_round))
