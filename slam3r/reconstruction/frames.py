@@ -72,7 +72,8 @@ class RegisteredFrame:
     """Of the registration."""
     local_mean_confidence: float
     keyframe: bool
-    """Entered the buffering set (the initial window included)."""
+    """A multiple of the stride: one of the frames that windows are made of. What enters the buffering set is told by
+    `slam3r.reconstruction.events.Buffered`."""
     status: Status
     camera_to_world: Tensor | None
     """(4, 4) OpenCV; None where the pose could not be solved, never a made-up one."""

@@ -74,7 +74,7 @@ class RgbdFolderDataset(Dataset[Views]):
             raise ValueError(f"order must be forward, either or shuffled, not {order!r}")
         self.root, self.num_views, self.order, self.jitter, self.seed = Path(root), num_views, order, jitter, seed
         self.stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
-        self.size = (size, size) if isinstance(size, int) else size and tuple(size)
+        self.size = (size, size) if isinstance(size, int) else (size[0], size[1]) if size else None
         self.scenes = sorted(path.parent for path in self.root.glob("[!.]*/intrinsics.txt"))
         if not self.scenes:
             raise FileNotFoundError(f"no scene folders (with an intrinsics.txt) in {self.root}")

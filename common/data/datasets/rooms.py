@@ -43,9 +43,9 @@ class RoomsDataset(Dataset[Views]):
     ) -> None:
         room_seed(split, seed, 0)  # complains about an unknown split now rather than in a worker
         self.length, self.num_views, self.split, self.seed = length, num_views, split, seed
-        self.size = size if isinstance(size, int) else tuple(size)
+        self.size = size if isinstance(size, int) else (size[0], size[1])
         self.stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
-        self.options = {"step": tuple(step), "turn": tuple(turn), "fov": tuple(fov)}
+        self.step, self.turn, self.fov = step, turn, fov
         self.degradation, self.device = degradation, device
 
     def __len__(self) -> int:
@@ -61,7 +61,9 @@ class RoomsDataset(Dataset[Views]):
             self.num_views,
             self.size,
             stride=stride,
+            step=self.step,
+            turn=self.turn,
+            fov=self.fov,
             degradation=self.degradation,
             device=self.device,
-            **self.options,
         )

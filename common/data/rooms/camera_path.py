@@ -66,13 +66,17 @@ def _draw_walks(scene: Scene, rng: Rng, frames: int, step, turn, shrink: float) 
     """Candidate positions (C, frames, 3) and yaws (C, frames): half pan freely, half keep to a point of the room."""
     count, cycles = _CANDIDATES, max(1.0, frames / 14)
     heading = rng.uniform(0, 2 * math.pi, (count, 1)) + 0.7 * _wave(rng, count, frames, cycles)
-    length = rng.uniform(*step, (count, 1)) * (1 + 0.2 * _wave(rng, count, frames, cycles)).clip(0.3, 1.7) * shrink
+    length = (
+        rng.uniform(step[0], step[1], (count, 1))
+        * (1 + 0.2 * _wave(rng, count, frames, cycles)).clip(0.3, 1.7)
+        * shrink
+    )
     extent = np.array(scene.size[:2]) - 2 * CLEARANCE
     path = np.stack((length * np.cos(heading), length * np.sin(heading)), -1).cumsum(1)
     path += rng.uniform(-0.5, 0.5, (count, 1, 2)) * extent - path.mean(1, keepdims=True)
     position = np.concatenate((path, _eye_heights(scene, rng, frames)[..., None]), -1)
 
-    rate = np.radians(rng.uniform(*turn, (count, 1))) * rng.choice([-1, 1], (count, 1))
+    rate = np.radians(rng.uniform(turn[0], turn[1], (count, 1))) * rng.choice([-1, 1], (count, 1))
     rate = rate * (1 + 0.25 * _wave(rng, count, frames, cycles)).clip(0.2, 1.6)
     free = rng.uniform(0, 2 * math.pi, (count, 1)) + rate.cumsum(1)
     solids = scene.primitives.center[1:].numpy(force=True)

@@ -38,8 +38,9 @@ class Furniture:
 
     def add(self, kind: int, center, size, label: int, material: Material, yaw: float = 0.0) -> None:
         """Add a part by its centre and full sizes."""
-        half = tuple(float(max(length, 0.004)) / 2 for length in size)
-        self.parts.append(Part(kind, tuple(map(float, center)), half, label, material, float(yaw)))
+        x, y, z = (float(max(length, 0.004)) / 2 for length in size)
+        place = float(center[0]), float(center[1]), float(center[2])
+        self.parts.append(Part(kind, place, (x, y, z), label, material, float(yaw)))
 
     def moved(self, x: float, y: float, z: float, yaw: float) -> Furniture:
         """Turned about its origin and moved."""
@@ -174,8 +175,8 @@ def trinket(item: Furniture, rng: Rng, style: Style, x: float, y: float, z: floa
         radius = rng.uniform(0.1, 0.2)
         item.add(ELLIPSOID, (x, y, z + radius / 2), (radius,) * 3, OTHER, style.thing(rng), yaw)
     else:
-        size = rng.uniform(0.08, 0.2, 3)
-        item.add(BOX, (x, y, z + size[2] / 2), size, OTHER, style.thing(rng), yaw)
+        box = rng.uniform(0.08, 0.2, 3)
+        item.add(BOX, (x, y, z + box[2] / 2), box, OTHER, style.thing(rng), yaw)
 
 
 def desk(rng: Rng, style: Style) -> Furniture:
@@ -219,7 +220,7 @@ def dining_group(rng: Rng, style: Style) -> Furniture:
     """A table with two to six chairs."""
     item = table(rng, style)
     width, depth, height = item.size
-    places = [(0, 1), (0, -1), (1, 0), (-1, 0)]
+    places: list[tuple[float, int]] = [(0, 1), (0, -1), (1, 0), (-1, 0)]
     if width > 1.25:
         places = [(-0.5, 1), (0.5, 1), (-0.5, -1), (0.5, -1), (1, 0), (-1, 0)]
     for px, py in places:

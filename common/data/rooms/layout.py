@@ -238,7 +238,7 @@ def _scene(room: _Room, shell: list[Material]) -> Scene:
     """Tensors of everything that was placed. Wall materials come in the order of `_Room.walls`."""
     south, east, north, west, floor, ceiling = shell
     size = room.size
-    middle, half = (0.0, 0.0, size[2] / 2), tuple(extent / 2 for extent in size)
+    middle, half = (0.0, 0.0, size[2] / 2), (size[0] / 2, size[1] / 2, size[2] / 2)
     parts = [Part(SHELL, middle, half, WALL, south), *room.parts]
     looks = [west, east, south, north, floor, ceiling, *(part.material for part in room.parts)]
     labels = [WALL] * 4 + [FLOOR, CEILING] + [part.label for part in room.parts]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from common.data.rooms.lighting import ShadowCubes, irradiance, shadow_cubes
-from common.data.rooms.primitives import BOX, CYLINDER, SHELL, Scene
+from common.data.rooms.primitives import CYLINDER, ELLIPSOID, SHELL, Scene
 from common.data.rooms.raycast import RayGrid, cast
 from common.data.rooms.textures import TextureBank, mix_colors, sample, texture_bank
 
@@ -79,18 +79,12 @@ class RoomRenderer:
         unit = local / half
         size = unit.abs()
         x_face, y_face = (size[0] > size[1]) & (size[0] > size[2]), size[1] > size[2]
-        side = torch.stack((x_face, ~x_face & y_face, ~x_face & ~y_face)) * unit.sign()
-        round_ = unit / half
-        round_ = round_ / _length(round_)
-        flat = round_.clone()
-        flat[2] = 0
-        flat = flat / _length(flat)
-        on_cap = size[2] > _length(unit[:2])
-        cap = torch.zeros_like(flat)
-        cap[2] = unit[2].sign()
-        normal = torch.where(kind == BOX, side, round_)
-        normal = torch.where(kind == CYLINDER, torch.where(on_cap, cap, flat), normal)
-        normal = torch.where(kind == SHELL, -side, normal)
+        normal = torch.stack((x_face, ~x_face & y_face, ~x_face & ~y_face)) * unit.sign()
+        normal = normal * (1 - 2 * (kind == SHELL).float())
+        curved = torch.nonzero((kind == CYLINDER) | (kind == ELLIPSOID)).squeeze(-1)
+        if len(curved):
+            unit, half = unit.index_select(1, curved), half.index_select(1, curved)
+            normal.index_copy_(1, curved, _curved_normal(unit, half, kind.index_select(0, curved) == CYLINDER))
         x, y, z = normal
         return local, normal, torch.stack((cos * x - sin * y, sin * x + cos * y, z))
 
@@ -115,6 +109,15 @@ class RoomRenderer:
         down = (cos * v - sin * u) * frequency[1] + offset[1]
         texels = sample(self.bank, table.texture.index_select(0, surface), across, down, pixel * frequency.amax(0))
         return mix_colors(texels, table.colors, surface), table.gloss.index_select(0, surface)
+
+
+def _curved_normal(unit: Tensor, half: Tensor, cylinder: Tensor) -> Tensor:
+    """Normals (3, n) of cylinders and, elsewhere, ellipsoids at points of the unit shape; half sizes (3, n)."""
+    normal = unit / half
+    on_cap = cylinder & (unit[2].abs() > _length(unit[:2]))
+    normal[2] = torch.where(cylinder, 0, normal[2])
+    normal = torch.where(on_cap, torch.stack((0 * unit[0], 0 * unit[1], unit[2].sign())), normal)
+    return normal / _length(normal)
 
 
 def _length(vectors: Tensor) -> Tensor:

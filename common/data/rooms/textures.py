@@ -79,18 +79,20 @@ def sample(bank: TextureBank, texture: Tensor, u: Tensor, v: Tensor, footprint: 
     scale = size.float()
     u, v = u * scale - 0.5, v * scale - 0.5
     left, top = u.floor(), v.floor()
-    u, v = (u - left)[:, None], (v - top)[:, None]
+    u, v = u - left, v - top
     mask = size - 1
     left, top = left.long(), top.long()
     right, left = (left + 1) & mask, left & mask
     lower, upper = base + ((top + 1) & mask) * size, base + (top & mask) * size
     first = torch.lerp(_texel(bank, upper + left), _texel(bank, upper + right), u)
     second = torch.lerp(_texel(bank, lower + left), _texel(bank, lower + right), u)
-    return torch.lerp(first, second, v).T[:3] / 255
+    return torch.lerp(first, second, v) / 255
 
 
 def _texel(bank: TextureBank, index: Tensor) -> Tensor:
-    return bank.texels.index_select(0, index).view(torch.uint8).view(-1, 4).float()
+    """The three components (3, n) of texels, 0 to 255."""
+    packed = bank.texels.index_select(0, index)
+    return torch.stack((packed & 255, packed >> 8 & 255, packed >> 16)).float()
 
 
 def mix_colors(texels: Tensor, colors: Tensor, surface: Tensor) -> Tensor:

@@ -1,0 +1,37 @@
+"""What the reconstructor remembers of frames, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from slam3r.reconstruction.frames import FrameInput, LocalPointmap, WorldPointmap
+
+
+class FrameStore:
+    """Tokens, local and world pointmaps by frame index."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[int, FrameInput] = {}
+        self.local: dict[int, LocalPointmap] = {}
+        self.world: dict[int, WorldPointmap] = {}
+
+    def tokens(self, frames: Iterable[int]) -> Tensor:
+        """(F, N, E)."""
+        return torch.stack([self.inputs[frame].tokens for frame in frames])
+
+    def forget(self, inputs_before: int, pointmaps_before: int, keep: Iterable[int]) -> None:
+        """Drop what no later step reads.
+
+        Args:
+            inputs_before: first frame whose tokens a coming window, query or registration may need.
+            pointmaps_before: first frame whose pointmaps may still be offered to the buffering set.
+            keep: the buffering set, kept whole.
+        """
+        kept = set(keep)
+        limits = ((self.inputs, inputs_before), (self.local, pointmaps_before), (self.world, pointmaps_before))
+        for table, limit in limits:
+            for frame in [frame for frame in table if frame < limit and frame not in kept]:
+                del table[frame]

@@ -1,0 +1,59 @@
+"""Local pointmaps: every frame in its own camera, from a window of keyframes around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from common.backbone import PatchGrid
+from slam3r.reconstruction.frame_store import FrameStore
+from slam3r.reconstruction.frames import LocalPointmap
+from slam3r.reconstruction.keyframes import neighbours
+from slam3r.reconstruction.networks import Networks
+from slam3r.reconstruction.scaling import normalize_confident
+from slam3r.reconstruction.settings import ReconstructionSettings
+
+Window = tuple[int, list[int]]
+"""A frame and its neighbours."""
+
+
+def plan_windows(
+    frames: Iterable[int], stride: int, look_ahead: int, last: int, settings: ReconstructionSettings
+) -> Iterator[list[Window]]:
+    """Windows of consecutive frames, in batches of equal length.
+
+    Args:
+        frames: whose windows to plan, in order.
+        stride: keyframe stride.
+        look_ahead: frames after a frame that its window may use.
+        last: last frame that is there.
+        settings: radius and batch size.
+    """
+    batch: list[Window] = []
+    for frame in frames:
+        window = neighbours(frame, stride, settings.window_radius, min(last, frame + look_ahead))
+        # A frame without any neighbour (short look-ahead, first frames) is its own.
+        window = window or [frame]
+        if batch and (len(window) != len(batch[0][1]) or len(batch) == settings.window_batch):
+            yield batch
+            batch = []
+        batch.append((frame, window))
+    if batch:
+        yield batch
+
+
+def decode_windows(
+    windows: list[Window], store: FrameStore, grid: PatchGrid, networks: Networks, settings: ReconstructionSettings
+) -> None:
+    """Decode windows of equal length and put the local pointmaps into the store."""
+    references = store.tokens(frame for frame, _ in windows)
+    sources = torch.stack([store.tokens(window) for _, window in windows])
+    pointmaps = networks.local_pointmaps(references, sources, grid)
+    # A batch item of one view: every frame has a scale of its own.
+    points = normalize_confident(pointmaps.points[:, None], pointmaps.confidence[:, None], settings.local_threshold)
+    for i, (frame, _) in enumerate(windows):
+        confidence = pointmaps.confidence[i].clone()
+        store.local[frame] = LocalPointmap(
+            pointmaps.points[i].clone(), confidence, points[i, 0].clone(), float(confidence.double().mean())
+        )

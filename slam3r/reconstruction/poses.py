@@ -1,0 +1,79 @@
+"""Camera parameters as a by-product: the method needs none, its users do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from common.geometry.cameras import make_intrinsics
+from common.geometry.poses import PnpSettings, PoseFailure, pose_from_pnp, poses_from_pointmaps, shared_focal
+from slam3r.reconstruction.frames import LocalPointmap, WorldPointmap
+from slam3r.reconstruction.settings import ReconstructionSettings
+
+DEFAULT_FIELD_OF_VIEW = 60.0
+"""Degrees; stands in when no frame gives a focal length (then every pose is doubtful too)."""
+
+
+@dataclass
+class SolvedPose:
+    """A frame's pose, or None with no inliers."""
+
+    camera_to_world: Tensor | None
+    inliers: float
+
+
+class PoseSolver:
+    """One focal length for the video, then a pose per frame."""
+
+    def __init__(self, settings: ReconstructionSettings, size: tuple[int, int]) -> None:
+        """
+        Args:
+            settings: method and number of frames for the focal length.
+            size: (height, width) of the pointmaps.
+        """
+        self._settings = settings
+        self.size = size
+        self.intrinsics: Tensor | None = None
+        """(3, 3) network pixels, once `estimate_intrinsics` has run."""
+
+    def estimate_intrinsics(self, pointmaps: list[Tensor], confidences: list[Tensor]) -> Tensor:
+        """Shared pinhole from camera-frame pointmaps: median of the frames' Weiszfeld focal lengths.
+
+        Args:
+            pointmaps: (H, W, 3) each, in the frame's own camera, any scale.
+            confidences: (H, W) each; points above the local threshold vote, or the better half where too few are.
+
+        Returns:
+            (3, 3) intrinsics in network pixels, principal point in the middle.
+        """
+        height, width = self.size
+        centre = torch.tensor([(width - 1) / 2, (height - 1) / 2])
+        points = torch.stack(pointmaps[: self._settings.focal_frames]).cpu().float()
+        confidence = torch.stack(confidences[: self._settings.focal_frames]).cpu().float()
+        floor = confidence.flatten(1).median(dim=1).values.clamp(max=self._settings.local_threshold)
+        focal = shared_focal(points, centre, confidence >= floor[:, None, None])
+        if not torch.isfinite(focal):
+            focal = torch.tensor(0.5 * width / torch.tensor(DEFAULT_FIELD_OF_VIEW / 2).deg2rad().tan().item())
+        self.intrinsics = make_intrinsics(focal, centre)
+        return self.intrinsics
+
+    def solve(self, world: WorldPointmap, local: LocalPointmap | None) -> SolvedPose:
+        """Pose of one registered frame by the method of the settings; initial frames, which have no local pointmap,
+        always by PnP."""
+        assert self.intrinsics is not None, "estimate_intrinsics comes first"
+        confidence = world.confidence.cpu().float()
+        points = world.points.cpu().float()
+        # The better half of the frame: relative, so that it works for weak frames too. Masked points are exact zeros.
+        confident = (confidence >= confidence.median()) & (points != 0).any(dim=-1)
+        if local is not None and self._settings.pose_method == "pointmaps":
+            weights = torch.where(confident, confidence, 0.0)
+            poses = poses_from_pointmaps(local.points.cpu().float(), points, weights)
+            if not bool(poses.found):
+                return SolvedPose(None, 0.0)
+            return SolvedPose(poses.camera_to_world, float(1 / (1 + 10 * poses.residual)))
+        pose = pose_from_pnp(points, self.intrinsics, confident, PnpSettings(seed=self._settings.seed))
+        if isinstance(pose, PoseFailure):
+            return SolvedPose(None, 0.0)
+        return SolvedPose(pose.camera_to_world, pose.inlier_ratio)

@@ -1,0 +1,283 @@
+"""The one state machine: frames in, registered frames out. Offline, live, service, app and evaluation drive it.
+
+SLAM3R, Liu, Dong et al., CVPR 2025, section 3.4, as a stream. A frame's window reaches ``look_ahead`` frames beyond
+it; with ``window_radius * stride`` (the default) the results, random draws included, are those of the published
+offline pipeline. State is bounded: tokens of the window and of the buffering set, world pointmaps of the buffering
+set and of the current stride.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from common.backbone import PatchGrid
+from common.device import StageTimer
+from slam3r.reconstruction.events import Observer, Registered
+from slam3r.reconstruction.frame_store import FrameStore
+from slam3r.reconstruction.frames import FrameInput, RegisteredFrame
+from slam3r.reconstruction.initialization import InitialScene, initialize
+from slam3r.reconstruction.keyframes import find_stride
+from slam3r.reconstruction.local_mapping import decode_windows, plan_windows
+from slam3r.reconstruction.networks import Networks
+from slam3r.reconstruction.poses import PoseSolver
+from slam3r.reconstruction.registration import adopt_initial_frames, register, rescale_initial_confidence
+from slam3r.reconstruction.retrieval import retrieve
+from slam3r.reconstruction.scene_buffer import BufferingSet
+from slam3r.reconstruction.settings import ReconstructionSettings
+
+
+class SequenceTooShort(ValueError):
+    """The sequence ended before the initial window was full."""
+
+
+class Reconstructor:
+    """Streaming reconstruction. ``push`` frames as they come, ``flush`` at the end; one scene per object."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        settings: ReconstructionSettings | None = None,
+        observe: Observer | None = None,
+    ) -> None:
+        """
+        Args:
+            networks: the two models; may be shared by many reconstructors.
+            settings: hyper-parameters; published defaults where None.
+            observe: is told of every decision, in order.
+        """
+        self.networks = networks
+        self.settings = settings or ReconstructionSettings()
+        self.timer = StageTimer(networks.device)
+        """Seconds per stage."""
+        self._observe: Observer = observe or (lambda event: None)
+        self._random = np.random.RandomState(self.settings.seed)
+        self._store = FrameStore()
+        self._received = 0
+        self._next_local = 0
+        self._next_frame = 0
+        self._ended = False
+        self._stride = None if self.settings.keyframe_stride == -1 else self.settings.keyframe_stride
+        # Made by the first push, by the initial window, and by the frames between its keyframes.
+        self._grid: PatchGrid | None = None
+        self._poses: PoseSolver | None = None
+        self._scene: InitialScene | None = None
+        self._buffer: BufferingSet | None = None
+
+    @property
+    def stride(self) -> int | None:
+        """Keyframe stride; None until it is found."""
+        return self._stride
+
+    @property
+    def num_received(self) -> int:
+        """Frames pushed so far."""
+        return self._received
+
+    @property
+    def num_held(self) -> int:
+        """Frames whose tokens are in memory; bounded once the stride is known."""
+        return len(self._store.inputs)
+
+    @property
+    def buffered_frames(self) -> tuple[int, ...]:
+        """The buffering set, in order."""
+        return () if self._buffer is None else tuple(self._buffer.frames)
+
+    def push(
+        self, images: Tensor, timestamps: Sequence[float] | None = None, names: Sequence[str] | None = None
+    ) -> list[RegisteredFrame]:
+        """Take the next frames of the sequence and register what can be.
+
+        Args:
+            images: (F, 3, H, W) float32 in [-1, 1]; all frames of a sequence have one size.
+            timestamps: seconds; the frame's number where None.
+            names: for the outputs; the frame's number where None.
+
+        Returns:
+            Frames finished since the last call, in order.
+
+        Raises:
+            ValueError: for images of another shape or size than before.
+            RuntimeError: after `flush`.
+        """
+        if self._ended:
+            raise RuntimeError("this reconstruction has been flushed; make a new Reconstructor for another sequence")
+        self._check(images)
+        with self.timer("encode"):
+            tokens, self._grid = self.networks.encode(images, self.settings.encode_batch)
+        for offset, (token, image) in enumerate(zip(tokens, images.cpu(), strict=True)):
+            index = self._received
+            timestamp = float(index) if timestamps is None else float(timestamps[offset])
+            name = str(index) if names is None else names[offset]
+            # Own memory: a view would keep the whole batch alive for one buffered frame.
+            self._store.inputs[index] = FrameInput(token.clone(), image.clone(), timestamp, name)
+            self._received += 1
+        return self._advance()
+
+    def flush(self) -> list[RegisteredFrame]:
+        """The sequence is over: register the rest.
+
+        Raises:
+            SequenceTooShort: if not even the initial window is full.
+        """
+        self._ended = True
+        return self._advance()
+
+    def _check(self, images: Tensor) -> None:
+        if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
+            raise ValueError(f"push takes images (frames, 3, height, width), got {tuple(images.shape)}")
+        size = (images.shape[2], images.shape[3])
+        if self._poses is None:
+            self._poses = PoseSolver(self.settings, size)
+        if size != self._poses.size:
+            raise ValueError(f"all frames of a sequence have one size: expected {self._poses.size}, got {size}")
+
+    def _advance(self) -> list[RegisteredFrame]:
+        """Do, in the algorithm's order, what the frames at hand allow."""
+        if self._stride is None:
+            self._stride = self._search_stride()
+            if self._stride is None:
+                return []
+        if self._scene is None:
+            self._scene = self._found_world(self._stride)
+            if self._scene is None:
+                return []
+        self._make_local_pointmaps(self._stride, self._scene)
+        finished: list[RegisteredFrame] = []
+        if self._buffer is None:
+            if self._next_local <= self._scene.frames[-1]:
+                return []
+            self._buffer = self._register_head(self._stride, self._scene)
+            finished += [self._finish(frame) for frame in range(self._next_frame)]
+        size = self.settings.frames_per_round(self._stride)
+        while self._round_ready(size):
+            finished += self._register_round(size, self._buffer)
+        reach = self.settings.window_radius * self._stride
+        needed = min(self._next_local - reach, self._next_frame, self._buffer.milestone)
+        self._store.forget(needed, self._buffer.milestone, self._buffer.frames)
+        return finished
+
+    def _search_stride(self) -> int | None:
+        wanted = self.settings.stride_search_frames
+        if not self._ended and (wanted is None or self._received < wanted):
+            return None
+        looked_at = self._received if wanted is None else min(wanted, self._received)
+        tokens = [self._store.inputs[index].tokens for index in range(looked_at)]
+        with self.timer("stride search"):
+            return find_stride(tokens, self._patch_grid, self.networks, self.settings, self._random, self._observe)
+
+    def _found_world(self, stride: int) -> InitialScene | None:
+        window = self.settings.initial_window
+        if self._received < window * stride:
+            if not self._ended:
+                return None
+            window = max(2, min(window, self._received // stride))
+            needed = (window - 1) * stride + 1
+            if self._received < needed:
+                raise SequenceTooShort(
+                    f"{self._received} frames do not fill an initial window of {window} keyframes at stride {stride}; "
+                    f"give at least {needed} frames, or a smaller stride"
+                )
+        tokens = {index: self._store.inputs[index].tokens for index in range(0, window * stride, stride)}
+        with self.timer("initialization"):
+            scene = initialize(
+                tokens, self._patch_grid, stride, window, self.networks, self.settings, self._observe
+            )
+        adopt_initial_frames(scene, self._store)
+        return scene
+
+    def _make_local_pointmaps(self, stride: int, scene: InitialScene) -> None:
+        """Of all frames whose look-ahead is complete."""
+        look_ahead = self.settings.look_ahead
+        look_ahead = self.settings.window_radius * stride if look_ahead is None else look_ahead
+        last = self._received - 1
+        end = self._received if self._ended else max(self._next_local, self._received - look_ahead)
+        frames = [frame for frame in range(self._next_local, end) if frame not in scene.frames]
+        with self.timer("local pointmaps"):
+            for windows in plan_windows(frames, stride, look_ahead, last, self.settings):
+                decode_windows(windows, self._store, self._patch_grid, self.networks, self.settings)
+        self._next_local = end
+
+    def _register_head(self, stride: int, scene: InitialScene) -> BufferingSet:
+        """Register the frames between the initial keyframes, each alone, and open the buffering set."""
+        head = [frame for frame in range(scene.frames[-1]) if frame % stride]
+        batch = self.settings.window_batch
+        with self.timer("registration"):
+            for start in range(0, len(head), batch):
+                groups = [[frame] for frame in head[start : start + batch]]
+                register(groups, scene.frames, self._store, self._patch_grid, self.networks, self.settings)
+        # The world is the reference's camera frame, so its world pointmap is a camera pointmap too.
+        seen = [self._store.local[frame] for frame in (scene.frames[scene.reference], *head)]
+        self._pose_solver.estimate_intrinsics([x.raw_points for x in seen], [x.confidence for x in seen])
+        rescale_initial_confidence(scene.frames, head, self._store)
+        self._next_frame = scene.frames[-1] + 1
+        return BufferingSet(scene.frames, stride, self._next_frame, self.settings, self._random)
+
+    def _round_ready(self, size: int) -> bool:
+        if self._next_local >= self._next_frame + size:
+            return True
+        return self._ended and self._next_frame < self._received
+
+    def _register_round(self, size: int, buffer: BufferingSet) -> list[RegisteredFrame]:
+        frames = list(range(self._next_frame, min(self._next_frame + size, self._received)))
+        # Every second frame asks, as published.
+        queries, candidates = frames[::2], tuple(buffer.frames)
+        with self.timer("retrieval"):
+            positions, scores = retrieve(
+                [self._store.inputs[frame].tokens for frame in queries],
+                [self._store.inputs[frame].tokens for frame in candidates],
+                self.settings.num_scene_frames,
+                self.networks,
+                self._patch_grid,
+                self.settings.window_batch,
+            )
+        selected = tuple(candidates[position] for position in positions)
+        self._observe(Registered(candidates, tuple(queries), selected, None if scores is None else tuple(scores)))
+        with self.timer("registration"):
+            register([frames], selected, self._store, self._patch_grid, self.networks, self.settings)
+        self._next_frame = frames[-1] + 1
+        finished = [self._finish(frame) for frame in frames]
+        registered_means = {frame: world.mean_confidence for frame, world in self._store.world.items()}
+        local_means = {frame: local.mean_confidence for frame, local in self._store.local.items()}
+        for change in buffer.update(self._next_frame, registered_means, local_means):
+            self._observe(change)
+        return finished
+
+    def _finish(self, index: int) -> RegisteredFrame:
+        """Everything that is known of a registered frame, on the CPU."""
+        assert self._stride is not None and self._scene is not None
+        source, world, local = self._store.inputs[index], self._store.world[index], self._store.local[index]
+        founding = index in self._scene.frames
+        own_camera = not founding or index == self._scene.frames[self._scene.reference]
+        with self.timer("pose"):
+            pose = self._pose_solver.solve(world, None if founding else local)
+        return RegisteredFrame(
+            index=index,
+            name=source.name,
+            timestamp=source.timestamp,
+            image=source.image,
+            world_points=world.points.cpu(),
+            world_confidence=world.confidence.cpu(),
+            local_points=local.raw_points.cpu() if own_camera else None,
+            local_confidence=local.confidence.cpu(),
+            mean_confidence=world.mean_confidence,
+            local_mean_confidence=local.mean_confidence,
+            keyframe=index % self._stride == 0,
+            status="registered" if world.mean_confidence >= self.settings.weak_confidence else "low_confidence",
+            camera_to_world=pose.camera_to_world,
+            intrinsics=self._pose_solver.intrinsics,
+            pose_inliers=pose.inliers,
+        )
+
+    @property
+    def _patch_grid(self) -> PatchGrid:
+        assert self._grid is not None, "nothing was pushed"
+        return self._grid
+
+    @property
+    def _pose_solver(self) -> PoseSolver:
+        assert self._poses is not None, "nothing was pushed"
+        return self._poses
