@@ -37,7 +37,9 @@ def photograph(radiance: Tensor, seed: int, strength: Degradation | None = None)
     balance[:, 1] = 1
     factors = torch.from_numpy((exposure * balance).astype(np.float32)).to(radiance.device)[..., None, None]
     light = radiance * (gain * factors)
-    light = light * _vignette(radiance.shape[-2:], rng.uniform(0, strength.vignette), radiance.device)
+    light = light * _vignette(
+        (radiance.shape[-2], radiance.shape[-1]), rng.uniform(0, strength.vignette), radiance.device
+    )
     image = (1 - torch.exp(-light)).pow_(1 / 2.2)
     for view, sigma in enumerate(rng.uniform(0.25, 1, views) * strength.blur):
         if sigma > 0.2:
