@@ -94,10 +94,8 @@ def image_to_points_loss(
     return _terms(predicted, points, truth, alpha)
 
 
-def local_to_world_loss(
-    predicted: Pointmaps, targets: Targets, alpha: float = CONFIDENCE_WEIGHT
-) -> dict[str, Tensor]:
-    """L2W objective: the truth is in the unit of the input (`register_inputs`), the prediction must match it."""
+def local_to_world_loss(predicted: Pointmaps, targets: Targets, alpha: float = CONFIDENCE_WEIGHT) -> dict[str, Tensor]:
+    """L2W objective: the truth is in the unit of the input (`registration_inputs`), the prediction must match it."""
     return _terms(predicted, predicted.points, targets, alpha)
 
 

@@ -48,9 +48,7 @@ class RegistrationNoise:
         wobble = self._smooth_factor(references, self.reference_sigma, generator)
         references = centre + (references - centre) * wobble
         sources = inputs.source_points * self._smooth_factor(inputs.source_points, self.range_sigma, generator)
-        return RegistrationInputs(
-            torch.where(mask, references, 0.0), sources, Targets(points, valid), inputs.scale
-        )
+        return RegistrationInputs(torch.where(mask, references, 0.0), sources, Targets(points, valid), inputs.scale)
 
     def _smooth_factor(self, points: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
         batch, views, height, width, _ = points.shape

@@ -10,6 +10,7 @@ from torch import Tensor
 from common.training.module import Objective
 from common.training.optim import OptimizerConfig
 from common.views import Pointmaps, Views
+from slam3r.auxiliary import AuxiliaryHead
 from slam3r.losses import (
     CONFIDENCE_WEIGHT,
     correlation_loss,
@@ -41,14 +42,17 @@ class ImageToPointsObjective(Objective):
         frozen: Sequence[str] = (),
         alpha: float = CONFIDENCE_WEIGHT,
         min_views: int | None = None,
+        auxiliary: AuxiliaryHead | None = None,
     ) -> None:
         """
         Args:
             alpha: weight of the confidence reward.
             min_views: draw the number of views per step between this and the window's length, and the reference at
                 random; None takes the whole window with its middle view as reference (published).
+            auxiliary: a second task for the encoder; for networks that start from nothing.
         """
         super().__init__(model, optimizer, frozen)
+        self.auxiliary = auxiliary
         self.alpha = alpha
         self.min_views = min_views
 
@@ -62,8 +66,12 @@ class ImageToPointsObjective(Objective):
         tokens, grid = self.model.encode(views.images)
         predicted = self.model(tokens, grid, reference)
         terms = image_to_points_loss(predicted, points_in_view(views, reference), self.alpha)
-        count = views.images.shape[1]
-        return {**terms, "regression": terms["regression"] / count}
+        result = {**terms, "regression": terms["regression"] / views.images.shape[1]}
+        if self.auxiliary is not None:
+            extra = self.auxiliary(tokens, views)
+            result["loss"] = result["loss"] + extra.pop("loss")
+            result.update(extra)
+        return result
 
 
 class CorrelationObjective(Objective):

@@ -19,7 +19,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from common.checkpoints.convert import DUST3R, SLAM3R_I2P, SLAM3R_L2W, KeyMap
+from common.checkpoints.convert import CROCO, DUST3R, SLAM3R_I2P, SLAM3R_L2W, KeyMap
+from common.checkpoints.sizes import sizes_from_published_config
+from slam3r.models import ImageToPoints, LocalToWorld
 
 GOLDENS = Path(__file__).parent / "goldens"
 SHARED = Path(__file__).parents[2] / "shared" / "parity"
@@ -27,9 +29,11 @@ SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 TOLERANCE = 2e-5
 """Largest absolute difference over the largest absolute value, float32."""
 DPT_TOLERANCE = 1e-4
+ROUNDING = 5e-6
+"""In the same measure: two ways of ours to compute one thing, which sum in another order."""
 
 PUBLISHED_LISTS = {"i2p": "slam3r_keys_i2p", "l2w": "slam3r_keys_l2w", "dust3r": "dust3r_keys", "croco": "croco_keys"}
-KEY_MAPS: dict[str, KeyMap] = {"i2p": SLAM3R_I2P, "l2w": SLAM3R_L2W, "dust3r": DUST3R}
+KEY_MAPS: dict[str, KeyMap] = {"i2p": SLAM3R_I2P, "l2w": SLAM3R_L2W, "dust3r": DUST3R, "croco": CROCO}
 
 
 def find(name: str) -> Path:
@@ -49,7 +53,7 @@ def header(name: str) -> dict:
     """The description in a vector file, JSON values parsed."""
     with safe_open(find(f"{name}.safetensors"), "pt") as file:
         raw = dict(file.metadata())
-    for key in ("config", "hooks", "image_size", "cases"):
+    for key in ("config", "hooks", "image_size", "cases", "grid"):
         if key in raw:
             raw[key] = json.loads(raw[key])
     return raw
@@ -60,11 +64,17 @@ def frames(ids: Tensor | list[int] | None = None, kind: str = "images") -> Tenso
     images = vectors("frames")[kind]
     if ids is not None:
         images = images[torch.as_tensor(ids)]
-    if kind == "images":
-        images = images.permute(0, 3, 1, 2)
-    elif images.shape[-1] == 3:
-        images = images.permute(0, 3, 1, 2)
-    return (images.float() / 255 - 0.5) / 0.5
+    return (images.permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.5
+
+
+def procedural_frames(count: int, height: int = 64, width: int = 64) -> Tensor:
+    """A pan over waves and soft squares, (view, 3, H, W) in [-1, 1]: by formula, so that no image file is needed."""
+    index, rows, columns = np.meshgrid(np.arange(count), np.arange(height), np.arange(width), indexing="ij")
+    u, v = columns + 2.1 * index, rows + 0.7 * index
+    squares = np.tanh(4 * np.sin(u / 5) * np.sin(v / 6))
+    slow = np.sin((u + 2 * v) / 23)
+    colours = [0.4 * np.sin(u / 7 + c) * np.cos(v / 11 - c) + 0.3 * slow + 0.3 * squares for c in range(3)]
+    return torch.from_numpy(np.stack(colours, axis=1)).float()
 
 
 @cache
@@ -106,7 +116,13 @@ _DPT = [
         *(
             f"scratch.refinenet{level}.{part}"
             for level in range(1, 5)
-            for part in ("resConfUnit1.conv1", "resConfUnit1.conv2", "resConfUnit2.conv1", "resConfUnit2.conv2", "out_conv")
+            for part in (
+                "resConfUnit1.conv1",
+                "resConfUnit1.conv2",
+                "resConfUnit2.conv1",
+                "resConfUnit2.conv2",
+                "out_conv",
+            )
         ),
         *(f"head.{index}" for index in (0, 2, 4)),
     )
@@ -137,17 +153,38 @@ def fill(model: nn.Module, family: str, salt: str = "", confidence_offset: float
     return model.eval()
 
 
+def published_state(model: nn.Module, family: str) -> dict[str, Tensor]:
+    """The tensors of a model under the names that a published checkpoint of the family would give them."""
+    own = model.state_dict()
+    return {key: own[ours].clone() for ours, key in published_names(model, family).items()}
+
+
 def sizes(config: dict) -> dict:
     """A vector file's config under our names."""
-    from common.checkpoints.sizes import sizes_from_published_config
-
     return sizes_from_published_config(config)
+
+
+@cache
+def _filled(config: str, family: str, salt: str) -> nn.Module:
+    network = LocalToWorld if family == "l2w" else ImageToPoints
+    return fill(network(**sizes(json.loads(config))), family, salt)
+
+
+def image_to_points(vector_file: str, family: str = "i2p") -> ImageToPoints:
+    """The I2P network of a vector file. Shared between tests: copy it before changing it."""
+    return _filled(json.dumps(header(vector_file)["config"]), family, "")  # type: ignore[return-value]
+
+
+def local_to_world(vector_file: str) -> LocalToWorld:
+    """The L2W network of a vector file. Shared between tests: copy it before changing it."""
+    return _filled(json.dumps(header(vector_file)["config"]), "l2w", "l2w/")  # type: ignore[return-value]
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:
     """Largest absolute difference over the largest absolute expected value."""
     assert actual.shape == expected.shape, (actual.shape, expected.shape)
-    return float((actual.double() - expected.double()).abs().max() / expected.double().abs().max())
+    actual, expected = actual.detach().double(), expected.detach().double()
+    return float((actual - expected).abs().max() / expected.abs().max())
 
 
 def assert_close(actual: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> None:

@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 _WEIGHT_NAMES = (WEIGHTS_NAME, "pytorch_model.bin", "model.pth")
+_FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _STATE_KEYS = ("model", "state_dict")
 
 ModelT = TypeVar("ModelT", bound="PretrainedModel")
@@ -107,14 +108,15 @@ def locate(source: str | Path, revision: str | None = None) -> tuple[Path, Path 
                 config = path / CONFIG_NAME
                 return path / name, config if config.is_file() else None
         raise CheckpointError(f"{path} holds none of {', '.join(_WEIGHT_NAMES)}")
-    if str(source).count("/") == 1 and not str(source).startswith((".", "/", "~")) and not path.suffix:
-        return _download(str(source), revision)
+    names = str(source)
+    if names.count("/") == 1 and not names.startswith((".", "/", "~")) and not names.endswith(_FILE_SUFFIXES):
+        return _download(names, revision)
     raise CheckpointError(f"{source} is neither a file, nor a folder, nor a hub id of the form 'owner/name'")
 
 
 def _download(repository: str, revision: str | None) -> tuple[Path, Path | None]:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     def fetch(name: str) -> Path | None:
         try:
@@ -126,7 +128,7 @@ def _download(repository: str, revision: str | None) -> tuple[Path, Path | None]
             ) from error
         except EntryNotFoundError:
             return None
-        except HfHubHTTPError as error:
+        except (HfHubHTTPError, HFValidationError) as error:
             raise CheckpointError(f"the hub does not give {repository}: {error}") from error
 
     for name in _WEIGHT_NAMES:

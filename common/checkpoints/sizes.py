@@ -23,6 +23,8 @@ _PUBLISHED_NAMES = {
     "head_type": "head",
 }
 
+_PATCH_PROJECTIONS = ("encoder.patch_embed.projection.weight", "pointmap_embedding.patches.projection.weight")
+
 
 def sizes_from_published_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The sizes in a published ``config.json`` under our names; other entries are dropped."""
@@ -32,8 +34,8 @@ def sizes_from_published_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def infer_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Sizes from a state dict under our names.
 
-    Depths and widths are read off; the number of heads follows from 64 channels per head, which holds for all
-    published models. Sizes that cannot be seen are left out, so that the model's defaults apply.
+    Depths, widths and the patch size are read off; the number of heads follows from 64 channels per head, which holds
+    for all published models. What the state does not show is left out, so that the model's defaults apply.
     """
     sizes: dict[str, Any] = {}
     if "decoder.embed.weight" in state:
@@ -46,6 +48,12 @@ def infer_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     depth = _count(state, r"encoder\.blocks\.(\d+)\.")
     if depth:
         sizes["encoder_depth"] = depth
+    hidden = state.get("decoder.reference_blocks.0.mlp.fc1.weight")
+    if hidden is not None:
+        sizes["mlp_ratio"] = hidden.shape[0] / hidden.shape[1]
+    for name in _PATCH_PROJECTIONS:
+        if name in state:
+            sizes["patch_size"] = state[name].shape[-1]
     if any(key.startswith("reference_head.body.") for key in state):
         sizes["head"] = "dpt"
     return sizes

@@ -41,6 +41,8 @@ class Frame:
     """Seconds from the start of the input, strictly increasing; a list of files may state other times."""
     name: str
     """File name; for videos and cameras their name with the frame number."""
+    path: Path | None = None
+    """The file, where the frame is a file of its own."""
 
 
 class FrameSource(ABC):
@@ -138,7 +140,7 @@ class ImageFileSource(FrameSource):
                 self._skip(error)
                 continue
             count += 1
-            yield Frame(image, index, seconds, name)
+            yield Frame(image, index, seconds, name, path)
         self._require(count, "readable ")
 
     def _is_good(self, path: Path) -> bool:

@@ -32,8 +32,8 @@ class ColmapModel:
     """(N, 4, 4), OpenCV camera axes."""
     intrinsics: NDArray[np.float64]
     """(3, 3) shared, or (N, 3, 3); pixels, the centre of the top left pixel is (0, 0)."""
-    size: tuple[int, int]
-    """(height, width) of the images."""
+    size: tuple[int, int] | NDArray[np.int64]
+    """(height, width) of the images, or (N, 2) where they differ; then there is a camera per image."""
     image_names: Sequence[str]
     """N paths relative to the image folder."""
     points: NDArray[np.float64]
@@ -45,7 +45,7 @@ class ColmapModel:
 def make_colmap_model(
     camera_to_world: ArrayLike,
     intrinsics: ArrayLike,
-    size: tuple[int, int],
+    size: tuple[int, int] | NDArray[np.int64],
     image_names: Sequence[str],
     points: ArrayLike | None = None,
     colors: ArrayLike | None = None,
@@ -54,6 +54,8 @@ def make_colmap_model(
     poses, matrices = np.asarray(camera_to_world, np.float64), np.asarray(intrinsics, np.float64)
     if len(poses) != len(image_names) or (matrices.ndim == 3 and len(matrices) != len(poses)):
         raise ValueError(f"{len(poses)} poses, {len(image_names)} images, intrinsics {matrices.shape}")
+    if np.ndim(size) == 2 and (matrices.ndim != 3 or len(size) != len(poses)):
+        raise ValueError("images of different sizes need a size and intrinsics each")
     if not np.isfinite(poses).all():
         raise ValueError("poses must be finite: leave out frames without a pose")
     if any(set(name) & set("\r\n\0") for name in image_names):
@@ -80,9 +82,12 @@ def write_colmap(folder: str | os.PathLike[str], model: ColmapModel, text: bool 
 
 def _camera_rows(model: ColmapModel) -> list[tuple[Any, ...]]:
     """(id, width, height, fx, fy, cx, cy), principal points in COLMAP's pixel coordinates."""
-    height, width = model.size
     matrices = model.intrinsics.reshape(-1, 3, 3)
-    return [(i + 1, width, height, k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5) for i, k in enumerate(matrices)]
+    sizes = np.broadcast_to(np.asarray(model.size, np.int64), (len(matrices), 2)).tolist()
+    return [
+        (i + 1, width, height, k[0, 0], k[1, 1], k[0, 2] + 0.5, k[1, 2] + 0.5)
+        for i, (k, (height, width)) in enumerate(zip(matrices, sizes, strict=True))
+    ]
 
 
 def _image_rows(model: ColmapModel) -> list[tuple[Any, ...]]:
@@ -160,9 +165,13 @@ def read_colmap(folder: str | os.PathLike[str]) -> ColmapModel:
         poses[:, :3, 3] = -(rotation @ numbers[:, 5:8, None])[..., 0]
     matrices = {int(camera[0]): _matrix(*camera[3:]) for camera in cameras}
     intrinsics = np.array([matrices[int(i)] for i in numbers[:, 8]]).reshape(-1, 3, 3)
-    height, width = int(cameras[0][2]), int(cameras[0][1])
-    shared = _matrix(*cameras[0][3:]) if len(cameras) == 1 else intrinsics
-    return ColmapModel(poses, shared, (height, width), [image[-1] for image in images], points, colors)
+    sizes = {int(camera[0]): (int(camera[2]), int(camera[1])) for camera in cameras}
+    first = int(cameras[0][0])
+    size: tuple[int, int] | NDArray[np.int64] = sizes[first]
+    if len(set(sizes.values())) > 1:
+        size = np.array([sizes[int(i)] for i in numbers[:, 8]], np.int64)
+    shared = matrices[first] if len(cameras) == 1 else intrinsics
+    return ColmapModel(poses, shared, size, [image[-1] for image in images], points, colors)
 
 
 def _matrix(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64]:

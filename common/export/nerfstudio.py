@@ -35,7 +35,7 @@ def write_nerfstudio(
     path: str | os.PathLike[str],
     camera_to_world: ArrayLike,
     intrinsics: ArrayLike,
-    size: tuple[int, int],
+    size: tuple[int, int] | ArrayLike,
     image_paths: Sequence[str],
     ply_path: str | None = None,
 ) -> None:
@@ -45,7 +45,7 @@ def write_nerfstudio(
         path: of the JSON file.
         camera_to_world: (N, 4, 4), OpenCV camera axes.
         intrinsics: (3, 3) shared, or (N, 3, 3) per frame; pixels, the centre of the top left pixel is (0, 0).
-        size: (height, width) of the images.
+        size: (height, width) of the images, or (N, 2) where they differ; then intrinsics are per frame too.
         image_paths: N paths relative to the folder of the file.
         ply_path: point cloud to start from, relative to the folder of the file.
     """
@@ -54,16 +54,21 @@ def write_nerfstudio(
         raise ValueError(f"{len(poses)} poses, {len(image_paths)} images, intrinsics {matrices.shape}")
     if not np.isfinite(poses).all():
         raise ValueError("poses must be finite: leave out frames without a pose")
+    sizes = np.asarray(size, np.int64)
+    if matrices.ndim == 3:
+        sizes = np.broadcast_to(sizes, (len(poses), 2))
+    elif sizes.ndim != 1:
+        raise ValueError("images of different sizes need intrinsics of their own")
     frames: list[dict[str, Any]] = []
     for i, (pose, name) in enumerate(zip(poses @ _OPENGL_FROM_OPENCV, image_paths, strict=True)):
-        own = _intrinsics_entries(matrices[i], size) if matrices.ndim == 3 else {}
+        own = _intrinsics_entries(matrices[i], sizes[i]) if matrices.ndim == 3 else {}
         frames.append({"file_path": str(name), **own, "transform_matrix": pose.tolist()})
-    shared = _intrinsics_entries(matrices, size) if matrices.ndim == 2 else {}
+    shared = _intrinsics_entries(matrices, sizes) if matrices.ndim == 2 else {}
     start = {} if ply_path is None else {"ply_file_path": ply_path}
     write_json(path, {"camera_model": "OPENCV", **shared, **start, "frames": frames})
 
 
-def _intrinsics_entries(intrinsics: NDArray, size: tuple[int, int]) -> dict[str, float | int]:
+def _intrinsics_entries(intrinsics: NDArray, size: NDArray) -> dict[str, float | int]:
     height, width = size
     return {
         "fl_x": float(intrinsics[0, 0]),

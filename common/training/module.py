@@ -54,8 +54,14 @@ class Objective(LightningModule):
             if value.ndim == 0:
                 self.log(f"val/{name}", value, prog_bar=name == "regression", batch_size=len(views.images))
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Clip the gradients. Here, not by the trainer, which does not clip for fused optimizers."""
+        if self.optimizer_config.clip_norm is not None:
+            norm = nn.utils.clip_grad_norm_(self.parameters(), self.optimizer_config.clip_norm)
+            self.log("train/gradient_norm", norm)
+
     def configure_optimizers(self):  # the return type is Lightning's own union
         """AdamW and its schedule per step."""
         total = int(self.trainer.estimated_stepping_batches)
-        optimizer, schedule = build_optimizer(self.model, self.optimizer_config, total)
+        optimizer, schedule = build_optimizer(self, self.optimizer_config, total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -24,6 +24,8 @@ class OptimizerConfig:
     weight_decay: float = 0.05
     """On parameters with at least two axes that are not biases."""
     betas: tuple[float, float] = (0.9, 0.95)
+    clip_norm: float | None = None
+    """Largest norm of the gradient; None does not clip (published)."""
 
 
 def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
@@ -64,9 +66,8 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig, total_steps: int)
         config: hyper-parameters.
         total_steps: optimizer steps of the whole run.
     """
-    # Not fused: Lightning cannot clip the gradients of a fused optimizer.
     groups = parameter_groups(model, config.weight_decay)
-    optimizer = AdamW(groups, lr=config.learning_rate, betas=config.betas)
+    optimizer = AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
     floor = config.min_learning_rate / config.learning_rate
 
     def factor(step: int) -> float:

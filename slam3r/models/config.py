@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
-from common.backbone import Encoder, MultiviewDecoder
+from common.backbone import Block, Encoder, MultiviewDecoder
 from common.heads import DPTHead, LinearHead
 
 
@@ -56,7 +58,12 @@ class BackboneConfig:
 
 
 def initialize_weights(model: nn.Module) -> None:
-    """Initialization of CroCo v2: Xavier-uniform matrices, zero biases, unit norms."""
+    """Initialization for training from nothing; published weights overwrite it.
+
+    Xavier-uniform matrices, zero biases and unit norms as in CroCo v2, with two changes that small networks need to
+    leave the constant solution: residual branches start small (GPT-2, Radford et al. 2019), so that tokens keep what
+    the image says, and linear heads start near a plane one unit in front of the camera.
+    """
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
@@ -65,3 +72,19 @@ def initialize_weights(model: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight.view(module.weight.shape[0], -1))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        for stack in model.modules():
+            if isinstance(stack, nn.ModuleList) and len(stack) and isinstance(stack[0], Block):
+                for block in stack:
+                    _shrink_branches(block, 1 / math.sqrt(2 * len(stack)))
+        for head in model.modules():
+            if isinstance(head, LinearHead):
+                head.projection.weight.mul_(0.1)
+                head.projection.bias.view(head.channels, -1)[2] = math.log(2)  # expm1(log 2) = 1
+
+
+def _shrink_branches(block: Block, factor: float) -> None:
+    block.self_attention.projection.weight.mul_(factor)
+    block.mlp.fc2.weight.mul_(factor)
+    if block.cross_attention is not None:
+        block.cross_attention.projection.weight.mul_(factor)

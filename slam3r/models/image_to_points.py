@@ -72,9 +72,7 @@ class ImageToPoints(PretrainedModel):
         turned = None if grid.transposed is None else transposed
         return tokens.unflatten(0, (batch, views)), PatchGrid(grid.height, grid.width, turned)
 
-    def forward(
-        self, tokens: Tensor, grid: PatchGrid, reference: int, memory_chunk: int | None = None
-    ) -> Pointmaps:
+    def forward(self, tokens: Tensor, grid: PatchGrid, reference: int, memory_chunk: int | None = None) -> Pointmaps:
         """Pointmaps of all views of a window.
 
         Args:

@@ -8,12 +8,13 @@ set and of the current stride.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from torch import Tensor
 
 from common.backbone import PatchGrid
+from common.data.images import InputError
 from common.device import StageTimer
 from slam3r.reconstruction.events import Observer, Registered
 from slam3r.reconstruction.frame_store import FrameStore
@@ -28,8 +29,11 @@ from slam3r.reconstruction.retrieval import retrieve
 from slam3r.reconstruction.scene_buffer import BufferingSet
 from slam3r.reconstruction.settings import ReconstructionSettings
 
+LOCAL_BATCHES = 8
+"""Batches of windows decoded before frames are registered; bounds how many local pointmaps wait."""
 
-class SequenceTooShort(ValueError):
+
+class SequenceTooShort(InputError, ValueError):
     """The sequence ended before the initial window was full."""
 
 
@@ -115,16 +119,26 @@ class Reconstructor:
             # Own memory: a view would keep the whole batch alive for one buffered frame.
             self._store.inputs[index] = FrameInput(token.clone(), image.clone(), timestamp, name)
             self._received += 1
-        return self._advance()
+        return list(self._advance())
 
     def flush(self) -> list[RegisteredFrame]:
-        """The sequence is over: register the rest.
+        """The sequence is over: register the rest. `drain` does the same one frame at a time.
+
+        Raises:
+            SequenceTooShort: if not even the initial window is full.
+        """
+        return list(self.drain())
+
+    def drain(self) -> Iterator[RegisteredFrame]:
+        """The sequence is over: register the rest, and hand out every frame as soon as it is finished.
+
+        Memory stays bounded however many frames are left, which after a stride search are all of them.
 
         Raises:
             SequenceTooShort: if not even the initial window is full.
         """
         self._ended = True
-        return self._advance()
+        yield from self._advance()
 
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
@@ -135,30 +149,30 @@ class Reconstructor:
         if size != self._poses.size:
             raise ValueError(f"all frames of a sequence have one size: expected {self._poses.size}, got {size}")
 
-    def _advance(self) -> list[RegisteredFrame]:
+    def _advance(self) -> Iterator[RegisteredFrame]:
         """Do, in the algorithm's order, what the frames at hand allow."""
         if self._stride is None:
             self._stride = self._search_stride()
             if self._stride is None:
-                return []
+                return
         if self._scene is None:
             self._scene = self._found_world(self._stride)
             if self._scene is None:
-                return []
-        self._make_local_pointmaps(self._stride, self._scene)
-        finished: list[RegisteredFrame] = []
-        if self._buffer is None:
-            if self._next_local <= self._scene.frames[-1]:
-                return []
-            self._buffer = self._register_head(self._stride, self._scene)
-            finished += [self._finish(frame) for frame in range(self._next_frame)]
+                return
         size = self.settings.frames_per_round(self._stride)
-        while self._round_ready(size):
-            finished += self._register_round(size, self._buffer)
-        reach = self.settings.window_radius * self._stride
-        needed = min(self._next_local - reach, self._next_frame, self._buffer.milestone)
-        self._store.forget(needed, self._buffer.milestone, self._buffer.frames)
-        return finished
+        moved = True
+        while moved:
+            moved = self._make_local_pointmaps(self._stride, self._scene)
+            if self._buffer is None:
+                if self._next_local <= self._scene.frames[-1]:
+                    continue
+                self._buffer = self._register_head(self._stride, self._scene)
+                yield from (self._finish(frame) for frame in range(self._next_frame))
+            while self._round_ready(size):
+                yield from self._register_round(size, self._buffer)
+            reach = self.settings.window_radius * self._stride
+            needed = min(self._next_local - reach, self._next_frame, self._buffer.milestone)
+            self._store.forget(needed, self._buffer.milestone, self._buffer.frames)
 
     def _search_stride(self) -> int | None:
         wanted = self.settings.stride_search_frames
@@ -183,23 +197,26 @@ class Reconstructor:
                 )
         tokens = {index: self._store.inputs[index].tokens for index in range(0, window * stride, stride)}
         with self.timer("initialization"):
-            scene = initialize(
-                tokens, self._patch_grid, stride, window, self.networks, self.settings, self._observe
-            )
+            scene = initialize(tokens, self._patch_grid, stride, window, self.networks, self.settings, self._observe)
         adopt_initial_frames(scene, self._store)
         return scene
 
-    def _make_local_pointmaps(self, stride: int, scene: InitialScene) -> None:
-        """Of all frames whose look-ahead is complete."""
+    def _make_local_pointmaps(self, stride: int, scene: InitialScene) -> bool:
+        """Of the next frames whose look-ahead is complete, a few batches of them; whether there were any."""
         look_ahead = self.settings.look_ahead
         look_ahead = self.settings.window_radius * stride if look_ahead is None else look_ahead
         last = self._received - 1
         end = self._received if self._ended else max(self._next_local, self._received - look_ahead)
+        # Not all at once: after a stride search every frame of the video is waiting.
+        end = min(end, self._next_local + LOCAL_BATCHES * self.settings.window_batch)
+        if end <= self._next_local:
+            return False
         frames = [frame for frame in range(self._next_local, end) if frame not in scene.frames]
         with self.timer("local pointmaps"):
             for windows in plan_windows(frames, stride, look_ahead, last, self.settings):
                 decode_windows(windows, self._store, self._patch_grid, self.networks, self.settings)
         self._next_local = end
+        return True
 
     def _register_head(self, stride: int, scene: InitialScene) -> BufferingSet:
         """Register the frames between the initial keyframes, each alone, and open the buffering set."""
@@ -217,9 +234,10 @@ class Reconstructor:
         return BufferingSet(scene.frames, stride, self._next_frame, self.settings, self._random)
 
     def _round_ready(self, size: int) -> bool:
-        if self._next_local >= self._next_frame + size:
-            return True
-        return self._ended and self._next_frame < self._received
+        end = self._next_frame + size
+        if self._ended:
+            end = min(end, self._received)
+        return self._next_frame < end <= self._next_local
 
     def _register_round(self, size: int, buffer: BufferingSet) -> list[RegisteredFrame]:
         frames = list(range(self._next_frame, min(self._next_frame + size, self._received)))

@@ -134,6 +134,4 @@ def test_batch_sizes_and_chunks_change_nothing_but_rounding() -> None:
     reference, _, first = run("reservoir", chunk=40)
     other, _, second = run("reservoir", chunk=1, window_batch=3, encode_batch=1, memory_chunk=1)
     assert first.buffered_frames == second.buffered_frames
-    assert_close(
-        torch.stack([f.world_points for f in other]), torch.stack([f.world_points for f in reference])
-    )
+    assert_close(torch.stack([f.world_points for f in other]), torch.stack([f.world_points for f in reference]))

@@ -1,0 +1,69 @@
+"""Images or a video to a coloured point cloud with camera poses.
+
+    python scripts/reconstruct.py source=folder source.path=DIR output=OUT [model=slam3r_large] [key=value ...]
+
+Every knob is in ``configs/reconstruct.yaml``; what is written, in ``slam3r/outputs.py``.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import hydra
+import torch
+from omegaconf import DictConfig
+
+import slam3r
+from common.configuration import to_dataclass
+from common.data.any_source import source_from_config
+from common.launch import EXIT_INTERRUPTED, clear_errors, launch
+from slam3r.outputs import ExportSettings
+from slam3r.pretrained import ModelConfig
+from slam3r.run import RunSettings
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """``configs/reconstruct.yaml``."""
+
+    source: dict[str, Any]
+    model: ModelConfig
+    reconstruction: slam3r.ReconstructionSettings
+    export: ExportSettings
+    output: str
+    overwrite: bool
+    save_predictions: bool
+    threads: int | None
+    run: RunSettings
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="reconstruct")
+@clear_errors
+def main(config: DictConfig) -> None:
+    """Build the source, reconstruct, write."""
+    chosen = to_dataclass(config, Configuration)
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    with source_from_config(chosen.source) as source:
+        scene = slam3r.reconstruct(
+            source,
+            chosen.model,
+            chosen.output,
+            settings=chosen.reconstruction,
+            export=chosen.export,
+            save_predictions=chosen.save_predictions,
+            overwrite=chosen.overwrite,
+            **vars(chosen.run),
+        )
+    print(
+        f"{len(scene.frames)} frames at stride {scene.stride}, {len(scene.points)} points, "
+        f"{scene.frames_per_second:.2f} frames per second, peak {scene.peak_memory}: {chosen.output}"
+    )
+    if scene.interrupted:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+if __name__ == "__main__":
+    launch(main)

@@ -1,0 +1,157 @@
+"""The offline face: one call from images to a scene.
+
+import slam3r
+scene = slam3r.reconstruct("my_photos/", model="slam3r_tiny")
+scene.save("out/")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from common.checkpoints.atomic import atomic_folder
+from common.configuration import ConfigurationError, to_dataclass
+from common.data.any_source import ArraySource, open_source
+from common.data.sources import FrameSource, ImageFileSource
+from common.device import choose_device, choose_dtype
+from slam3r.outputs import IMAGES, PREDICTIONS, ExportSettings, check_output, write_results
+from slam3r.predictions import PredictionRecorder
+from slam3r.pretrained import LoadedModel, ModelChoice, ModelConfidence, find_model, load_model
+from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
+from slam3r.run import OfflineRun, RunSettings
+from slam3r.scene import Reconstruction
+
+
+def reconstruct(
+    source: Any,
+    model: ModelChoice | Networks = "slam3r_tiny",
+    output: str | Path | None = None,
+    *,
+    settings: ReconstructionSettings | Mapping[str, Any] | None = None,
+    export: ExportSettings | Mapping[str, Any] | None = None,
+    save_predictions: bool = False,
+    overwrite: bool = False,
+    **options: Any,
+) -> Reconstruction:
+    """Reconstruct a scene from images or a video.
+
+    What can be wrong with the input is found before the work starts, as far as that is possible. Interrupted with
+    Ctrl-C, the call returns (and writes) what is registered so far.
+
+    Args:
+        source: a folder, a pattern, a text list, a video, images in memory or a `FrameSource`; see
+            `common.data.any_source.open_source`.
+        model: a name such as ``slam3r_tiny``, paths of weights, loaded models; see `slam3r.pretrained.ModelChoice`.
+            `Networks` stay on their device and in their dtype.
+        output: folder to write the results to; None writes nothing (`Reconstruction.save` does it later).
+        settings: changes to the model's `ReconstructionSettings` by name, or settings to take as they are.
+        export: fields of `ExportSettings`: which points are kept, which files are written.
+        save_predictions: write every frame's arrays to ``predictions`` in the output folder.
+        overwrite: replace the results of an earlier run.
+        **options: fields of `RunSettings`: device, dtype, size, push_batch, read_ahead, progress.
+
+    Raises:
+        InputError: the source has nothing usable or is too short, or the output holds results already.
+        CheckpointError: weights are missing, damaged or of another model.
+        ConfigurationError: a setting does not fit.
+    """
+    run_settings, export = to_dataclass(options, RunSettings), to_dataclass(export or {}, ExportSettings)
+    folder = None if output is None else Path(output).expanduser()
+    if folder is not None:
+        check_output(folder, overwrite)
+    elif save_predictions or export.images:
+        raise ConfigurationError("save_predictions and export.images need an output folder")
+    with ExitStack() as stack:
+        frames = open_source(source)
+        if frames is not source:
+            stack.enter_context(frames)
+        frames.validate()
+        start = time.perf_counter()
+        ready = _make_ready(model, settings, run_settings)
+        seconds = time.perf_counter() - start
+        _check_length(frames, ready.settings)
+        if export.confidence is None:
+            export = replace(export, confidence=ready.confidence.registered)
+        scene, streamed = _run(ready, frames, export, run_settings, folder, save_predictions)
+    scene.seconds = {"load model": seconds, **scene.seconds}
+    if folder is not None:
+        write_results(scene, folder, export, streamed)
+    return scene
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """Everything about the model, on its device."""
+
+    networks: Networks
+    confidence: ModelConfidence
+    settings: ReconstructionSettings
+    description: dict[str, Any]
+
+
+def _make_ready(
+    model: ModelChoice | Networks,
+    settings: ReconstructionSettings | Mapping[str, Any] | None,
+    options: RunSettings,
+) -> _Ready:
+    if isinstance(model, Networks):
+        confidence = ModelConfidence()
+        description = {"name": "given networks", "device": str(model.device)}
+        return _Ready(model, confidence, _chosen(confidence, settings), description)
+    try:
+        device = choose_device(options.device)
+        dtype = choose_dtype(device, options.dtype)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    config = model if isinstance(model, LoadedModel) else find_model(model)
+    chosen = _chosen(config.confidence, settings)  # a faulty setting shows before the weights are read
+    loaded = load_model(config)
+    description = {**loaded.description, "device": str(device), "dtype": str(dtype).removeprefix("torch.")}
+    return _Ready(loaded.networks(device, dtype, chosen.memory_chunk), loaded.confidence, chosen, description)
+
+
+def _chosen(
+    confidence: ModelConfidence, settings: ReconstructionSettings | Mapping[str, Any] | None
+) -> ReconstructionSettings:
+    return settings if isinstance(settings, ReconstructionSettings) else confidence.settings(settings)
+
+
+def _check_length(frames: FrameSource, settings: ReconstructionSettings) -> None:
+    """Too few frames for the stride: said now where their number is certain, at their end otherwise."""
+    count = frames.length if isinstance(frames, (ImageFileSource, ArraySource)) else None
+    if count is not None and settings.keyframe_stride >= count:
+        raise SequenceTooShort(
+            f"{count} frames do not fill an initial window at stride {settings.keyframe_stride}; give at least "
+            f"{settings.keyframe_stride + 1} frames (better {settings.initial_window * settings.keyframe_stride}), "
+            "or a smaller reconstruction.keyframe_stride"
+        )
+
+
+def _run(
+    ready: _Ready,
+    frames: FrameSource,
+    export: ExportSettings,
+    options: RunSettings,
+    folder: Path | None,
+    save_predictions: bool,
+) -> tuple[Reconstruction, list[Path]]:
+    """The scene, and the folders that were filled while the frames came; those take their place when all is done."""
+    with ExitStack() as folders:
+        recorder, images, streamed = None, None, []
+        if folder is not None and save_predictions:
+            recorder = PredictionRecorder(folders.enter_context(atomic_folder(folder / PREDICTIONS)))
+            streamed.append(folder / PREDICTIONS)
+        if folder is not None and export.images:
+            images = folders.enter_context(atomic_folder(folder / IMAGES))
+            streamed.append(folder / IMAGES)
+        sinks = [] if recorder is None else [recorder]
+        run = OfflineRun(ready.networks, ready.settings, export, options, sinks, images)
+        scene = run.execute(frames, ready.description)
+        if recorder is not None and folder is not None:
+            recorder.write_metadata(scene, folder.resolve().name)
+    return scene, streamed

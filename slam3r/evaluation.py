@@ -1,0 +1,153 @@
+"""Scores of reconstructions against known geometry (SLAM3R, Liu, Dong et al. 2025, section 4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.geometry.alignment import align_to_ground_truth, transform_points
+from common.geometry.cameras import project_world, unproject_to_world
+from common.metrics.pointcloud import PointcloudScore, score_reconstruction
+from common.metrics.trajectory import absolute_trajectory_error
+from common.views import Views
+from slam3r.reconstruction.frames import RegisteredFrame
+from slam3r.reconstruction.networks import Networks
+
+THRESHOLDS = (0.01, 0.015, 0.02, 0.05, 0.10)
+"""Of F-scores, metres."""
+
+
+@dataclass
+class ReconstructionScore:
+    """One scene."""
+
+    points: PointcloudScore
+    """Metres, after alignment."""
+    constant: PointcloudScore
+    """Of the best constant pointmap: every frame given the per-pixel mean of the true world pointmaps."""
+    trajectory_rmse: float
+    """Absolute trajectory error after similarity alignment, metres; NaN with fewer than three poses."""
+    num_poses: int
+    """Frames whose pose was solved."""
+    num_frames: int
+
+    @property
+    def accuracy_gain(self) -> float:
+        """How many times nearer to the truth than the constant pointmap."""
+        return self.constant.accuracy / self.points.accuracy
+
+    @property
+    def completeness_gain(self) -> float:
+        """The same for completeness."""
+        return self.constant.completeness / self.points.completeness
+
+
+def score_scene(
+    frames: Sequence[RegisteredFrame],
+    truth: Views,
+    confidence_threshold: float,
+    num_samples: int = 200_000,
+    seed: int = 42,
+) -> ReconstructionScore:
+    """Align a reconstruction to the truth by the published procedure and compare.
+
+    Args:
+        frames: all registered frames of the sequence, in order.
+        truth: (V, ..) depth, intrinsics and poses of the same frames, metres.
+        confidence_threshold: points strictly above it count.
+        num_samples: corresponding pairs drawn.
+        seed: of the draw and of the alignment.
+    """
+    assert truth.depth is not None and truth.intrinsics is not None and truth.camera_to_world is not None
+    true_points = unproject_to_world(truth.depth, truth.intrinsics, truth.camera_to_world).numpy()
+    valid = (truth.depth > 0).numpy()
+    predicted = np.stack([frame.world_points.float().numpy() for frame in frames])
+    confidence = np.stack([frame.world_confidence.float().numpy() for frame in frames])
+    chosen = np.flatnonzero(valid & (confidence > confidence_threshold) & np.isfinite(predicted).all(axis=-1))
+    if len(chosen) < 100:
+        raise ValueError(f"only {len(chosen)} points have a confidence above {confidence_threshold}")
+    random = np.random.default_rng(seed)
+    sampled = random.choice(chosen, min(num_samples, len(chosen)), replace=False)
+    # The prediction must explain all of the truth, not only where it was confident.
+    everywhere = random.choice(np.flatnonzero(valid), min(num_samples, int(valid.sum())), replace=False)
+    pairs = predicted.reshape(-1, 3)[sampled], true_points.reshape(-1, 3)[sampled]
+    aligned = transform_points(align_to_ground_truth(*pairs, seed=seed).transform, pairs[0])
+    whole_truth = true_points.reshape(-1, 3)[everywhere]
+    constant = np.broadcast_to(true_points.mean(axis=0), true_points.shape).reshape(-1, 3)[everywhere]
+    rmse, count = _trajectory(frames, truth.camera_to_world.numpy())
+    return ReconstructionScore(
+        score_reconstruction(aligned, whole_truth, thresholds=THRESHOLDS, workers=-1),
+        score_reconstruction(constant, whole_truth, thresholds=THRESHOLDS, workers=-1),
+        rmse,
+        count,
+        len(frames),
+    )
+
+
+def _trajectory(frames: Sequence[RegisteredFrame], truth: NDArray) -> tuple[float, int]:
+    solved = [i for i, frame in enumerate(frames) if frame.camera_to_world is not None]
+    if len(solved) < 3:
+        return float("nan"), len(solved)
+    estimate = np.stack([frames[i].camera_to_world.numpy() for i in solved])
+    return absolute_trajectory_error(estimate, truth[solved]).rmse, len(solved)
+
+
+def view_overlap(views: Views, step: int = 4, tolerance: float = 0.05) -> Tensor:
+    """(V, V) share of the pixels of view i whose surface view j sees.
+
+    Args:
+        views: (V, ..) with depth, intrinsics and poses.
+        step: every so many pixels are looked at.
+        tolerance: relative depth difference below which a surface is the same.
+    """
+    assert views.depth is not None and views.intrinsics is not None and views.camera_to_world is not None
+    count, height, width = views.depth.shape
+    points = unproject_to_world(views.depth, views.intrinsics, views.camera_to_world)[:, ::step, ::step]
+    points = points.reshape(count, -1, 3)
+    overlap = torch.zeros(count, count)
+    for j in range(count):
+        pixels, depth = project_world(points.reshape(-1, 3), views.intrinsics[j], views.camera_to_world[j])
+        column, row = pixels.round().nan_to_num(nan=-1, posinf=-1, neginf=-1).long().unbind(-1)
+        inside = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        seen = views.depth[j][row.clamp(0, height - 1), column.clamp(0, width - 1)]
+        visible = inside & ((seen - depth).abs() < tolerance * depth)
+        overlap[:, j] = visible.view(count, -1).float().mean(dim=1)
+    return overlap
+
+
+def retrieval_auc(networks: Networks, views: Views, threshold: float = 0.3) -> float:
+    """How surely the learned retrieval ranks a view that overlaps above one that does not: area under the ROC curve.
+
+    All pairs of different views are pooled; a pair overlaps when both views see at least ``threshold`` of each other.
+
+    Args:
+        networks: give the scores.
+        views: (V, ..) with images, depth, intrinsics and poses.
+        threshold: share of common pixels.
+
+    Returns:
+        0.5 is chance, 1 perfect; NaN when all pairs overlap, or none.
+    """
+    overlap = view_overlap(views)
+    overlap = torch.minimum(overlap, overlap.T)
+    tokens, grid = networks.encode(views.images, batch=10)
+    scores = torch.stack([networks.correlation(token[None], tokens, grid, batch=1) for token in tokens]).cpu()
+    pairs = ~torch.eye(len(tokens), dtype=torch.bool)
+    return area_under_curve(scores[pairs], overlap[pairs] >= threshold)
+
+
+def area_under_curve(scores: Tensor, positive: Tensor) -> float:
+    """Area under the ROC curve by ranks (Mann-Whitney); ties count half. (N,) and (N,) bool."""
+    from scipy.stats import rankdata
+
+    hits = int(positive.sum())
+    misses = len(positive) - hits
+    if hits == 0 or misses == 0:
+        return float("nan")
+    ranks = torch.from_numpy(rankdata(scores.double().numpy()))
+    return float((ranks[positive].sum() - hits * (hits + 1) / 2) / (hits * misses))

@@ -1,0 +1,153 @@
+"""The multi-view decoder: parity of its block, and what must not change its result."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from common.backbone import MultiviewDecoder, PatchGrid
+from common.backbone.attention import SelfAttention
+from tests.parity import ROUNDING, assert_close, header, image_to_points, vectors
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return vectors("decoder_block")
+
+
+@pytest.fixture(scope="module")
+def decoder() -> MultiviewDecoder:
+    return image_to_points("decoder_block").decoder
+
+
+@pytest.fixture(scope="module")
+def grid() -> PatchGrid:
+    return PatchGrid(*header("decoder_block")["grid"])
+
+
+@pytest.fixture
+def tokens() -> Tensor:
+    """Two windows of five views."""
+    return torch.randn(2, 5, 35, 64)
+
+
+class TestBlock:
+    """One layer. The vectors have the views first; ours has the batch first."""
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("stack", ["reference", "source"])
+    def test_three_targets_and_four_memories(self, golden, decoder, grid, stack: str) -> None:
+        block = getattr(decoder, f"{stack}_blocks")[1]
+        refined = block(golden["x"].transpose(0, 1), grid.rotary(12), golden["y"].transpose(0, 1))
+        assert_close(refined.transpose(0, 1), golden[f"out_{stack}_block_1"])
+
+    @torch.no_grad()
+    def test_one_memory_only(self, golden, decoder, grid) -> None:
+        block = decoder.reference_blocks[1]
+        refined = block(golden["x"].transpose(0, 1), grid.rotary(12), golden["y"][:1].transpose(0, 1))
+        assert_close(refined.transpose(0, 1), golden["out_one_source"])
+
+    @torch.no_grad()
+    def test_small_inputs_show_the_epsilon_of_the_norms(self, golden, decoder, grid) -> None:
+        block = decoder.reference_blocks[1]
+        refined = block(golden["low_x"].transpose(0, 1), grid.rotary(12), golden["low_y"].transpose(0, 1))
+        assert_close(refined.transpose(0, 1), golden["low_out"])
+
+    @torch.no_grad()
+    def test_cross_attention_is_the_maximum_over_memories_of_the_published_pairs(self, golden, decoder, grid) -> None:
+        block, rotary = decoder.reference_blocks[1], grid.rotary(12)
+        pairs = golden["cross_attention_reference_block_1"]  # (target, memory, batch, token, channel)
+        target = block.cross_norm(golden["x"].transpose(0, 1))
+        memory = block.memory_norm(golden["y"].transpose(0, 1))
+        for view in range(memory.shape[1]):
+            one = block.cross_attention(target, memory[:, view : view + 1], rotary)
+            assert_close(one.transpose(0, 1), pairs[:, view])
+        assert_close(block.cross_attention(target, memory, rotary).transpose(0, 1), pairs.amax(dim=1))
+
+
+class TestInvariance:
+    @torch.no_grad()
+    def test_the_order_of_sources_does_not_matter(self, decoder, grid, tokens) -> None:
+        order = torch.tensor([2, 0, 3, 1])
+        plain = decoder(tokens[:, :1], tokens[:, 1:], grid)
+        shuffled = decoder(tokens[:, :1], tokens[:, 1:][:, order], grid)
+        assert_close(shuffled.references[-1], plain.references[-1], ROUNDING)
+        assert_close(shuffled.sources[-1], plain.sources[-1][:, order], ROUNDING)
+
+    @torch.no_grad()
+    def test_the_order_of_references_does_not_matter(self, decoder, grid, tokens) -> None:
+        order = torch.tensor([2, 0, 1])
+        plain = decoder(tokens[:, :3], tokens[:, 3:], grid)
+        shuffled = decoder(tokens[:, :3][:, order], tokens[:, 3:], grid)
+        assert_close(shuffled.references[-1], plain.references[-1][:, order], ROUNDING)
+        assert_close(shuffled.sources[-1], plain.sources[-1], ROUNDING)
+
+    @torch.no_grad()
+    def test_a_source_given_twice_changes_nothing(self, decoder, grid, tokens) -> None:
+        once = decoder(tokens[:, :1], tokens[:, 1:3], grid)
+        twice = decoder(tokens[:, :1], tokens[:, [1, 2, 1]], grid)
+        assert_close(twice.references[-1], once.references[-1], ROUNDING)
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("chunk", [1, 2, 3])
+    def test_memory_chunks_change_nothing(self, decoder, grid, tokens, chunk: int) -> None:
+        plain = decoder(tokens[:, :2], tokens[:, 2:], grid)
+        chunked = decoder(tokens[:, :2], tokens[:, 2:], grid, memory_chunk=chunk)
+        for ours, expected in zip(chunked.references + chunked.sources, plain.references + plain.sources, strict=True):
+            assert_close(ours, expected, ROUNDING)
+
+    @torch.no_grad()
+    def test_items_of_a_batch_do_not_see_each_other(self, decoder, grid, tokens) -> None:
+        both = decoder(tokens[:, :2], tokens[:, 2:], grid)
+        alone = decoder(tokens[1:, :2], tokens[1:, 2:], grid)
+        assert_close(both.references[-1][1:], alone.references[-1], ROUNDING)
+        assert_close(both.sources[-1][1:], alone.sources[-1], ROUNDING)
+
+    @torch.no_grad()
+    def test_transposed_items_have_their_own_positions(self, decoder, tokens) -> None:
+        mixed = PatchGrid(5, 7, torch.tensor([False, True]))
+        streams = decoder(tokens[:, :2], tokens[:, 2:], mixed)
+        upright = decoder(tokens[:1, :2], tokens[:1, 2:], PatchGrid(5, 7))
+        turned = decoder(tokens[1:, :2], tokens[1:, 2:], PatchGrid(7, 5))
+        assert_close(streams.sources[-1][:1], upright.sources[-1], ROUNDING)
+        assert_close(streams.sources[-1][1:], turned.sources[-1], ROUNDING)
+
+
+class TestPartialPasses:
+    """Skipping what nobody asked for is an optimization, not another result."""
+
+    @torch.no_grad()
+    def test_one_side_alone_equals_the_full_pass(self, decoder, grid, tokens) -> None:
+        full = decoder(tokens[:, :2], tokens[:, 2:], grid)
+        references = decoder(tokens[:, :2], tokens[:, 2:], grid, want_sources=False)
+        sources = decoder(tokens[:, :2], tokens[:, 2:], grid, want_references=False)
+        assert references.sources == [] and sources.references == []
+        assert_close(references.references[-1], full.references[-1], ROUNDING)
+        assert_close(sources.sources[-1], full.sources[-1], ROUNDING)
+
+    @torch.no_grad()
+    def test_fewer_layers_are_the_beginning_of_the_full_pass_and_not_normalized(self, decoder, grid, tokens) -> None:
+        full = decoder(tokens[:, :2], tokens[:, 2:], grid)
+        short = decoder(tokens[:, :2], tokens[:, 2:], grid, num_layers=2)
+        assert len(short.sources) == 3 and len(full.sources) == decoder.depth + 1
+        for ours, expected in zip(short.references, full.references[:3], strict=True):
+            assert_close(ours, expected, ROUNDING)
+
+    @torch.no_grad()
+    def test_an_embedding_of_zeros_adds_nothing(self, decoder, grid, tokens) -> None:
+        nothing = torch.zeros(2, 5, 35, 48)
+        plain = decoder(tokens[:, :2], tokens[:, 2:], grid)
+        added = decoder(tokens[:, :2], tokens[:, 2:], grid, nothing[:, :2], nothing[:, 2:])
+        assert_close(added.sources[-1], plain.sources[-1], ROUNDING)
+
+    def test_every_parameter_learns(self, grid, tokens) -> None:
+        decoder = MultiviewDecoder(64, 48, depth=2, num_heads=4)
+        streams = decoder(tokens[:, :2], tokens[:, 2:], grid)
+        (streams.references[-1].square().mean() + streams.sources[-1].pow(3).mean()).backward()
+        assert [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+def test_width_must_be_divisible_by_the_heads() -> None:
+    with pytest.raises(ValueError, match="width 10 is not divisible by 4 heads"):
+        SelfAttention(10, 4)

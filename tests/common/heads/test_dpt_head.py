@@ -1,0 +1,45 @@
+"""The DPT head: parity on an odd grid, which decoder levels it reads, and portraits that are stored transposed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from common.backbone import PatchGrid
+from common.heads import DPTHead
+from common.heads.activations import activate
+from common.heads.dpt import dpt_levels
+from tests.parity import DPT_TOLERANCE, assert_close, header, image_to_points, vectors
+
+
+@torch.no_grad()
+def test_raw_values_points_and_confidences_are_the_published_ones() -> None:
+    golden, info = vectors("dpt_head"), header("dpt_head")
+    head = image_to_points("dpt_head").reference_head
+    assert list(head.levels) == info["hooks"]
+    unread = torch.empty(0)
+    streams = [golden[f"tokens_hook{k}"][:, None] if k in info["hooks"] else unread for k in range(11)]
+    height, width = info["image_size"]
+    raw = head(streams, PatchGrid(height // 16, width // 16))[:, 0]
+    assert_close(raw.permute(0, 3, 1, 2), golden["raw"], DPT_TOLERANCE)
+    pointmaps = activate(raw)
+    assert_close(pointmaps.points, golden["points"], DPT_TOLERANCE)
+    assert_close(pointmaps.confidence, golden["confidence"], DPT_TOLERANCE)
+
+
+def test_levels_are_spread_over_the_decoder() -> None:
+    assert dpt_levels(12) == (0, 6, 9, 12)
+    assert dpt_levels(10) == (0, 5, 7, 10)
+    with pytest.raises(ValueError, match="at least 10 blocks, got 9"):
+        dpt_levels(9)
+
+
+@torch.no_grad()
+def test_a_mixed_batch_comes_back_in_the_stored_layout() -> None:
+    head = DPTHead(8, 8, 10, level_channels=(4, 4, 4, 4), width=8, last_width=4)
+    streams = [torch.randn(2, 1, 6, 8) for _ in range(11)]
+    mixed = head(streams, PatchGrid(2, 3, torch.tensor([False, True])))
+    assert mixed.shape == (2, 1, 32, 48, 4)
+    torch.testing.assert_close(mixed[:1], head([s[:1] for s in streams], PatchGrid(2, 3)))
+    turned = head([s[1:] for s in streams], PatchGrid(3, 2))
+    torch.testing.assert_close(mixed[1:], turned.transpose(2, 3))
