@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 import hydra
 import torch
+import torch.nn.attention
 from hydra.utils import instantiate
 from lightning import seed_everything
 from omegaconf import DictConfig, OmegaConf
@@ -24,8 +26,14 @@ def main(config: DictConfig) -> None:
     objective = instantiate(config.objective)
     trainable = sum(p.numel() for p in objective.model.parameters() if p.requires_grad)
     logger.info("%s: %.1f M trainable parameters", type(objective.model).__name__, trainable / 1e6)
+    if config.attention_backend:
+        backend = getattr(torch.nn.attention.SDPBackend, config.attention_backend.upper())
+        context = torch.nn.attention.sdpa_kernel(backend)
+    else:
+        context = contextlib.nullcontext()
     trainer = instantiate(config.trainer, callbacks=list(instantiate(config.callbacks).values()))
-    trainer.fit(objective, datamodule=data, ckpt_path=config.resume)
+    with context:
+        trainer.fit(objective, datamodule=data, ckpt_path=config.resume)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from common.geometry.cameras import project_world, unproject_to_world
 from common.metrics.pointcloud import PointcloudScore, score_reconstruction
 from common.metrics.trajectory import absolute_trajectory_error
 from common.views import Views
-from slam3r.reconstruction.frames import RegisteredFrame
 from slam3r.reconstruction.networks import Networks
 
 THRESHOLDS = (0.01, 0.015, 0.02, 0.05, 0.10)
@@ -48,7 +47,9 @@ class ReconstructionScore:
 
 
 def score_scene(
-    frames: Sequence[RegisteredFrame],
+    points: NDArray,
+    confidence: NDArray,
+    poses: Sequence[NDArray | None],
     truth: Views,
     confidence_threshold: float,
     num_samples: int = 200_000,
@@ -57,43 +58,46 @@ def score_scene(
     """Align a reconstruction to the truth by the published procedure and compare.
 
     Args:
-        frames: all registered frames of the sequence, in order.
+        points: (V, H, W, 3) world pointmaps; may be memory-mapped.
+        confidence: (V, H, W).
+        poses: (4, 4) camera-to-world of every frame, None where there is none.
         truth: (V, ..) depth, intrinsics and poses of the same frames, metres.
         confidence_threshold: points strictly above it count.
         num_samples: corresponding pairs drawn.
         seed: of the draw and of the alignment.
+
+    Raises:
+        ValueError: fewer than 100 points are confident.
     """
     assert truth.depth is not None and truth.intrinsics is not None and truth.camera_to_world is not None
     true_points = unproject_to_world(truth.depth, truth.intrinsics, truth.camera_to_world).numpy()
     valid = (truth.depth > 0).numpy()
-    predicted = np.stack([frame.world_points.float().numpy() for frame in frames])
-    confidence = np.stack([frame.world_confidence.float().numpy() for frame in frames])
-    chosen = np.flatnonzero(valid & (confidence > confidence_threshold) & np.isfinite(predicted).all(axis=-1))
+    chosen = np.flatnonzero(valid & (confidence > confidence_threshold))
     if len(chosen) < 100:
         raise ValueError(f"only {len(chosen)} points have a confidence above {confidence_threshold}")
     random = np.random.default_rng(seed)
     sampled = random.choice(chosen, min(num_samples, len(chosen)), replace=False)
     # The prediction must explain all of the truth, not only where it was confident.
     everywhere = random.choice(np.flatnonzero(valid), min(num_samples, int(valid.sum())), replace=False)
-    pairs = predicted.reshape(-1, 3)[sampled], true_points.reshape(-1, 3)[sampled]
+    pairs = points.reshape(-1, 3)[sampled], true_points.reshape(-1, 3)[sampled]
     aligned = transform_points(align_to_ground_truth(*pairs, seed=seed).transform, pairs[0])
     whole_truth = true_points.reshape(-1, 3)[everywhere]
     constant = np.broadcast_to(true_points.mean(axis=0), true_points.shape).reshape(-1, 3)[everywhere]
-    rmse, count = _trajectory(frames, truth.camera_to_world.numpy())
+    rmse, count = _trajectory(poses, truth.camera_to_world.numpy())
     return ReconstructionScore(
         score_reconstruction(aligned, whole_truth, thresholds=THRESHOLDS, workers=-1),
         score_reconstruction(constant, whole_truth, thresholds=THRESHOLDS, workers=-1),
         rmse,
         count,
-        len(frames),
+        len(poses),
     )
 
 
-def _trajectory(frames: Sequence[RegisteredFrame], truth: NDArray) -> tuple[float, int]:
-    solved = [i for i, frame in enumerate(frames) if frame.camera_to_world is not None]
+def _trajectory(poses: Sequence[NDArray | None], truth: NDArray) -> tuple[float, int]:
+    solved = [i for i, pose in enumerate(poses) if pose is not None]
     if len(solved) < 3:
         return float("nan"), len(solved)
-    estimate = np.stack([frames[i].camera_to_world.numpy() for i in solved])
+    estimate = np.stack([pose for pose in poses if pose is not None])
     return absolute_trajectory_error(estimate, truth[solved]).rmse, len(solved)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from common.data.rooms import room_seed, room_video
 from common.views import Views
 from slam3r.evaluation import ReconstructionScore, retrieval_auc, score_scene
@@ -84,9 +86,16 @@ def run_room(
     """Reconstruct one room and score points, poses and retrieval."""
     frames, reconstructor = reconstruct_views(views, networks, settings)
     assert reconstructor.stride is not None
+    score = score_scene(
+        np.stack([frame.world_points.numpy() for frame in frames]),
+        np.stack([frame.world_confidence.numpy() for frame in frames]),
+        [None if frame.camera_to_world is None else frame.camera_to_world.numpy() for frame in frames],
+        views,
+        benchmark.confidence_threshold,
+    )
     return RoomResult(
         name,
-        score_scene(frames, views, benchmark.confidence_threshold),
+        score,
         retrieval_auc(networks, views[:: benchmark.retrieval_stride]),
         sum(reconstructor.timer.seconds.values()),
         reconstructor.stride,

@@ -11,6 +11,7 @@ import math
 import zlib
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -130,7 +131,10 @@ _DPT = [
 ]
 
 
-def fill(model: nn.Module, family: str, salt: str = "", confidence_offset: float = 0.0) -> nn.Module:
+ModelT = TypeVar("ModelT", ImageToPoints, LocalToWorld)
+
+
+def fill(model: ModelT, family: str, salt: str = "", confidence_offset: float = 0.0) -> ModelT:
     """Give every tensor of a model the value that the rule gives to its published name.
 
     Args:
@@ -165,19 +169,18 @@ def sizes(config: dict) -> dict:
 
 
 @cache
-def _filled(config: str, family: str, salt: str) -> nn.Module:
-    network = LocalToWorld if family == "l2w" else ImageToPoints
+def _filled(network: type[ModelT], config: str, family: str, salt: str) -> ModelT:
     return fill(network(**sizes(json.loads(config))), family, salt)
 
 
 def image_to_points(vector_file: str, family: str = "i2p") -> ImageToPoints:
     """The I2P network of a vector file. Shared between tests: copy it before changing it."""
-    return _filled(json.dumps(header(vector_file)["config"]), family, "")  # type: ignore[return-value]
+    return _filled(ImageToPoints, json.dumps(header(vector_file)["config"]), family, "")
 
 
 def local_to_world(vector_file: str) -> LocalToWorld:
     """The L2W network of a vector file. Shared between tests: copy it before changing it."""
-    return _filled(json.dumps(header(vector_file)["config"]), "l2w", "l2w/")  # type: ignore[return-value]
+    return _filled(LocalToWorld, json.dumps(header(vector_file)["config"]), "l2w", "l2w/")
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:

@@ -36,7 +36,10 @@ class EpochIndexed(Dataset):
 
 
 class RunningSampler(Sampler[int]):
-    """Running indices ``epoch * size + item``: every epoch a seeded permutation, continued from where it stands."""
+    """Running indices ``epoch * size + item``: every epoch a seeded permutation, continued from where it stands.
+
+    With several ranks, each takes every so manieth index of the same order.
+    """
 
     def __init__(self, data: Sized, num_samples: int, seed: int) -> None:
         """
@@ -51,17 +54,27 @@ class RunningSampler(Sampler[int]):
         self.position = 0
 
     def __len__(self) -> int:
-        return self.num_samples
+        return self.num_samples // _world()[1]
 
     def __iter__(self) -> Iterator[int]:
-        end = self.position + self.num_samples
+        rank, world = _world()
+        # Equal shares: a rank with one batch more than the others would wait for them for ever.
+        end = self.position + len(self) * world
         while self.position < end:
             epoch, offset = divmod(self.position, self.size)
             generator = torch.Generator().manual_seed(self.seed + epoch)
             order = torch.randperm(self.size, generator=generator).tolist()
             for item in order[offset : offset + end - self.position]:
                 self.position += 1
-                yield epoch * self.size + item
+                if self.position % world == rank:
+                    yield epoch * self.size + item
+
+
+def _world() -> tuple[int, int]:
+    """This process's rank and the number of ranks."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
 
 
 class WindowData(LightningDataModule):

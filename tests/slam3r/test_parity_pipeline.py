@@ -70,7 +70,7 @@ def outcome(request):
 
 
 def test_every_decision_is_the_published_one(outcome) -> None:
-    case, registered, events, reconstructor = outcome
+    case, _, events, reconstructor = outcome
     info = description(case)
     decisions = info["decisions"]
     assert reconstructor.stride == decisions["keyframe_stride"]

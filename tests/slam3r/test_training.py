@@ -12,6 +12,7 @@ from lightning import Trainer
 from common.data.datamodule import EpochIndexed, RunningSampler, WindowData
 from common.training.optim import OptimizerConfig, build_optimizer
 from common.views import Views
+from slam3r.auxiliary import AuxiliaryHead
 from slam3r.losses import camera_points, points_in_view, registration_inputs
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.registration_noise import RegistrationNoise
@@ -27,7 +28,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*reference is not registered", 
 
 
 def wall(views: int = 5, batch: int = 2, distance: float = 2.0) -> Views:
-    """A camera that turns and slides before a plane z = ``distance`` of the world; every fifth pixel has no depth."""
+    """A camera that turns and slides before a plane z = ``distance`` of the world; every fifth pixel has no depth.
+
+    The left half is labelled 1, the right half 2.
+    """
     index = torch.arange(batch * views, dtype=torch.float32).view(batch, views)
     yaw = 0.05 * (index % views)
     pose = torch.eye(4).repeat(batch, views, 1, 1)
@@ -40,12 +44,13 @@ def wall(views: int = 5, batch: int = 2, distance: float = 2.0) -> Views:
     forward = (pose[:, :, None, None, 2, :3] * rays).sum(dim=-1)  # world z that one unit of depth covers
     depth = (distance / forward).masked_fill((x + y) % 5 == 0, 0)
     images = procedural_frames(batch * views, SIDE, SIDE).unflatten(0, (batch, views))
-    return Views(images, depth, pose, intrinsics)
+    labels = (1 + (x >= SIDE // 2).long()).expand(batch, views, SIDE, SIDE)
+    return Views(images, depth, pose, intrinsics, labels)
 
 
 def learn(objective, views: Views, steps: int) -> list[float]:
     """Losses of steps on one batch."""
-    optimizer, schedule = build_optimizer(objective.model, objective.optimizer_config, steps)
+    optimizer, schedule = build_optimizer(objective, objective.optimizer_config, steps)
     losses = []
     for step in range(steps):
         optimizer.zero_grad()
@@ -106,6 +111,15 @@ class TestObjectives:
         moved = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
         assert "decoder.token_norm.weight" in moved  # the norm belongs to the decoder, and trains: published
         assert not [name for name in moved if name.startswith("encoder.")]
+
+    def test_a_second_task_learns_beside_and_is_no_part_of_the_model(self) -> None:
+        network = ImageToPoints(**SIZES)
+        objective = ImageToPointsObjective(network, OPTIMIZER, auxiliary=AuxiliaryHead(SIZES["encoder_width"]))
+        before = objective.terms(wall(), training=False)
+        learn(objective, wall(), 12)
+        after = objective.terms(wall(), training=False)
+        assert after["semantic"] < 0.5 * before["semantic"] and after["depth"] < before["depth"]
+        assert not [name for name in network.state_dict() if "auxiliary" in name]
 
     def test_correlation_learns_with_its_head_alone(self) -> None:
         network = ImageToPoints(**SIZES)
@@ -210,6 +224,17 @@ class TestWindows:
         orders = [list(RunningSampler(range(50), 60, seed)) for seed in (1, 1, 2)]
         assert orders[0] == orders[1] != orders[2]
 
+    def test_ranks_share_the_order_of_one(self, monkeypatch) -> None:
+        alone = list(RunningSampler(range(4), num_samples=6, seed=0))
+        monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+        monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+        shares = []
+        for rank in (0, 1):
+            monkeypatch.setattr("torch.distributed.get_rank", lambda rank=rank: rank)
+            shares.append(list(RunningSampler(range(4), num_samples=6, seed=0)))
+        assert [len(share) for share in shares] == [3, 3]
+        assert sorted(shares[0] + shares[1]) == sorted(alone)
+
     def test_a_running_index_tells_epoch_and_item(self) -> None:
         data = Numbered()
         EpochIndexed(data)[9]
@@ -221,7 +246,7 @@ class TestWindows:
         batches = list(windows.train_dataloader())
         assert len(batches) == 2  # the fifth window does not fill a batch
         assert batches[0].images.shape == (2, 5, 3, SIDE, SIDE) and batches[0].depth.shape == (2, 5, SIDE, SIDE)
-        assert batches[0].labels is None
+        assert batches[0].labels.dtype == torch.int64
         assert [len(batch.images) for batch in windows.val_dataloader()] == [2, 1]
 
     def test_validation_windows_are_always_the_same(self) -> None:
@@ -232,8 +257,8 @@ class TestWindows:
 
 
 def test_a_short_run_of_the_trainer(tmp_path) -> None:
-    """The pieces fit into Lightning: loaders, schedule per step, logged terms."""
-    objective = ImageToPointsObjective(ImageToPoints(**SIZES), OPTIMIZER)
+    """The pieces fit into Lightning: loaders, schedule per step, clipped gradients, logged terms."""
+    objective = ImageToPointsObjective(ImageToPoints(**SIZES), replace(OPTIMIZER, clip_norm=1e-3))
     windows = WindowData(Numbered(), Numbered(), batch_size=2, epoch_windows=4, validation_windows=2, num_workers=0)
     trainer = Trainer(
         max_steps=3,
@@ -246,5 +271,7 @@ def test_a_short_run_of_the_trainer(tmp_path) -> None:
     )
     trainer.fit(objective, windows)
     assert trainer.global_step == 3
+    gradients = [p.grad for p in objective.parameters() if p.grad is not None]
+    assert torch.nn.utils.get_total_norm(gradients) <= 1.001e-3 < trainer.callback_metrics["train/gradient_norm"]
     assert {"train/loss", "train/regression", "val/loss", "val/regression"} <= set(trainer.callback_metrics)
     assert all(math.isfinite(value) for value in trainer.callback_metrics.values())

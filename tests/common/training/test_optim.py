@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -79,7 +81,7 @@ class TestSchedule:
         assert rates[10] == max(rates) == pytest.approx(1e-3)
         assert rates[60] == pytest.approx((1e-3 + 1e-5) / 2)  # half way down
         assert rates[110] == pytest.approx(1e-5)
-        assert all(later < earlier for earlier, later in zip(rates[10:], rates[11:]))
+        assert all(later < earlier for earlier, later in itertools.pairwise(rates[10:]))
 
     def test_it_stays_at_the_minimum_beyond_the_end(self) -> None:
         assert self.rates(self.CONFIG, total=20, steps=30)[-5:] == pytest.approx([1e-5] * 5)

@@ -1,0 +1,96 @@
+"""The main job on the shipped weights: film a room that no training saw, reconstruct it, compare it with the truth.
+
+    bash scripts/demo.sh [FOLDER OR VIDEO] [key=value ...]
+
+With a folder it reconstructs that instead, and there is no truth to compare with.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+import numpy as np
+import torch
+from omegaconf import DictConfig
+
+import slam3r
+from common.configuration import to_dataclass
+from common.data.preprocess import denormalize
+from common.data.rooms import room_seed, room_video
+from common.launch import clear_errors, launch
+from common.views import Views
+from slam3r.evaluation import score_scene
+from slam3r.outputs import ExportSettings, write_image
+from slam3r.pretrained import ModelConfig
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """``configs/demo.yaml``."""
+
+    model: ModelConfig
+    reconstruction: slam3r.ReconstructionSettings
+    export: ExportSettings
+    photos: str | None
+    room: int
+    frames: int
+    output: str
+    threads: int | None
+
+
+def film(chosen: Configuration, folder: Path) -> Views:
+    """Render the room's video and write its frames as pictures, as a camera would."""
+    views = room_video(room_seed("held_out", 0, chosen.room), chosen.frames, 224)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for number, image in enumerate(views.images):
+        write_image(folder / f"frame_{number:04d}.png", denormalize(image))
+    return views
+
+
+def compare(scene: slam3r.Reconstruction, output: Path, truth: Views) -> None:
+    """Print how far the reconstruction is from the truth."""
+    predictions = output / "predictions"
+    score = score_scene(
+        np.load(predictions / "registered_pcds.npy", mmap_mode="r"),
+        np.load(predictions / "registered_confs.npy", mmap_mode="r"),
+        [frame.camera_to_world for frame in scene.frames],
+        truth,
+        scene.threshold,
+    )
+    ours, constant = score.points, score.constant
+    print(f"accuracy     {ours.accuracy * 100:6.1f} cm   (best constant pointmap {constant.accuracy * 100:.1f} cm)")
+    print(f"completeness {ours.completeness * 100:6.1f} cm   (best constant pointmap {constant.completeness * 100:.1f} cm)")
+    print(f"trajectory   {score.trajectory_rmse * 100:6.1f} cm   ATE RMSE over {score.num_poses} of {score.num_frames} frames")
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="demo")
+@clear_errors
+def main(config: DictConfig) -> None:
+    """Film, reconstruct, compare."""
+    chosen = to_dataclass(config, Configuration)
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    output = Path(chosen.output)
+    frames = output.with_name(output.name + "_frames")
+    truth = None if chosen.photos else film(chosen, frames)
+    scene = slam3r.reconstruct(
+        chosen.photos or frames,
+        chosen.model,
+        output,
+        settings=chosen.reconstruction,
+        export=chosen.export,
+        save_predictions=truth is not None,
+        overwrite=True,
+    )
+    print(f"{len(scene.frames)} frames at stride {scene.stride}, {scene.frames_per_second:.1f} frames per second")
+    if truth is not None:
+        compare(scene, output, truth)
+    print(f"look at      {output / 'preview.png'} and {output / 'frames.png'}; open {output / 'points.ply'}")
+
+
+if __name__ == "__main__":
+    launch(main)

@@ -1,0 +1,264 @@
+"""`slam3r.reconstruct`: what it takes, what it gives, and what it refuses before work starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import slam3r
+from common.checkpoints.hub import CheckpointError
+from common.configuration import ConfigurationError
+from common.data.any_source import ArraySource, open_source
+from common.data.images import InputError
+from common.data.sources import FolderSource, Frame, FrameSource, GlobSource, ListSource, SourceError
+from common.export.ply import read_ply
+from slam3r.models import ImageToPoints, LocalToWorld
+from slam3r.pretrained import LoadedModel, ModelConfidence, find_model, load_model
+from slam3r.reconstruction import Networks, SequenceTooShort
+from tests.tiny_scene import SIZES, photos, read_folder, room, save_weights, tiny_models
+
+QUICK = {"keyframe_stride": 2, "initial_window": 3, "pose_method": "pointmaps"}
+OPTIONS: dict[str, Any] = {"device": "cpu", "dtype": "float32", "size": (48, 64), "progress": False}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photos(tmp_path_factory.mktemp("scene") / "photos")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    return Networks(*tiny_models())
+
+
+def run(source: Any, networks: Any, **changes: Any) -> slam3r.Reconstruction:
+    arguments: dict[str, Any] = {"settings": QUICK, "export": {"confidence": 1.0}, **OPTIONS, **changes}
+    return slam3r.reconstruct(source, networks, **arguments)
+
+
+def test_three_lines(folder: Path, weights: Path, tmp_path: Path) -> None:
+    scene = slam3r.reconstruct(folder, model=weights, progress=False, device="cpu")
+    scene.save(tmp_path / "out")
+    assert len(scene.frames) == 12 and scene.network_size == (224, 224)
+    assert (tmp_path / "out" / "points.ply").exists() and (tmp_path / "out" / "summary.json").exists()
+
+
+def test_scene_has_what_the_sequence_had(folder: Path, networks: Networks) -> None:
+    scene = run(folder, networks)
+    assert [frame.name for frame in scene.frames] == [f"photo{i}.png" for i in range(12)]
+    assert scene.frames[3].file == folder / "photo3.png" and scene.frames[3].original_size == (48, 64)
+    assert scene.stride == 2 and scene.initial_window == (0, 2, 4)
+    assert len(scene.points) == len(scene.colors) == len(scene.confidence) == scene.num_confident > 10_000
+    assert scene.confidence.min() > 1.0
+    assert scene.camera_to_world.shape == (12, 4, 4) and scene.intrinsics.shape == (12, 3, 3)
+    assert scene.seconds["registration"] > 0 and scene.frames_per_second > 0 and scene.peak_memory.process > 0
+    assert len(scene.strip) == 6
+
+
+def test_sources_of_all_kinds_give_the_same(folder: Path, networks: Networks, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("\n".join(str(folder / f"photo{i}.png") for i in range(12)))
+    arrays = read_folder(folder)
+    sources = [
+        *(str(folder), str(folder / "photo*.png"), tmp_path / "list.txt", FolderSource(folder)),
+        *([folder / f"photo{i}.png" for i in range(12)], arrays, np.stack(arrays)),
+        *(torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2), room().images),
+    ]
+    scenes = [run(source, networks) for source in sources]
+    for scene in scenes[1:]:
+        assert np.array_equal(scene.points, scenes[0].points) and np.array_equal(scene.colors, scenes[0].colors)
+
+
+def test_batches_change_nothing_but_rounding(folder: Path, networks: Networks) -> None:
+    first, second = run(folder, networks), run(folder, networks, push_batch=1, read_ahead=1)
+    assert np.allclose(first.points, second.points, atol=1e-4)
+
+
+def test_intrinsics_are_those_of_the_original(tmp_path: Path, networks: Networks) -> None:
+    sizes = ((96, 128), (48, 64), (100, 90))
+    scene = run(photos(tmp_path / "photos", sizes=sizes), networks)
+    assert [frame.original_size for frame in scene.frames[:3]] == list(sizes)
+    focal = scene.network_intrinsics[0, 0]
+    assert np.isclose(scene.frames[0].intrinsics[0, 0], 2 * focal)
+    assert np.allclose(scene.frames[1].intrinsics, scene.network_intrinsics)
+    for frame in scene.frames:  # the crop is central, so the principal point stays in the middle
+        height, width = frame.original_size
+        assert np.allclose(frame.intrinsics[:2, 2], ((width - 1) / 2, (height - 1) / 2), atol=1.5)
+
+
+def test_points_are_bounded(folder: Path, networks: Networks) -> None:
+    scene = run(folder, networks, export={"confidence": 1.0, "max_points": 1000})
+    assert len(scene.points) == 1000 < scene.num_confident
+
+
+def test_model_sets_thresholds_unless_the_user_does(folder: Path) -> None:
+    def fresh() -> LoadedModel:
+        return LoadedModel(*tiny_models(), ModelConfidence(local=1.1, registered=1.2, initial=1.3, weak=1.4))
+
+    scene = run(folder, fresh(), export=None)
+    assert scene.threshold == 1.2
+    chosen = scene.settings
+    assert (chosen.local_threshold, chosen.initial_confidence, chosen.weak_confidence) == (1.1, 1.3, 1.4)
+    scene = run(folder, fresh(), settings={**QUICK, "weak_confidence": 7.0}, export={"confidence": 1.9})
+    assert scene.threshold == 1.9 and scene.settings.weak_confidence == 7.0 and scene.settings.local_threshold == 1.1
+    assert all(frame.status == "low_confidence" for frame in scene.frames)
+
+
+def test_named_models_have_the_published_numbers() -> None:
+    large = find_model("slam3r_large")
+    assert large.weights.image_to_points == "siyan824/slam3r_i2p" and "NC" in large.license
+    assert large.confidence == ModelConfidence()
+    assert find_model("slam3r_tiny").sizes["encoder_width"] == 256
+
+
+def test_output_and_predictions(folder: Path, networks: Networks, tmp_path: Path) -> None:
+    scene = run(folder, networks, output=tmp_path / "out", save_predictions=True, export={"images": True})
+    mapped = np.load(tmp_path / "out" / "predictions" / "registered_pcds.npy", mmap_mode="r")
+    assert isinstance(mapped, np.memmap) and mapped.shape == (12, 48, 64, 3)
+    assert len(list((tmp_path / "out" / "images").iterdir())) == 12
+    metadata = (tmp_path / "out" / "predictions" / "metadata.json").read_text()
+    assert '"kf_stride": 2' in metadata and '"scene_id": "out"' in metadata
+    assert scene.threshold == 12.0 and len(read_ply(tmp_path / "out" / "points.ply").points) == 0
+    with pytest.raises(InputError, match="overwrite=true"):
+        run(folder, networks, output=tmp_path / "out")
+    run(folder, networks, output=tmp_path / "out", overwrite=True)
+    assert len(read_ply(tmp_path / "out" / "points.ply").points) > 0
+    assert not (tmp_path / "out" / "predictions").exists()  # they belonged to the run before
+
+
+class Interrupted(FrameSource):
+    """Ctrl-C after so many frames."""
+
+    def __init__(self, images: list[np.ndarray], after: int) -> None:
+        super().__init__()
+        self.images, self.after = images, after
+
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in ArraySource(self.images):
+            if frame.index == self.after:
+                raise KeyboardInterrupt
+            yield frame
+
+
+def test_interrupted_run_keeps_what_it_has(
+    folder: Path, networks: Networks, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = read_folder(folder)
+    settings = {**QUICK, "look_ahead": 0}
+    with caplog.at_level(logging.WARNING):
+        source = Interrupted(images, 10)
+        scene = run(source, networks, settings=settings, push_batch=2, output=tmp_path / "out", save_predictions=True)
+    assert scene.interrupted and 5 <= len(scene.frames) <= 10 and "interrupted" in caplog.text
+    assert len(np.load(tmp_path / "out" / "predictions" / "local_pcds.npy")) == len(scene.frames)
+    with pytest.raises(KeyboardInterrupt):  # nothing was registered
+        run(Interrupted(images, 2), networks, output=tmp_path / "nothing", save_predictions=True)
+    assert not list((tmp_path / "nothing").iterdir())
+
+
+def test_long_wait_for_the_stride_stays_bounded(networks: Networks) -> None:
+    """After a stride search all frames are waiting; their pointmaps must not be made all at once."""
+    reconstructor = slam3r.reconstruction.Reconstructor(
+        networks, slam3r.ReconstructionSettings(stride_max=1, window_batch=1, window_radius=1, buffer_size=3)
+    )
+    reconstructor.push(room().images.repeat(4, 1, 1, 1))
+    held = [len(reconstructor._store.local) for _ in reconstructor.drain()]
+    assert len(held) == 48 and max(held) < 20
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"settings": {"keyframe_strid": 3}}, ConfigurationError, "did you mean keyframe_stride"),
+        ({"settings": {"keyframe_stride": 0}}, ConfigurationError, "at least 1"),
+        ({"settings": {"keyframe_stride": 12}}, SequenceTooShort, "12 frames do not fill .* at least 13 frames"),
+        ({"export": {"max_points": -1}}, ConfigurationError, "must not be negative"),
+        ({"size": (50, 64)}, ConfigurationError, "multiples of 16"),
+        ({"push_batch": 0}, ConfigurationError, "at least 1"),
+        ({"colour": True}, ConfigurationError, "colour: unknown key"),
+        ({"save_predictions": True}, ConfigurationError, "need an output folder"),
+    ],
+)
+def test_faulty_settings_are_named(folder: Path, networks: Networks, changes, error, message) -> None:
+    with pytest.raises(error, match=message):
+        run(folder, networks, **changes)
+
+
+def test_unknown_device_is_named(folder: Path, weights: Path) -> None:
+    with pytest.raises(ConfigurationError, match="unknown device 'tpu'"):
+        run(folder, weights, device="tpu")
+
+
+def test_video_shorter_than_the_stride(folder: Path, networks: Networks) -> None:
+    """Where the number of frames is not certain, the end of the source tells."""
+    source = Interrupted(read_folder(folder), 99)
+    with pytest.raises(SequenceTooShort, match="12 frames do not fill"):
+        run(source, networks, settings={"keyframe_stride": 12})
+
+
+def test_models_that_are_not_there(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="known are slam3r_large, slam3r_tiny"):
+        load_model("slam3r_huge")
+    with pytest.raises(CheckpointError, match="neither a file"):
+        load_model((weights / "image_to_points", tmp_path / "no" / "such"))
+    missing = {"name": "mine", "weights": {"image_to_points": "a/b/c", "local_to_world": "a/b/d"}}
+    with pytest.raises(CheckpointError, match=r"mine.*\(ask me\)"):
+        load_model({**missing, "how_to_get": "ask me"})
+
+
+def test_weights_of_another_model(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="ImageToPoints, not a LocalToWorld"):
+        load_model((weights / "image_to_points", weights / "image_to_points"))
+    paths = {name: str(weights / name) for name in ("image_to_points", "local_to_world")}
+    with pytest.raises(CheckpointError, match="does not hold the weights of mine: encoder_width 32, not 256"):
+        load_model({"name": "mine", "weights": paths, "sizes": {"encoder_width": 256}})
+    LocalToWorld(**{**SIZES, "encoder_width": 64}).save_pretrained(tmp_path)
+    loaded = load_model((weights / "image_to_points", tmp_path))
+    with pytest.raises(CheckpointError, match="do not belong together"):
+        loaded.networks(torch.device("cpu"), torch.float32)
+    bare = tmp_path / "bare.safetensors"
+    bare.write_bytes((weights / "image_to_points" / "model.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="does not fit"):
+        load_model((weights / "image_to_points", bare))
+    bare.write_bytes(b"rubbish")
+    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+        load_model((weights / "image_to_points", bare))
+
+
+def test_revision_of_weights_is_recorded(weights: Path) -> None:
+    loaded = load_model((weights / "image_to_points", weights / "local_to_world"))
+    assert loaded.description["image_to_points"]["revision"].startswith("sha256:")
+    assert isinstance(loaded.image_to_points, ImageToPoints)
+
+
+def test_open_source_chooses_by_what_is_there(folder: Path, tmp_path: Path) -> None:
+    assert isinstance(open_source(folder, every=2), FolderSource)
+    assert isinstance(open_source(f"{folder}/*.png"), GlobSource)
+    (tmp_path / "list.txt").write_text(f"{folder}/photo0.png\n{folder}/photo1.png\n")
+    assert isinstance(open_source(tmp_path / "list.txt"), ListSource)
+    for what, message in (
+        (tmp_path / "nothing", "does not exist"),
+        (folder / "photo0.png", "a single image"),
+        (tmp_path, "only one image|no images"),
+        (np.zeros((4, 8, 8), np.uint8), "images in memory are"),
+        (np.zeros((1, 8, 8, 3), np.uint8), "at least 2"),
+        (3, "cannot read frames from int"),
+    ):
+        with pytest.raises(SourceError, match=message):
+            open_source(what)
+
+
+def test_package_face() -> None:
+    assert set(slam3r.__all__) == {"Reconstruction", "ReconstructionSettings", "load_model", "reconstruct"}
+    assert all(callable(getattr(slam3r, name)) for name in slam3r.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        slam3r.nothing  # noqa: B018
