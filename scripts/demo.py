@@ -62,9 +62,13 @@ def compare(scene: slam3r.Reconstruction, output: Path, truth: Views) -> None:
         scene.threshold,
     )
     ours, constant = score.points, score.constant
-    print(f"accuracy     {ours.accuracy * 100:6.1f} cm   (best constant pointmap {constant.accuracy * 100:.1f} cm)")
-    print(f"completeness {ours.completeness * 100:6.1f} cm   (best constant pointmap {constant.completeness * 100:.1f} cm)")
-    print(f"trajectory   {score.trajectory_rmse * 100:6.1f} cm   ATE RMSE over {score.num_poses} of {score.num_frames} frames")
+    for name, value, reference in (
+        ("accuracy", ours.accuracy, constant.accuracy),
+        ("completeness", ours.completeness, constant.completeness),
+    ):
+        print(f"{name:12} {value * 100:6.1f} cm   (best constant pointmap {reference * 100:.1f} cm)")
+    count = f"{score.num_poses} of {score.num_frames} frames"
+    print(f"{'trajectory':12} {score.trajectory_rmse * 100:6.1f} cm   ATE RMSE over {count}")
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="demo")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 
@@ -9,8 +11,10 @@ from common.backbone.blocks import Block
 from common.backbone.multiview_decoder import MultiviewDecoder
 from common.backbone.patch_embed import PatchEmbed
 
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
-def set_compute_dtype(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+
+def set_compute_dtype(model: ModelT, dtype: torch.dtype) -> ModelT:
     """Convert the matrix products of all blocks to ``dtype``, once.
 
     Norms, residual streams, patch embedding and heads stay in float32: they are a small share of the time, and

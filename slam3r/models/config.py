@@ -74,9 +74,10 @@ def initialize_weights(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
     with torch.no_grad():
         for stack in model.modules():
-            if isinstance(stack, nn.ModuleList) and len(stack) and isinstance(stack[0], Block):
+            if isinstance(stack, nn.ModuleList):
                 for block in stack:
-                    _shrink_branches(block, 1 / math.sqrt(2 * len(stack)))
+                    if isinstance(block, Block):
+                        _shrink_branches(block, 1 / math.sqrt(2 * len(stack)))
         for head in model.modules():
             if isinstance(head, LinearHead):
                 head.projection.weight.mul_(0.1)

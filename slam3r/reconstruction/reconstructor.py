@@ -269,6 +269,7 @@ class Reconstructor:
         assert self._stride is not None and self._scene is not None
         source, world, local = self._store.inputs[index], self._store.world[index], self._store.local[index]
         founding = index in self._scene.frames
+        assert self._pose_solver.intrinsics is not None, "intrinsics are estimated with the head frames"
         own_camera = not founding or index == self._scene.frames[self._scene.reference]
         with self.timer("pose"):
             pose = self._pose_solver.solve(world, None if founding else local)
