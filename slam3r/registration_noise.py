@@ -7,7 +7,6 @@ the world's axes.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -27,13 +26,15 @@ class RegistrationNoise:
     """The same for the references, about their centroid."""
     grid: int = 4
     """The smooth factors are drawn on a grid of this many knots a side and interpolated."""
-    turn_probability: float = 0.7
-    """How often the world is turned about the vertical by a uniform angle, tilted a little, and moved."""
+    turn_probability: float = 0.6
+    """How often the world is turned, tilted, moved and scaled."""
+    turn_sigma: float = 1.2
+    """Standard deviation of the turn about the vertical, radians."""
     tilt_sigma: float = 0.1
     """Standard deviation of the tilt, radians."""
-    move_sigma: float = 0.4
+    move_sigma: float = 0.3
     """Standard deviation of the move per axis, in units of the scene."""
-    scale_sigma: float = 0.25
+    scale_sigma: float = 0.2
     """Standard deviation of the logarithm of the world's scale."""
 
     def __call__(self, inputs: RegistrationInputs, generator: torch.Generator) -> RegistrationInputs:
@@ -59,7 +60,7 @@ class RegistrationNoise:
     def _move_world(self, points: Tensor, generator: torch.Generator) -> Tensor:
         batch = len(points)
         chosen = (torch.rand(batch, generator=generator) < self.turn_probability).float()
-        yaw = (2 * torch.rand(batch, generator=generator) - 1) * math.pi * chosen
+        yaw = self.turn_sigma * torch.randn(batch, generator=generator) * chosen
         pitch, roll = self.tilt_sigma * torch.randn(2, batch, generator=generator) * chosen
         move = self.move_sigma * torch.randn(batch, 3, generator=generator) * chosen[:, None]
         scale = (self.scale_sigma * torch.randn(batch, generator=generator) * chosen).exp()
