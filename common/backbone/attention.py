@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.backbone.rope import Rotary
+
+CACHED_TOKENS = 2048
+"""Tokens that a processor works on at once: enough for its best matrix products, few enough for its cache."""
+UNLIMITED = 1 << 40
+
+
+def cached_tokens(device: torch.device) -> int:
+    """Tokens to work on at once: all of them on a GPU, and when gradients keep the intermediate results anyway."""
+    return UNLIMITED if device.type != "cpu" or torch.is_grad_enabled() else CACHED_TOKENS
 
 
 def _split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -61,35 +72,51 @@ class MaxPooledCrossAttention(nn.Module):
         self, target: Tensor, memory: Tensor, rotary: Rotary | None = None, memory_chunk: int | None = None
     ) -> Tensor:
         """
+        A batch of one on either side stands for as many as the other side has, and is projected once.
+
         Args:
             target: (B, T, N, C) normalized tokens of T target views.
             memory: (B, M, N, C) normalized tokens of M memory views.
-            rotary: positions of the N tokens of a view.
+            rotary: positions of the N tokens of a view; one table for all where the two batches differ.
             memory_chunk: memory views attended at once; bounds the peak memory to B * chunk * T * N * C values.
-                None attends to all at once.
+                None chooses: all at once on a GPU, as many as stay in the cache on a processor.
 
         Returns:
             (B, T, N, C), the maximum over the memory views.
         """
-        batch, num_targets, num_tokens, width = target.shape
-        num_memory = memory.shape[1]
-        query = _split_heads(self.query(target).flatten(1, 2), self.num_heads)
-        if rotary is not None:
-            query = rotary.repeat(num_targets).rotate(query)
-        keys = _split_heads(self.key(memory).flatten(0, 1), self.num_heads)
-        values = _split_heads(self.value(memory).flatten(0, 1), self.num_heads)
-        if rotary is not None:
-            keys = rotary.repeat_items(num_memory).rotate(keys)
-        keys, values = (x.unflatten(0, (batch, num_memory)) for x in (keys, values))
+        assert memory.shape[1], "cross attention needs at least one memory view"
+        shape = (max(len(target), len(memory)), *target.shape[1:])
+        if len(memory) == 1:
+            target = target.flatten(0, 1)[None]  # the targets of all items read the same views
+        batch, num_memory = max(len(target), len(memory)), memory.shape[1]
+        query = self._heads(self.query(target), rotary)
+        # The views of an item stand one after the other on the token axis; a view, as tokens come before heads.
+        query = query.transpose(1, 2).unflatten(0, target.shape[:2]).flatten(1, 2).transpose(1, 2)
+        keys, values = self._heads(self.key(memory), rotary), self._heads(self.value(memory))
+        keys, values = (x.unflatten(0, (len(memory), num_memory)) for x in (keys, values))
 
-        chunk = num_memory if memory_chunk is None else memory_chunk
-        pooled: Tensor | None = None
-        for start in range(0, num_memory, chunk):
-            key, value = keys[:, start : start + chunk], values[:, start : start + chunk]
-            pairs = query[:, None].expand(-1, key.shape[1], -1, -1, -1)
-            mixed = F.scaled_dot_product_attention(pairs.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1))
-            projected = self.projection(mixed.transpose(1, 2).flatten(2)).unflatten(0, (batch, -1))
-            best = projected.amax(dim=1) if projected.shape[1] > 1 else projected[:, 0]
-            pooled = best if pooled is None else torch.maximum(pooled, best)
-        assert pooled is not None, "cross attention needs at least one memory view"
-        return pooled.view(batch, num_targets, num_tokens, width)
+        limit = cached_tokens(query.device)
+        items = max(1, limit // (query.shape[2] * num_memory))
+        chunk = memory_chunk or max(1, limit // (items * query.shape[2]))
+        query, keys, values = (x.expand(batch, *x.shape[1:]).split(items) for x in (query, keys, values))
+        pooled = [self._attend(*parts, chunk) for parts in zip(query, keys, values, strict=True)]
+        return torch.cat(pooled).view(shape) if len(pooled) > 1 else pooled[0].view(shape)
+
+    def _attend(self, query: Tensor, keys: Tensor, values: Tensor, chunk: int) -> Tensor:
+        """(B, heads, T, D) to (B, M, heads, N, D), ``chunk`` memory views at once: the pooled (B, T, C)."""
+        chunks = zip(keys.split(chunk, dim=1), values.split(chunk, dim=1), strict=True)
+        pooled = reduce(torch.maximum, (self._attend_at_once(query, key, value) for key, value in chunks))
+        # The bias is the same for all pairs: added once, after the maximum.
+        return pooled + self.projection.bias
+
+    def _attend_at_once(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        pairs = query[:, None].expand(-1, key.shape[1], -1, -1, -1)
+        mixed = F.scaled_dot_product_attention(pairs.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1))
+        projected = F.linear(mixed.transpose(1, 2).flatten(2), self.projection.weight)
+        projected = projected.unflatten(0, key.shape[:2])
+        return projected.amax(dim=1) if projected.shape[1] > 1 else projected[:, 0]
+
+    def _heads(self, x: Tensor, rotary: Rotary | None = None) -> Tensor:
+        """(B, V, N, C) to rotated (B * V, heads, N, C / heads)."""
+        heads = _split_heads(x.flatten(0, 1), self.num_heads)
+        return heads if rotary is None else rotary.repeat_items(x.shape[1]).rotate(heads)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from common.backbone.attention import MaxPooledCrossAttention, SelfAttention
+from common.backbone.attention import MaxPooledCrossAttention, SelfAttention, cached_tokens
 from common.backbone.rope import Rotary
 
 
@@ -91,21 +93,34 @@ class Block(nn.Module):
             x: (B, N, C) tokens, or (B, T, N, C) for T target views with a memory.
             rotary: positions of the N tokens.
             memory: (B, M, N, C) streams of the memory views; required exactly if the block has cross attention.
+                A batch of one here or in ``x`` serves all items of the other.
             memory_chunk: see `MaxPooledCrossAttention`.
 
         Returns:
-            The updated stream, shaped as ``x``.
+            The updated stream, shaped as ``x`` (with the memory's batch, if that is the larger).
         """
         dtype = self.mlp.fc1.weight.dtype
-        if self.cross_attention is None:
-            x = x + self.scale1(self.self_attention(self.self_norm(x).to(dtype), rotary))
-        else:
+        views = x if x.ndim == 3 else x.flatten(0, 1)
+        table = None if rotary is None else rotary.repeat_items(len(views) // len(x))
+        x = _add_branch(
+            views,
+            lambda part: self.scale1(self.self_attention(self.self_norm(part).to(dtype), table)),
+            divisible=table is None or table.cos.ndim == 2,
+        ).reshape(x.shape)
+        if self.cross_attention is not None:
             assert memory is not None, "a block with cross attention needs a memory"
-            x = x + self.scale1(self._attend_within_views(self.self_norm(x).to(dtype), rotary))
-            target, views = self.cross_norm(x).to(dtype), self.memory_norm(memory).to(dtype)
-            x = x + self.cross_attention(target, views, rotary, memory_chunk)
-        return x + self.scale2(self.mlp(self.mlp_norm(x).to(dtype)))
+            target, read = self.cross_norm(x).to(dtype), self.memory_norm(memory).to(dtype)
+            x = x + self.cross_attention(target, read, rotary, memory_chunk)
+        tokens = x.reshape(-1, *x.shape[-2:])
+        return _add_branch(tokens, lambda part: self.scale2(self.mlp(self.mlp_norm(part).to(dtype)))).reshape(x.shape)
 
-    def _attend_within_views(self, x: Tensor, rotary: Rotary | None) -> Tensor:
-        rotary = None if rotary is None else rotary.repeat_items(x.shape[1])
-        return self.self_attention(x.flatten(0, 1), rotary).view(x.shape)
+
+def _add_branch(x: Tensor, branch: Callable[[Tensor], Tensor], divisible: bool = True) -> Tensor:
+    """``x + branch(x)`` for (B, N, C); inference on a processor takes as many items at once as stay in its cache."""
+    items = max(1, cached_tokens(x.device) // x.shape[1])
+    if not divisible or len(x) <= items:
+        return x + branch(x)
+    result = torch.empty_like(x)
+    for part, out in zip(x.split(items), result.split(items), strict=True):
+        torch.add(part, branch(part), out=out)
+    return result

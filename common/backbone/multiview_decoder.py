@@ -78,7 +78,8 @@ class MultiviewDecoder(nn.Module):
         """
         Args:
             references: (B, R, N, E) encoder tokens of the references, not normalized.
-            sources: (B, S, N, E) of the sources.
+            sources: (B, S, N, E) of the sources. A batch of one on either side is read by all items of the other;
+                what does not depend on the item is then computed once.
             grid: patch grid of the tokens; with a mixed batch its ``transposed`` is per item.
             reference_embedding: (B, R, N, C), added to the stream at the input of every layer (so it accumulates
                 in the residual), before self attention and before serving as memory; None adds nothing.
@@ -109,11 +110,11 @@ class MultiviewDecoder(nn.Module):
             if want_references or not last:
                 block = self.reference_blocks[layer]
                 reference = block(previous_reference, rotary, previous_source, memory_chunk)
-                streams.references.append(reference)
+                streams.references += [reference] if want_references else []
             if want_sources or not last:
                 block = self.source_blocks[layer]
                 source = block(previous_source, rotary, previous_reference, memory_chunk)
-                streams.sources.append(source)
+                streams.sources += [source] if want_sources else []
         return self._finish(streams, want_references, want_sources, num_layers)
 
     def _finish(

@@ -31,12 +31,15 @@ class Rotary:
             x: (B, heads, N, D), or (B, heads, V * N, D) where N tokens of this table repeat for V views.
 
         Returns:
-            The rotated tensor in the type of ``x``.
+            The rotated tensor in the type of ``x``, laid out in memory with the tokens before the heads.
         """
-        cos, sin = self.cos.to(x.dtype), self.sin.to(x.dtype)
+        # Tokens before heads is how projections come and attention wants it; the other order would copy twice.
+        x = x.transpose(-3, -2)
+        cos, sin = (_tokens_before_heads(table).to(x.dtype) for table in (self.cos, self.sin))
         # (axis, member of the pair, frequency): swapping the members gives the partner of every channel.
-        swapped = x.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)
-        return x * cos + swapped * sin
+        first, second = x.unflatten(-1, (2, 2, -1)).unbind(-2)
+        swapped = torch.stack((second, first), dim=-2).flatten(-3)
+        return swapped.mul_(sin).addcmul_(x, cos).transpose(-3, -2)
 
     def repeat(self, views: int) -> Rotary:
         """The same table for ``views`` images whose tokens stand one after the other on the token axis."""
@@ -50,6 +53,11 @@ class Rotary:
         if self.cos.ndim == 2 or views == 1:
             return self
         return Rotary(self.cos.repeat_interleave(views, 0), self.sin.repeat_interleave(views, 0))
+
+
+def _tokens_before_heads(table: Tensor) -> Tensor:
+    """(N, D) or (B, 1, N, D) to (N, 1, D) or (B, N, 1, D)."""
+    return table.unsqueeze(-2) if table.ndim == 2 else table.transpose(-3, -2)
 
 
 def rotary_from_positions(positions: Tensor, head_dim: int, base: float = DEFAULT_BASE) -> Rotary:

@@ -127,11 +127,10 @@ class ImageToPoints(PretrainedModel):
         Returns:
             (Q, C, N): 1 + exp of the correlation logits, with the query as reference and the candidates as sources.
         """
-        references = queries[:, None]
-        sources = candidates[None].expand(len(queries), -1, -1, -1)
+        # One item of candidates for all queries: what the first layer does without the query is done once.
         streams = self.decoder(
-            references,
-            sources,
+            queries[:, None],
+            candidates[None],
             grid,
             want_references=False,
             num_layers=CORRELATION_LAYERS,

@@ -180,9 +180,7 @@ def test_failing_pictures_cost_a_warning_only(
     assert "preview.png was not drawn: no room" in summary["warnings"]
 
 
-def test_failing_disk_leaves_no_summary(
-    scene: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failing_disk_leaves_no_summary(scene: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 

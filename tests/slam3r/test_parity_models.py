@@ -7,15 +7,17 @@ import zlib
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.backbone import PatchGrid
+from common.backbone.attention import MaxPooledCrossAttention
 from common.views import Pointmaps
 from slam3r.models import ImageToPoints, LocalToWorld
 from tests.parity import (
     DPT_TOLERANCE,
     ROUNDING,
     TOLERANCE,
+    ModelT,
     assert_close,
     fill,
     find,
@@ -169,7 +171,7 @@ class TestLocalToWorld:
         assert_close(embed(landscape)[:, 0], golden["landscape_embedding"])
 
 
-def cross_attention_of_dust3r(attention: nn.Module, x: Tensor, y: Tensor, grid: PatchGrid) -> Tensor:
+def cross_attention_of_dust3r(attention: MaxPooledCrossAttention, x: Tensor, y: Tensor, grid: PatchGrid) -> Tensor:
     """One target, one memory, softmax written out."""
 
     def heads(tokens: Tensor) -> Tensor:
@@ -289,7 +291,7 @@ class TestShortcuts:
         assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 
-def empty_at_published_size(network: type) -> nn.Module:
+def empty_at_published_size(network: type[ModelT]) -> ModelT:
     """Without the time that initialization takes: every tensor is filled afterwards."""
     with torch.device("meta"):
         model = network()

@@ -66,11 +66,11 @@ def croco() -> dict[str, Tensor]:
     return {**kept, "mask_token": torch.zeros(1, 1, 64), "prediction_head.weight": torch.zeros(768, 64)}
 
 
-def assert_same_weights(model: torch.nn.Module, expected: torch.nn.Module, **tolerance: float) -> None:
+def assert_same_weights(model: torch.nn.Module, expected: torch.nn.Module, rtol: float = 0, atol: float = 0) -> None:
     state = model.state_dict()
     assert state.keys() == expected.state_dict().keys()
     for name, value in expected.state_dict().items():
-        torch.testing.assert_close(state[name], value, **(tolerance or {"rtol": 0, "atol": 0}))
+        torch.testing.assert_close(state[name], value, rtol=rtol, atol=atol)
 
 
 def write(state: dict, path: Path) -> Path:

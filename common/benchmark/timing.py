@@ -1,0 +1,108 @@
+"""Seconds, memory, and the peak of matrix products on this machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from common.device import MemoryMeter, synchronize
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Repeated runs of one function."""
+
+    seconds: float
+    """Median."""
+    best_seconds: float
+    repeats: int
+    peak_memory: int
+    """Bytes: on the GPU where there is one, else resident in the process, weights and libraries included."""
+
+
+def measure(
+    function: Callable[[], object],
+    device: torch.device,
+    repeats: int = 3,
+    warm_up: int = 1,
+    least_seconds: float = 0.0,
+) -> Measurement:
+    """Run a function repeatedly and report the median.
+
+    Args:
+        function: what to run; its result is dropped.
+        device: is waited for at both ends of every run.
+        repeats: timed runs, at least.
+        warm_up: runs before them, which fill caches and choose kernels.
+        least_seconds: go on until so many seconds are measured; short functions need many runs.
+    """
+    meter = MemoryMeter(device)
+    for _ in range(warm_up):
+        function()
+    seconds: list[float] = []
+    while len(seconds) < repeats or sum(seconds) < least_seconds:
+        synchronize(device)
+        start = time.perf_counter()
+        function()
+        synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return Measurement(statistics.median(seconds), min(seconds), len(seconds), peak_bytes(meter))
+
+
+def peak_bytes(meter: MemoryMeter) -> int:
+    """Peak of the memory that is scarce: the GPU's where there is one."""
+    peak = meter.peak()
+    return peak.device or peak.process
+
+
+PRODUCT_SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (1960, 4096, 1024), (1960, 768, 3072), (4096, 1024, 4096))
+"""(rows, inner, columns): squares, and products that occur in the networks."""
+GPU_PRODUCT_SHAPES = ((8192, 8192, 8192), (16384, 4096, 4096))
+"""Smaller ones do not fill a GPU."""
+SMALL_PRODUCT_SHAPES = ((256, 256, 256),)
+"""For a quick look; not a peak."""
+
+
+@dataclass(frozen=True)
+class ProductPeak:
+    """The fastest matrix product."""
+
+    flops: float
+    """Per second."""
+    shape: tuple[int, int, int]
+    by_shape: dict[str, float]
+    """All that were tried, FLOP per second."""
+
+
+@torch.inference_mode()
+def product_peak(
+    dtype: torch.dtype,
+    device: torch.device,
+    shapes: Sequence[tuple[int, int, int]] = PRODUCT_SHAPES,
+    least_seconds: float = 0.5,
+) -> ProductPeak:
+    """Measure the peak of matrix products: the best run of the best shape.
+
+    Args:
+        dtype: of both factors.
+        device: where to multiply.
+        shapes: (rows, inner, columns) to try.
+        least_seconds: spent on each shape.
+    """
+    found: dict[tuple[int, int, int], float] = {}
+    for shape in shapes:
+        rows, inner, columns = shape
+        left = torch.randn(rows, inner, device=device).to(dtype)
+        right = torch.randn(columns, inner, device=device).to(dtype)
+
+        def multiply(left: torch.Tensor = left, right: torch.Tensor = right) -> torch.Tensor:
+            return torch.nn.functional.linear(left, right)
+
+        run = measure(multiply, device, repeats=5, warm_up=2, least_seconds=least_seconds)
+        found[shape] = 2 * rows * inner * columns / run.best_seconds
+    best = max(found, key=lambda shape: found[shape])
+    return ProductPeak(found[best], best, {"x".join(map(str, shape)): flops for shape, flops in found.items()})

@@ -1,0 +1,42 @@
+"""Speed on this machine: ``python scripts/benchmark.py [sizes=[tiny]] [stages=[peak,encode]] [device=cuda]``.
+
+Peak of matrix products first, then every stage as time, achieved share of that peak, and peak memory, in one run.
+Options are in ``configs/benchmark.yaml``; what is measured, in ``slam3r/speed_benchmark.py``.
+"""
+
+from __future__ import annotations
+
+import hydra
+import torch
+from omegaconf import DictConfig
+from rich.console import Console
+
+from common.benchmark.report import Row, machine, to_json, to_table
+from common.checkpoints.atomic import write_json
+from common.configuration import to_dataclass
+from common.launch import clear_errors, launch
+from slam3r.speed_run import SpeedRun
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="benchmark")
+@clear_errors
+def main(config: DictConfig) -> None:
+    """Run what is asked for; the file grows with every row, so an interrupted run keeps what it has."""
+    run = to_dataclass(config, SpeedRun)
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    torch.manual_seed(0)  # of the random weights
+    console, rows = Console(), list[Row]()
+    description = machine(run.torch_device)
+    for row in run.rows():
+        rows.append(row)
+        note = row.details.get("note", "")
+        seconds = "" if row.seconds is None else f"{row.seconds:.4g} s"
+        console.print(f"{row.size} {row.dtype} {row.stage}: {seconds} {note}", highlight=False)
+        write_json(run.output, to_json(rows, description))
+    console.print(to_table(rows, f"{description['device']}, {description['threads']} threads"))
+    console.print(f"written: {run.output}", highlight=False)
+
+
+if __name__ == "__main__":
+    launch(main)
