@@ -17,9 +17,9 @@ from typing import Any
 from common.checkpoints.atomic import atomic_folder
 from common.configuration import ConfigurationError, to_dataclass
 from common.data.any_source import ArraySource, open_source
-from common.data.sources import FrameSource, ImageFileSource
+from common.data.sources import FolderSource, FrameSource, ImageFileSource
 from common.device import choose_device, choose_dtype
-from slam3r.outputs import IMAGES, PREDICTIONS, ExportSettings, check_output, write_results
+from slam3r.outputs import COLMAP, IMAGES, PREDICTIONS, ExportSettings, check_output, write_results
 from slam3r.predictions import PredictionRecorder
 from slam3r.pretrained import LoadedModel, ModelChoice, ModelConfidence, find_model, load_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
@@ -63,13 +63,16 @@ def reconstruct(
     run_settings, export = to_dataclass(options, RunSettings), to_dataclass(export or {}, ExportSettings)
     folder = None if output is None else Path(output).expanduser()
     if folder is not None:
-        check_output(folder, overwrite)
+        wanted = {COLMAP: export.colmap, PREDICTIONS: save_predictions, IMAGES: export.images}
+        check_output(folder, overwrite, [name for name, is_wanted in wanted.items() if is_wanted])
     elif save_predictions or export.images:
         raise ConfigurationError("save_predictions and export.images need an output folder")
     with ExitStack() as stack:
         frames = open_source(source)
         if frames is not source:
             stack.enter_context(frames)
+        if folder is not None and isinstance(frames, FolderSource) and frames.folder.resolve() == folder.resolve():
+            raise ConfigurationError(f"output {folder} is the folder of the images; the results would become input")
         frames.validate()
         start = time.perf_counter()
         ready = _make_ready(model, settings, run_settings)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.checkpoints.atomic import atomic_path, write_json
+from common.checkpoints.atomic import atomic_path, read_json, write_json
 from common.data.images import InputError
 from common.export.colmap import make_colmap_model, write_colmap
 from common.export.nerfstudio import write_nerfstudio
@@ -37,7 +37,8 @@ logger = logging.getLogger(__name__)
 POINTS, TRAJECTORY, TRANSFORMS, SUMMARY = "points.ply", "trajectory.txt", "transforms.json", "summary.json"
 PREVIEW, STRIP = "preview.png", "frames.png"
 COLMAP, PREDICTIONS, IMAGES = "sparse/0", "predictions", "images"
-RESULTS = (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP, COLMAP, PREDICTIONS, IMAGES)
+FILES = (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP)
+FOLDERS = (COLMAP, PREDICTIONS, IMAGES)
 _PREVIEW_POINTS = 600_000
 
 
@@ -67,21 +68,40 @@ class ExportSettings:
             raise ValueError("max_points and colmap_points must not be negative")
 
 
-def check_output(folder: str | Path, overwrite: bool) -> None:
+def check_output(folder: str | Path, overwrite: bool, folders: Sequence[str] = ()) -> None:
     """Whether results may be written to a folder; nothing is made or removed.
 
+    Args:
+        folder: where to write.
+        overwrite: results of an earlier run may be replaced.
+        folders: those of `FOLDERS` that will be written. A folder is replaced only if the summary of an earlier run
+            lists it: ``images`` and ``sparse`` are also what others call their input.
+
     Raises:
-        OutputExists: it has results and `overwrite` is off, or it is a file.
+        OutputExists: there are results and `overwrite` is off, a folder is somebody else's, or `folder` is a file.
     """
     path = Path(folder).expanduser()
     if path.exists() and not path.is_dir():
         raise OutputExists(f"output {path} is a file, not a folder")
-    found = [name for name in RESULTS if (path / name).exists()]
+    found = [name for name in FILES if (path / name).exists()]
     if found and not overwrite:
         raise OutputExists(
             f"output {path} already holds {', '.join(found)}; "
             "choose another folder, or replace them with overwrite=true"
         )
+    foreign = [name for name in folders if (path / name).exists() and name not in _folders_before(path)]
+    if foreign:
+        raise OutputExists(
+            f"output {path} holds {', '.join(foreign)} of unknown origin; move it away, or write elsewhere"
+        )
+
+
+def _folders_before(folder: Path) -> set[str]:
+    """Those of `FOLDERS` that an earlier run wrote here, as its summary says."""
+    try:
+        return set(FOLDERS) & set(read_json(folder / SUMMARY)["written"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def write_results(
@@ -103,10 +123,10 @@ def write_results(
     """
     folder, export = Path(folder).expanduser(), export or ExportSettings()
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (SUMMARY, PREVIEW, STRIP):  # would not belong to the new points
-        (folder / name).unlink(missing_ok=True)
-    for name in {COLMAP, PREDICTIONS, IMAGES} - {path.name for path in streamed}:
+    for name in _folders_before(folder) - {path.name for path in streamed}:  # would not belong to the new points
         shutil.rmtree(folder / name, ignore_errors=True)
+    for name in (SUMMARY, PREVIEW, STRIP):
+        (folder / name).unlink(missing_ok=True)
     written, warnings = list(streamed), find_warnings(scene)
     steps: list[tuple[str, bool, Callable[[Path], None]]] = [
         (POINTS, True, lambda path: write_ply(path, scene.points, scene.colors, scene.confidence)),
@@ -129,7 +149,8 @@ def write_results(
             warnings.append(f"{name} was not drawn: {error}")
     for warning in warnings:
         logger.warning("%s", warning)
-    write_json(folder / SUMMARY, {**summarize(scene), "warnings": warnings})
+    names = [path.relative_to(folder).as_posix() for path in written]
+    write_json(folder / SUMMARY, {**summarize(scene), "written": names, "warnings": warnings})
     return [*written, folder / SUMMARY]
 
 

@@ -114,7 +114,8 @@ class Reconstruction:
             OutputExists: there are results in the folder, and `overwrite` is off.
         """
         from common.configuration import to_dataclass
-        from slam3r.outputs import ExportSettings, check_output, write_results
+        from slam3r.outputs import COLMAP, ExportSettings, check_output, write_results
 
-        check_output(folder, overwrite)
-        return write_results(self, folder, to_dataclass(options, ExportSettings))
+        export = to_dataclass(options, ExportSettings)
+        check_output(folder, overwrite, [COLMAP] if export.colmap else [])
+        return write_results(self, folder, export)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -54,7 +55,7 @@ class Workload:
     """Buffering sets with which they are compared. A set that is still filling between the two is still slowing."""
     repeats: int = 3
 
-    def pipeline_settings(self, **changes: int) -> ReconstructionSettings:
+    def pipeline_settings(self, buffer_size: int = ReconstructionSettings.buffer_size) -> ReconstructionSettings:
         """Fixed stride, and no confidence gate on the initial window, as random weights are never sure."""
         return ReconstructionSettings(
             keyframe_stride=self.stride,
@@ -62,7 +63,7 @@ class Workload:
             window_radius=(self.window - 1) // 2,
             num_scene_frames=self.references,
             max_frames_per_round=self.sources,
-            **changes,
+            buffer_size=buffer_size,
         )
 
 
@@ -130,7 +131,7 @@ class SpeedBenchmark:
         """Seconds per frame, in batches."""
         for batch in self.work.encode_batches:
             images = synthetic_frames(0, batch, self.work.image_size).to(self.device)
-            run = self._measure(lambda images=images, batch=batch: self.networks.encode(images, batch))
+            run = self._measure(partial(self.networks.encode, images, batch))
             flops = encoder_flops(self.networks.image_to_points.encoder, batch, self._grid.num_tokens)
             published = self._published.get("encode") if batch == max(self.work.encode_batches) else None
             yield self._row(f"encode, batch {batch}", run, flops, batch, published)
@@ -141,10 +142,10 @@ class SpeedBenchmark:
         tokens = self._tokens[: 4 * views].unflatten(0, (4, views))
         for batch in (1, 4):
             part = tokens[:batch]
-            run = self._measure(lambda part=part: self.networks.local_pointmaps(part[:, 0], part[:, 1:], self._grid))
+            run = self._measure(partial(self.networks.local_pointmaps, part[:, 0], part[:, 1:], self._grid))
             flops = decoder_flops(decoder, 1, views - 1, self._grid.num_tokens, batch, want_sources=False)
             yield self._row(f"I2P window of {views}, reference only, batch {batch}", run, flops, batch)
-        run = self._measure(lambda: self.networks.window_pointmaps(tokens[:1], self._grid))
+        run = self._measure(partial(self.networks.window_pointmaps, tokens[:1], self._grid))
         flops = decoder_flops(decoder, 1, views - 1, self._grid.num_tokens)
         yield self._row(f"I2P window of {views}, all pointmaps", run, flops, 1, self._published.get("i2p window"))
 
@@ -154,9 +155,7 @@ class SpeedBenchmark:
         candidates = self._tokens[: self.work.candidates]
         for count in self.work.queries:
             queries = self._tokens[self.work.candidates :][:count]
-            run = self._measure(
-                lambda queries=queries: self.networks.correlation(queries, candidates, self._grid, batch)
-            )
+            run = self._measure(partial(self.networks.correlation, queries, candidates, self._grid, batch))
             batches = [min(batch, count - start) for start in range(0, count, batch)]
             flops = sum(self._correlation_flops(number) for number in batches)
             stage = f"retrieval, {count} of {len(candidates)}"
@@ -179,14 +178,9 @@ class SpeedBenchmark:
         references, sources, size = self.work.references, self.work.sources, self.work.image_size
         tokens = self._tokens[None, : references + sources]
         points = torch.rand(1, references + sources, size, size, 3, device=self.device)
-        split = (references, sources)
-        (reference_tokens, source_tokens), (reference_points, source_points) = (
-            tokens.split(split, 1),
-            points.split(split, 1),
-        )
-        run = self._measure(
-            lambda: self.networks.register(reference_tokens, reference_points, source_tokens, source_points, self._grid)
-        )
+        known = tokens[:, :references], points[:, :references]
+        new = tokens[:, references:], points[:, references:]
+        run = self._measure(partial(self.networks.register, *known, *new, self._grid))
         decoder = self.networks.local_to_world.decoder
         flops = decoder_flops(decoder, references, sources, self._grid.num_tokens, want_references=False)
         yield self._row(f"L2W {references} + {sources}", run, flops, sources, self._published.get("l2w"))

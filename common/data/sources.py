@@ -175,6 +175,9 @@ class FolderSource(ImageFileSource):
         recursive: also look into folders inside.
         every, fps, on_bad_image, min_frames: as for `ImageFileSource`.
 
+    Attributes:
+        folder: the folder.
+
     Raises:
         SourceError: the folder does not exist, or has too few images of this kind.
     """
@@ -203,6 +206,7 @@ class FolderSource(ImageFileSource):
         if not names:
             hint = "" if recursive else " (folders inside are searched with recursive=true)"
             raise SourceError(f"folder {folder}: {_nothing_found(everything, suffix, exclude)}{hint}")
+        self.folder = folder
         super().__init__(
             [(name, folder / name) for name in names], f"folder {folder}", every, fps, on_bad_image, min_frames
         )

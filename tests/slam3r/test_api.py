@@ -118,7 +118,7 @@ def test_named_models_have_the_published_numbers() -> None:
     large = find_model("slam3r_large")
     assert large.weights.image_to_points == "siyan824/slam3r_i2p" and "NC" in large.license
     assert large.confidence == ModelConfidence()
-    assert find_model("slam3r_tiny").sizes["encoder_width"] == 256
+    assert find_model("slam3r_tiny").sizes["encoder_width"] < large.sizes["encoder_width"] == 1024
 
 
 def test_output_and_predictions(folder: Path, networks: Networks, tmp_path: Path) -> None:
@@ -185,10 +185,13 @@ def test_long_wait_for_the_stride_stays_bounded(networks: Networks) -> None:
         ({"size": (50, 64)}, ConfigurationError, "multiples of 16"),
         ({"push_batch": 0}, ConfigurationError, "at least 1"),
         ({"colour": True}, ConfigurationError, "colour: unknown key"),
+        ({"output": "PHOTOS"}, ConfigurationError, "is the folder of the images"),
         ({"save_predictions": True}, ConfigurationError, "need an output folder"),
     ],
 )
 def test_faulty_settings_are_named(folder: Path, networks: Networks, changes, error, message) -> None:
+    if "output" in changes:
+        changes = {"output": folder}
     with pytest.raises(error, match=message):
         run(folder, networks, **changes)
 

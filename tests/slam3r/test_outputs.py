@@ -161,6 +161,18 @@ def test_results_are_not_overwritten_unasked(scene: Reconstruction, tmp_path: Pa
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_folders_of_others_stay(scene: Reconstruction, tmp_path: Path) -> None:
+    """``images`` and ``sparse`` are also what other programs call their input."""
+    for name in ("images", "sparse/0", "predictions"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "mine").write_text("")
+    scene.save(tmp_path, preview=False)
+    scene.save(tmp_path, overwrite=True, preview=False)
+    with pytest.raises(OutputExists, match="sparse/0 of unknown origin"):
+        scene.save(tmp_path, overwrite=True, colmap=True)
+    assert all((tmp_path / name / "mine").exists() for name in ("images", "sparse/0", "predictions"))
+
+
 def test_output_must_not_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputExists, match="is a file"):
