@@ -27,6 +27,8 @@ def main(config: DictConfig) -> None:
         torch.set_num_threads(run.threads)
     torch.manual_seed(0)  # of the random weights
     console, rows = Console(), list[Row]()
+    if not console.is_terminal:  # a file, which has no width of its own
+        console = Console(width=170)
     description = machine(run.torch_device)
     for row in run.rows():
         rows.append(row)

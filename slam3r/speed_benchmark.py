@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -108,7 +108,8 @@ class SpeedBenchmark:
         self.name, self.networks, self.peak, self.work = name, networks, peak, work
         self.dtype = str(dtype).removeprefix("torch.")
         self.device = networks.device
-        self._published = PUBLISHED_SECONDS if (name, self.dtype, work) == ("large", "float32", Workload()) else {}
+        comparable = replace(work, repeats=Workload.repeats) == Workload()
+        self._published = PUBLISHED_SECONDS if comparable and (name, self.dtype) == ("large", "float32") else {}
         width = networks.image_to_points.config.encoder_width
         patches = work.image_size // networks.image_to_points.config.patch_size
         self._grid = PatchGrid(patches, patches)

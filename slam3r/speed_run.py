@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from common.benchmark.report import Row
 from common.benchmark.timing import GPU_PRODUCT_SHAPES, PRODUCT_SHAPES, SMALL_PRODUCT_SHAPES, product_peak
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import ConfigurationError
 from common.device import choose_device
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.pretrained import LoadedModel, ModelConfig, load_model
@@ -32,7 +32,7 @@ class SpeedRun:
     output: str
     weights: Literal["random", "pretrained"] = "random"
     quick: bool = False
-    workload: dict[str, Any] = field(default_factory=dict)
+    workload: Workload = field(default_factory=Workload)
     threads: int | None = None
     device: str = "auto"
 
@@ -56,7 +56,7 @@ class SpeedRun:
     def rows(self) -> Iterator[Row]:
         """Measure; a row as soon as it is there."""
         device = self.torch_device
-        work = QUICK if self.quick else to_dataclass(self.workload, Workload)
+        work = QUICK if self.quick else self.workload
         # float32 first: a model is converted in place.
         dtypes = sorted((getattr(torch, name) for name in self.dtypes), key=lambda dtype: dtype != torch.float32)
         peaks: dict[torch.dtype, float] = {}

@@ -98,6 +98,39 @@ class TestInvariance:
             assert_close(ours, expected, ROUNDING)
 
     @torch.no_grad()
+    @pytest.mark.parametrize("cached", [1, 40, 100, 300])
+    @pytest.mark.parametrize("transposed", [None, torch.tensor([False, True])], ids=["plain", "mixed"])
+    def test_working_on_what_stays_in_the_cache_changes_nothing(
+        self, decoder, tokens, monkeypatch, cached: int, transposed: Tensor | None
+    ) -> None:
+        """35 tokens a view: from less than one view at once to nearly all of them."""
+        grid = PatchGrid(5, 7, transposed)
+        plain = decoder(tokens[:, :2], tokens[:, 2:], grid)
+        monkeypatch.setattr("common.backbone.attention.CACHED_TOKENS", cached)
+        parts = decoder(tokens[:, :2], tokens[:, 2:], grid)
+        assert_close(parts.references[-1], plain.references[-1], ROUNDING)
+        assert_close(parts.sources[-1], plain.sources[-1], ROUNDING)
+
+    def test_inference_and_training_compute_the_same(self, decoder, grid, tokens, monkeypatch) -> None:
+        monkeypatch.setattr("common.backbone.attention.CACHED_TOKENS", 40)
+        trained = decoder(tokens[:, :2], tokens[:, 2:], grid).sources[-1]
+        with torch.inference_mode():
+            inferred = decoder(tokens[:, :2], tokens[:, 2:], grid).sources[-1]
+        assert trained.requires_grad
+        assert_close(inferred, trained, ROUNDING)
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("cached", [40, 2048])
+    def test_one_item_on_either_side_stands_for_all(self, decoder, grid, tokens, monkeypatch, cached: int) -> None:
+        monkeypatch.setattr("common.backbone.attention.CACHED_TOKENS", cached)
+        both, one = tokens[:, :2], tokens[:1, 2:]
+        for references, sources in ((both, one), (one, both)):
+            short = decoder(references, sources, grid)
+            full = decoder(*(side.expand(2, -1, -1, -1) for side in (references, sources)), grid)
+            assert_close(short.references[-1], full.references[-1], ROUNDING)
+            assert_close(short.sources[-1], full.sources[-1], ROUNDING)
+
+    @torch.no_grad()
     def test_items_of_a_batch_do_not_see_each_other(self, decoder, grid, tokens) -> None:
         both = decoder(tokens[:, :2], tokens[:, 2:], grid)
         alone = decoder(tokens[1:, :2], tokens[1:, 2:], grid)
