@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
 from common.backbone import Block, Encoder, MultiviewDecoder
 from common.heads import DPTHead, LinearHead
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,20 @@ def initialize_weights(model: nn.Module) -> None:
             if isinstance(head, LinearHead):
                 head.projection.weight.mul_(0.1)
                 head.projection.bias.view(head.channels, -1)[2] = math.log(2)  # expm1(log 2) = 1
+
+
+def with_fresh_confidence(model: ModelT) -> ModelT:
+    """Let a model's linear heads begin at confidence 2 everywhere, whatever they have learnt of it.
+
+    While a network errs by more than the loss's alpha, its confidences settle at 1, where their gradient vanishes;
+    this wakes them for a stage with a larger alpha.
+    """
+    with torch.no_grad():
+        for head in model.modules():
+            if isinstance(head, LinearHead):
+                head.projection.weight.view(head.channels, -1)[-1].zero_()
+                head.projection.bias.view(head.channels, -1)[-1].zero_()
+    return model
 
 
 def _shrink_branches(block: Block, factor: float) -> None:
