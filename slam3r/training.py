@@ -13,6 +13,7 @@ from common.views import Pointmaps, Views
 from slam3r.auxiliary import AuxiliaryHead
 from slam3r.losses import (
     CONFIDENCE_WEIGHT,
+    Targets,
     correlation_loss,
     image_to_points_loss,
     local_to_world_loss,
@@ -109,6 +110,7 @@ class LocalToWorldObjective(Objective):
         num_references: int = 6,
         min_views: int | None = None,
         noise: RegistrationNoise | None = None,
+        with_references: bool = True,
     ) -> None:
         """
         Args:
@@ -119,6 +121,8 @@ class LocalToWorldObjective(Objective):
             min_views: draw the number of views per step between this and the window's length, shuffled, and split
                 them at random; None takes the window as it is (published).
             noise: what pointmaps suffer before the network sees them; None gives it the truth (published).
+            with_references: also learn to refine the references (published). The reconstruction does not use that,
+                and being easy, hence confident, it takes most of the gradient of a small network.
         """
         super().__init__(model, optimizer, frozen)
         self.tokenizer = image_to_points.requires_grad_(False)
@@ -126,6 +130,7 @@ class LocalToWorldObjective(Objective):
         self.num_references = num_references
         self.min_views = min_views
         self.noise = noise
+        self.with_references = with_references
 
     def terms(self, views: Views, training: bool) -> dict[str, Tensor]:
         """See `slam3r.losses.registration_inputs` and `local_to_world_loss`."""
@@ -142,14 +147,23 @@ class LocalToWorldObjective(Objective):
         with torch.no_grad():
             tokens, grid = self.tokenizer.encode(views.images[:, 1:])
         references, sources = self.model(
-            tokens[:, :num_references], inputs.reference_points, tokens[:, num_references:], inputs.source_points, grid
+            tokens[:, :num_references],
+            inputs.reference_points,
+            tokens[:, num_references:],
+            inputs.source_points,
+            grid,
+            want_references=self.with_references,
         )
-        assert references is not None
+        targets = inputs.targets
+        if references is None:
+            targets = Targets(targets.points[:, num_references:], targets.valid[:, num_references:])
+            terms = local_to_world_loss(sources, targets, self.alpha)
+            return {**terms, "regression": terms["regression_per_view"].mean()}
         predicted = Pointmaps(
             torch.cat([references.points, sources.points], dim=1),
             torch.cat([references.confidence, sources.confidence], dim=1),
         )
-        terms = local_to_world_loss(predicted, inputs.targets, self.alpha)
+        terms = local_to_world_loss(predicted, targets, self.alpha)
         per_view = terms["regression_per_view"]
         # The sources are what the reconstruction uses.
         measures = {
