@@ -41,8 +41,10 @@ class Configuration:
 
 def show(rows: list[dict], title: str) -> None:
     """A table with a column per measure and the mean in the last row."""
-    numbers = [key for key, value in rows[0].items() if not isinstance(value, str)]
-    mean = {"scene": "mean", **{key: statistics.fmean(row[key] for row in rows) for key in numbers}}
+    mean: dict = {"scene": "mean"}
+    for key in list(rows[0])[1:]:
+        known = [row[key] for row in rows if row[key] is not None]
+        mean[key] = statistics.fmean(known) if known else None
     table = Table(title=title)
     for key in rows[0]:
         table.add_column(key.replace("_", "\n"), justify="right")

@@ -49,10 +49,10 @@ class RoomResult:
     """Of the reconstruction, without rendering and scoring."""
     stride: int
 
-    def row(self) -> dict[str, float | str | int]:
-        """For tables and JSON; metres."""
+    def row(self) -> dict[str, float | str | int | None]:
+        """For tables and JSON; metres. None where there is no answer: too few poses, or all views overlap."""
         points, constant = self.score.points, self.score.constant
-        return {
+        values = {
             "scene": self.name,
             "stride": self.stride,
             "accuracy": points.accuracy,
@@ -67,6 +67,7 @@ class RoomResult:
             "retrieval_auc": self.retrieval_auc,
             "frames_per_second": self.score.num_frames / self.seconds,
         }
+        return {key: None if value != value else value for key, value in values.items()}
 
 
 def reconstruct_views(
