@@ -28,7 +28,9 @@ train $small experiment=tiny_l2w_small $world objective.with_references=true tra
     'objective.frozen=[pointmap_embedding.void_token]' "$@"
 train $both $small experiment=tiny_l2w_small $world start=outputs/tiny_l2w_small/weights output=outputs/tiny_l2w_small_2 "$@"
 train $both experiment=tiny_l2w $world start=outputs/tiny_l2w_small_2/weights "$@"
+train $both experiment=tiny_l2w $world start=outputs/tiny_l2w/weights output=outputs/tiny_l2w_2 \
+    trainer.max_steps=950 data.epoch_windows=3800 "$@"
 
 mkdir -p checkpoints/slam3r_tiny
 cp -r outputs/tiny_retrieval/weights checkpoints/slam3r_tiny/image_to_points
-cp -r outputs/tiny_l2w/weights checkpoints/slam3r_tiny/local_to_world
+cp -r outputs/tiny_l2w_2/weights checkpoints/slam3r_tiny/local_to_world

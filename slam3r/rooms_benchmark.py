@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -52,7 +53,7 @@ class RoomResult:
     def row(self) -> dict[str, float | str | int | None]:
         """For tables and JSON; metres. None where there is no answer: too few poses, or all views overlap."""
         points, constant = self.score.points, self.score.constant
-        values = {
+        values: dict[str, float | str | int | None] = {
             "scene": self.name,
             "stride": self.stride,
             "accuracy": points.accuracy,
@@ -67,7 +68,7 @@ class RoomResult:
             "retrieval_auc": self.retrieval_auc,
             "frames_per_second": self.score.num_frames / self.seconds,
         }
-        return {key: None if value != value else value for key, value in values.items()}
+        return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
 
 
 def reconstruct_views(
