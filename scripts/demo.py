@@ -47,7 +47,7 @@ def film(chosen: Configuration, folder: Path) -> Views:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for number, image in enumerate(views.images):
-        write_image(folder / f"frame_{number:04d}.png", denormalize(image))
+        write_image(folder / f"frame_{number:04d}.png", denormalize(image).numpy())
     return views
 
 
