@@ -188,7 +188,8 @@ def check_weights() -> Iterator[Finding]:
         name = str(config.parent.relative_to(ROOT))
         size = sum(file.stat().st_size for file in config.parent.glob("*.safetensors"))
         try:
-            licence = json.loads(config.read_text()).get("license", "licence not stated")
+            metadata = json.loads(config.read_text()).get("metadata", {})
+            licence = metadata.get("license", "licence not stated")
         except (OSError, ValueError, AttributeError) as error:
             yield Finding(name, "missing", f"config.json cannot be read: {error}", f"git checkout -- {name}")
             continue

@@ -61,4 +61,4 @@ def test_licence_of_weights_is_shown(root: Path) -> None:
     findings = _findings(_run(root, DOCTOR, "--json"))
     for config in configs:
         finding = findings[str(config.parent.relative_to(root))]
-        assert json.loads(config.read_text())["license"] in finding["text"]
+        assert json.loads(config.read_text())["metadata"]["license"] in finding["text"]
