@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Trains slam3r_tiny from nothing, on the processor: the commands that made checkpoints/slam3r_tiny. About 90 minutes on
-# two cores. Rooms go to data/, runs to outputs/. Arguments are added to every training command, e.g. seed=1.
+# two cores, run command by command; never yet as one piece. Rooms go to data/, runs to outputs/. Arguments are added to every training command, e.g. seed=1.
 #
 # The shipped weights saw one interruption that this script leaves out: the first run was started again from its weights
-# at step 500.
+# at step 500, which it had reached as one process.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh

@@ -45,7 +45,7 @@ class ReconstructionSettings:
     """Frames from which the shared focal length is estimated, at most."""
     pose_method: Literal["pnp", "pointmaps"] = "pointmaps"
     """Poses from pixels and world points (PnP), or from pairs of local and world points (closed form, robust). The
-    second needs no focal length and was better with our weights: 0.47 m against 0.77 m on the demo's room."""
+    second needs no focal length and was better with our weights: 0.47 m against 0.77 m on one room, the demo's."""
     seed: int = 42
     """Of the random draws: stride windows, then the reservoir."""
     encode_batch: int = 10
