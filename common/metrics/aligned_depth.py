@@ -1,0 +1,106 @@
+"""Errors of depth maps that are known up to scale and shift, as the multi-view depth papers report them.
+
+Scale and shift come from least squares with trimming, per image, in the way of Robust MVD (Schröppel et al. 2022,
+arXiv 2209.06681) as Uni3R (arXiv 2508.03643) uses it; tau counts pixels within 3 %. `common.metrics.depth` holds the
+measures of single-view depth with median scaling, which images of unequal size enter equally.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Alignment = Literal["least_squares", "median", "none"]
+
+
+@dataclass(frozen=True)
+class AlignedDepthScore:
+    """Means over all valid pixels of all images; the RMSE is the pixel-weighted mean of the images' RMSE."""
+
+    abs_rel: float
+    """|prediction - truth| / truth; the papers print percent."""
+    rmse: float
+    """Unit of the truth."""
+    tau_1: float
+    """Share of pixels with max(prediction / truth, truth / prediction) < 1.03; the papers print percent."""
+    tau_2: float
+    """The same with 1.03 squared."""
+    tau_3: float
+    """The same with 1.03 cubed."""
+    pixels: int
+    """Valid pixels."""
+
+
+def score_aligned_depth(
+    prediction: Tensor,
+    truth: Tensor,
+    alignment: Alignment = "least_squares",
+    trimming_rounds: int = 2,
+    keep: float = 0.8,
+    max_depth: float = 10.0,
+    base: float = 1.03,
+) -> AlignedDepthScore:
+    """Align every image to its truth, then compare. The defaults are the published protocol.
+
+    Args:
+        prediction: (N, H, W) along z, any unit unless alignment is "none".
+        truth: (N, H, W) along z, metres; 0 where invalid.
+        alignment: scale and shift by least squares, scale by the median of the pixels' ratios, or nothing.
+        trimming_rounds: refits of the least squares on the pixels with the smallest errors.
+        keep: share of those pixels.
+        max_depth: predictions aligned by least squares are clamped to it, unit of the truth.
+        base: of the thresholds of tau.
+
+    Raises:
+        ValueError: no pixel is valid.
+    """
+    rows, counts = [], []
+    for guess, true in zip(prediction.detach().float(), truth.float(), strict=True):
+        valid = (true > 0) & true.isfinite() & guess.isfinite()
+        count = int(valid.sum())
+        if count == 0:
+            continue
+        aligned = _align(guess[valid], true[valid], alignment, trimming_rounds, keep, max_depth)
+        rows.append(_errors(aligned.double(), true[valid].double(), base))
+        counts.append(count)
+    if not rows:
+        raise ValueError("no valid pixel in any depth map")
+    weights = torch.tensor(counts, dtype=torch.float64)
+    means = (torch.stack(rows) * weights[:, None]).sum(dim=0) / weights.sum()
+    return AlignedDepthScore(*means.tolist(), pixels=sum(counts))
+
+
+def fit_scale_and_shift(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Least-squares scale and shift with truth = scale * prediction + shift, of (P,) values; solved in double."""
+    guess, true = prediction.double(), truth.double()
+    centred = guess - guess.mean()
+    scale = (centred * (true - true.mean())).sum() / centred.square().sum().clamp_min(1e-12)
+    return scale, true.mean() - scale * guess.mean()
+
+
+def _align(guess: Tensor, true: Tensor, alignment: Alignment, rounds: int, keep: float, max_depth: float) -> Tensor:
+    if alignment == "none":
+        return guess
+    if alignment == "median":
+        return guess * (true / guess).median()
+    if alignment != "least_squares":
+        raise ValueError(f"unknown alignment {alignment!r}; use least_squares, median or none")
+    scale, shift = fit_scale_and_shift(guess, true)
+    for _ in range(rounds):
+        error = (scale * guess + shift - true).abs()
+        good = error < error.sort().values[min(len(error) - 1, int(keep * len(error)))]
+        if good.sum() < 2:  # a fit so exact that errors tie, or hardly a pixel
+            break
+        scale, shift = fit_scale_and_shift(guess[good], true[good])
+    return (scale * guess + shift).float().clamp(max=max_depth)
+
+
+def _errors(guess: Tensor, true: Tensor, base: float) -> Tensor:
+    """(5,) AbsRel, RMSE and the three shares. A prediction that is not positive is outside every threshold."""
+    error = (guess - true).abs()
+    ratio = torch.where(guess > 0, torch.maximum(guess / true, true / guess), torch.inf)
+    shares = [(ratio < base**power).double().mean() for power in (1, 2, 3)]
+    return torch.stack([(error / true).mean(), error.square().mean().sqrt(), *shares])

@@ -1,0 +1,77 @@
+"""Reading the files of a frame: what is wrong with one is a `BadFrameError` that says so in a few words."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_JPEG = (".jpg", ".jpeg")
+
+
+class BadFrameError(ValueError):
+    """A frame cannot be used. The message is the reason that goes into the list of dropped frames: no file name in it,
+    so that frames of one reason can be counted together."""
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """The content of a file; `what` names it in errors."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadFrameError(f"no {what}") from None
+
+
+def read_color(path: Path) -> NDArray[np.uint8] | bytes:
+    """A colour image for `SceneWriter.add`: the bytes of a JPEG file as they are, else (H, W, 3) uint8 RGB pixels."""
+    content = read_bytes(path, "color image")
+    return content if path.suffix.lower() in _JPEG else decode_color(content)
+
+
+def decode_color(content: bytes) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB of an encoded image, in the order of its pixels: no EXIF rotation."""
+    return np.asarray(_decode(content, "color image").convert("RGB"))
+
+
+def read_plane(path: Path, what: str) -> NDArray:
+    """(H, W) integers of a grey PNG file of 8 or 16 bits; `what` names it in errors."""
+    return decode_plane(read_bytes(path, what), what)
+
+
+def decode_plane(content: bytes, what: str) -> NDArray:
+    """(H, W) integers of an encoded grey image of 8 or 16 bits; `what` names it in errors."""
+    plane = np.asarray(_decode(content, what))
+    if plane.ndim != 2 or plane.dtype.kind not in "ui":
+        raise BadFrameError(f"{what} is not grey")
+    return plane
+
+
+def read_matrix(path: Path, shape: tuple[int, int], what: str) -> NDArray[np.float64]:
+    """A matrix from a text file, numbers in row order; they may be nan or inf. `what` names it in errors."""
+    try:
+        values = np.array(read_bytes(path, what).split(), dtype=np.float64)
+    except ValueError:
+        raise BadFrameError(f"{what} does not hold numbers") from None
+    if values.size != shape[0] * shape[1]:
+        raise BadFrameError(f"{what} does not hold a {shape[0]} x {shape[1]} matrix")
+    return values.reshape(shape)
+
+
+def metres(plane: NDArray, depth_scale: float, invalid: int | None = None) -> NDArray[np.float32]:
+    """(H, W) float32 metres of stored depth; 0 where it is 0 or `invalid`."""
+    depth = plane.astype(np.float32) / np.float32(depth_scale)
+    if invalid is not None:
+        depth[plane == invalid] = 0
+    return depth
+
+
+def _decode(content: bytes, what: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()  # Pillow, unlike OpenCV, refuses an image that ends early
+        return image
+    except Exception as error:  # its decoders raise many kinds of exception on damaged files
+        raise BadFrameError(f"damaged {what}") from error

@@ -1,0 +1,123 @@
+"""The ScanNet test set of LSM (Fan et al., NeurIPS 2024), on which Uni3R is measured, to the processed layout.
+
+    python -m data_process.lsm_scannet_test raw=DIR output=DIR [key=value ...]
+
+40 scenes of 30 frames. The published protocol counts frames in the order of their names, as strings; here a frame's
+number is its place in that order, and scene.json keeps the names.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from common.checkpoints.atomic import read_json
+from common.configuration import ConfigurationError, to_dataclass
+from common.launch import clear_errors, launch
+from data_process.command import run
+from data_process.frame_files import BadFrameError, metres, read_color, read_plane
+from data_process.manifest import DatasetInfo
+from data_process.runner import ProcessSettings
+from data_process.scannet_labels import TABLE_NAME, LabelTable
+from data_process.scene_writer import SceneWriter
+
+_MILLIMETRES = 1000.0
+_SELECTION = "selected_seqs_test.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LsmSettings(ProcessSettings):
+    """configs/process/lsm_scannet_test.yaml"""
+
+    ignored: list[str] = field(default_factory=list)
+    label_table: str | None = None
+
+
+@dataclass(frozen=True)
+class LsmScene:
+    """A scene: a folder with images (and their .npz), depths and labels."""
+
+    name: str
+    folder: Path
+    selected: tuple[str, ...]
+    """Names of the frames that the two-view protocol counts, in its order."""
+    table: LabelTable
+
+
+def find_scenes(settings: LsmSettings) -> list[LsmScene]:
+    """All scenes below the raw folder but the ignored ones.
+
+    Raises:
+        ConfigurationError: the label table or the selection of frames is missing or damaged.
+    """
+    raw = settings.raw_folder()
+    table = LabelTable(Path(settings.label_table or raw / TABLE_NAME))
+    path = raw / _SELECTION
+    try:
+        selection: dict[str, list[Any]] = read_json(path)
+        selected = {name: tuple(str(frame) for frame in sorted(frames)) for name, frames in selection.items()}
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}; it comes with the scenes") from None
+    except (ValueError, AttributeError, TypeError):
+        raise ConfigurationError(f"{path}: expected the names of frames by scene") from None
+    folders = sorted(images.parent for images in raw.glob("*/images") if images.is_dir())
+    return [
+        LsmScene(folder.name, folder, selected.get(folder.name, ()), table)
+        for folder in folders
+        if folder.name not in settings.ignored
+    ]
+
+
+def convert(scene: LsmScene, writer: SceneWriter) -> None:
+    """Add the frames of a scene."""
+    names = sorted(path.stem for path in (scene.folder / "images").glob("*.jpg"))
+    number_of = {name: number for number, name in enumerate(names)}
+    selected = [number_of[name] for name in scene.selected if name in number_of]
+    writer.attributes |= {"split": "test", "number_step": 1, "names": names, "selected": selected}
+    depths = next((scene.folder / name for name in ("depths", "depth") if (scene.folder / name).is_dir()), None)
+    for number, name in enumerate(names):
+        with writer.dropping(number):
+            pose, intrinsics = _read_camera(scene.folder / "images" / f"{name}.npz")
+            if depths is None:
+                raise BadFrameError("no depth image")
+            depth = metres(read_plane(depths / f"{name}.png", "depth image"), _MILLIMETRES)
+            label = scene.table(read_plane(scene.folder / "labels" / f"{name}.png", "label image"))
+            image = read_color(scene.folder / "images" / f"{name}.jpg")
+            writer.add(number, image, depth, pose, intrinsics, label=label)
+
+
+def _read_camera(path: Path) -> tuple[NDArray, NDArray]:
+    """Camera-to-world (4, 4) and intrinsics (3, 3) of a frame."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["camera_pose"].reshape(4, 4), arrays["camera_intrinsics"].reshape(3, 3)
+    except FileNotFoundError:
+        raise BadFrameError("no camera file") from None
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        raise BadFrameError("damaged camera file") from None
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="process/lsm_scannet_test")
+@clear_errors
+def main(config: DictConfig) -> None:
+    """Convert, or verify."""
+    settings = to_dataclass(config, LsmSettings)
+    dataset = DatasetInfo(
+        "lsm_scannet_test",
+        licence="ScanNet terms of use (non-commercial research)",
+        settings=settings.own("label_table"),
+        jpeg_quality=settings.jpeg_quality,
+    )
+    run(dataset, partial(find_scenes, settings), convert, settings)
+
+
+if __name__ == "__main__":
+    launch(main)

@@ -1,0 +1,158 @@
+"""ScanNet++: DSLR and iPhone images, undistorted, with depth (and classes) rendered from the scanned mesh.
+
+    python -m data_process.scannetpp raw=DIR output=DIR [key=value ...]
+
+Each scene gives two: <scene>_dslr and <scene>_iphone. Images, size, undistortion and the range of depth as in the
+preparations of Wang et al., "DUSt3R", CVPR 2024, and Liu et al., "SLAM3R", CVPR 2025; the data are those of Yeshwanth
+et al., "ScanNet++", ICCV 2023.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+
+import hydra
+import numpy as np
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from common.configuration import ConfigurationError, to_dataclass
+from common.data.preprocess import covering_size
+from common.launch import clear_errors, launch
+from data_process import scannetpp_labels
+from data_process.colmap_model import undistortion
+from data_process.command import run
+from data_process.frame_files import BadFrameError
+from data_process.manifest import DatasetInfo
+from data_process.mesh_depth import SceneMesh
+from data_process.rectify import resize_image, resize_intrinsics, resize_nearest
+from data_process.runner import ProcessSettings
+from data_process.scannet_labels import UNLABELLED
+from data_process.scannetpp_frames import NUMBER_STEP, SensorFrame, frames
+from data_process.scene_writer import SceneWriter
+
+LICENCE = "ScanNet++ terms of use, non-commercial research, no redistribution; kaldir.vc.in.tum.de/scannetpp"
+
+_cached_undistortion = lru_cache(maxsize=2)(undistortion)  # an iPhone's maps take 25 MB
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScannetppSettings(ProcessSettings):
+    """configs/process/scannetpp.yaml"""
+
+    sensors: list[str] = field(default_factory=lambda: ["iphone", "dslr"])
+    splits: dict[str, str] = field(default_factory=lambda: {"train": "nvs_sem_train", "val": "nvs_sem_val"})
+    long_side: int = 920
+    near: float = 0.05
+    far: float = 20.0
+    labels: bool = True
+    require_masks: bool = True
+    skip_blurred: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.sensors or any(sensor not in NUMBER_STEP for sensor in self.sensors):
+            raise ValueError(f"sensors must be some of {', '.join(NUMBER_STEP)}, got {self.sensors}")
+        if self.long_side < 4 or not 0 <= self.near < self.far:
+            raise ValueError("long_side must be at least 4, and 0 <= near < far")
+
+
+@dataclass(frozen=True)
+class ScannetppScene:
+    """The images of one sensor in one scene."""
+
+    name: str
+    folder: Path
+    sensor: str
+    split: str
+
+
+def find_scenes(settings: ScannetppSettings) -> list[ScannetppScene]:
+    """The scenes of the chosen splits that are on disk, once for each sensor that is."""
+    raw = settings.raw_folder()
+    scenes: list[ScannetppScene] = []
+    for split, name in settings.splits.items():
+        listing = raw / "splits" / f"{name}.txt"
+        if not listing.is_file():
+            raise ConfigurationError(f"splits: {listing} is missing")
+        for scene in sorted(listing.read_text().split()):
+            folder = raw / "data" / scene
+            present = [sensor for sensor in settings.sensors if (folder / sensor).is_dir()]
+            scenes += [ScannetppScene(f"{scene}_{sensor}", folder, sensor, split) for sensor in present]
+    return scenes
+
+
+def convert(scene: ScannetppScene, writer: SceneWriter, settings: ScannetppSettings) -> None:
+    """Write the frames of one sensor."""
+    writer.attributes.update(
+        sensor=scene.sensor, number_step=NUMBER_STEP[scene.sensor], split=scene.split, scene=scene.folder.name
+    )
+    scans = scene.folder / "scans"
+    mesh = SceneMesh(scans / "mesh_aligned_0.05.ply")
+    classes = None
+    if settings.labels and scannetpp_labels.has_annotations(scans):
+        classes = scannetpp_labels.vertex_classes(scans, mesh.num_vertices)
+    for frame in frames(scene.sensor, scene.folder / scene.sensor, settings.skip_blurred):
+        if not isinstance(frame, SensorFrame):
+            writer.drop(*frame)
+            continue
+        with writer.dropping(frame.number):
+            _add(frame, mesh, classes, writer, settings)
+
+
+def _add(
+    frame: SensorFrame,
+    mesh: SceneMesh,
+    classes: NDArray[np.uint8] | None,
+    writer: SceneWriter,
+    settings: ScannetppSettings,
+) -> None:
+    camera, camera_to_world = frame.registered.camera, frame.registered.camera_to_world
+    if not np.isfinite(camera_to_world).all():
+        raise BadFrameError("pose is not finite")
+    image, usable = frame.read_color(), _usable(frame, settings.require_masks)
+    if image.shape[:2] != camera.size or usable.shape != camera.size:
+        raise BadFrameError(f"sizes differ: color {image.shape[:2]}, mask {usable.shape}, camera {camera.size}")
+    ideal = _cached_undistortion(camera)
+    size = covering_size(camera.size, (settings.long_side * 3 // 4, settings.long_side))
+    intrinsics = resize_intrinsics(ideal.intrinsics, camera.size, size)
+    clear = ideal.seen & (ideal.image(usable) == 255)
+    clear = resize_nearest(clear.astype(np.uint8), size) > 0
+    view = mesh.render(intrinsics, size, camera_to_world, settings.near, settings.far)
+    label = None
+    if classes is not None:
+        label = np.where(clear & (view.vertex >= 0), classes[view.vertex], np.uint8(UNLABELLED))
+    writer.add(
+        frame.number,
+        resize_image(ideal.image(image), size),
+        np.where(clear, view.depth, 0),
+        camera_to_world,
+        intrinsics,
+        label=label,
+        timestamp=frame.timestamp,
+    )
+
+
+def _usable(frame: SensorFrame, require_mask: bool) -> NDArray[np.uint8]:
+    """(H, W) 255 where nothing is anonymized."""
+    try:
+        return frame.read_mask()
+    except BadFrameError:
+        if require_mask:
+            raise
+        return np.full(frame.registered.camera.size, 255, np.uint8)
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="process/scannetpp")
+@clear_errors
+def main(config: DictConfig) -> None:
+    """Convert, or verify."""
+    settings = to_dataclass(config, ScannetppSettings)
+    knobs = settings.own("sensors", "splits")
+    dataset = DatasetInfo("scannetpp", LICENCE, knobs, jpeg_quality=settings.jpeg_quality)
+    run(dataset, partial(find_scenes, settings), partial(convert, settings=settings), settings)
+
+
+if __name__ == "__main__":
+    launch(main)
