@@ -1,10 +1,13 @@
 """Speed on this machine: ``python scripts/benchmark.py [sizes=[tiny]] [stages=[peak,encode]] [device=cuda]``.
 
 Peak of matrix products first, then every stage as time, achieved share of that peak, and peak memory, in one run.
-Options are in ``configs/benchmark.yaml``; what is measured, in ``slam3r/speed_benchmark.py``.
+Options are in ``configs/benchmark.yaml``; what is measured, in ``slam3r/speed_benchmark.py`` and
+``uni3r/rasterization/benchmark.py``.
 """
 
 from __future__ import annotations
+
+from itertools import chain
 
 import hydra
 import torch
@@ -16,6 +19,7 @@ from common.checkpoints.atomic import write_json
 from common.configuration import to_dataclass
 from common.launch import clear_errors, launch
 from slam3r.speed_run import SpeedRun
+from uni3r.rasterization.benchmark import benchmark_rows
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="benchmark")
@@ -30,7 +34,8 @@ def main(config: DictConfig) -> None:
     if not console.is_terminal:  # a file, which has no width of its own
         console = Console(width=170)
     description = machine(run.torch_device)
-    for row in run.rows():
+    rendering = benchmark_rows(run.torch_device, run.workload.repeats, run.quick) if "rasterizer" in run.stages else ()
+    for row in chain(run.rows(), rendering):
         rows.append(row)
         note = row.details.get("note", "")
         seconds = "" if row.seconds is None else f"{row.seconds:.4g} s"

@@ -17,7 +17,7 @@ from slam3r.pretrained import LoadedModel, ModelConfig, load_model
 from slam3r.speed_benchmark import QUICK, PrecisionProbe, SpeedBenchmark, Workload
 
 DtypeName = Literal["float32", "bfloat16"]
-Stage = Literal["peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision"]
+Stage = Literal["peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision", "rasterizer"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class SpeedRun:
         device: torch.device,
         work: Workload,
     ) -> Iterator[Row]:
-        if not set(self.stages) - {"peak"}:
+        if not set(self.stages) - {"peak", "rasterizer"}:
             return
         # Built in float32 and converted by the probe, or by `Networks` as we go on to the next dtype.
         model = self._model(size)
