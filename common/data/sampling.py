@@ -10,7 +10,9 @@ MAX_STRETCH = 3
 """A window whose frame numbers span this many times the nominal span, or more, has a gap and is dropped."""
 
 
-def consecutive_windows(frame_numbers: Sequence[int], views: int, stride: int = 1, number_step: int = 1) -> np.ndarray:
+def consecutive_windows(
+    frame_numbers: Sequence[int] | np.ndarray, views: int, stride: int = 1, number_step: int = 1
+) -> np.ndarray:
     """All windows of `views` frames, every `stride`-th of a sequence, one window for each start, without gaps.
 
     A window spans (views - 1) * stride frames, nominally that times `number_step` in frame numbers. Where frames are
@@ -35,6 +37,25 @@ def consecutive_windows(frame_numbers: Sequence[int], views: int, stride: int = 
     starts = np.arange(max(0, len(numbers) - span), dtype=np.int64)
     complete = numbers[starts + span] - numbers[starts] < MAX_STRETCH * max(span * number_step, 1)
     return starts[complete, None] + np.arange(views) * stride
+
+
+def random_window(frame_count: int, views: int, stride: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+    """A window at a random place with a random stride: two numbers are drawn, the stride and the start.
+
+    Args:
+        frame_count: frames of the sequence, at least `views`.
+        views: frames in the window.
+        stride: range [min, max]; the largest that fits where the sequence is too short for it.
+        generator: source of both.
+
+    Returns:
+        (views,) int64 positions, increasing.
+    """
+    longest = (frame_count - 1) // max(1, views - 1)
+    low, high = (min(limit, longest) for limit in stride)
+    step = int(generator.integers(low, high + 1))
+    start = int(generator.integers(frame_count - (views - 1) * step))
+    return start + np.arange(views, dtype=np.int64) * step
 
 
 def orbit_window(

@@ -51,6 +51,17 @@ class RoomsDataset(Dataset[Views]):
     def __len__(self) -> int:
         return self.length
 
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing changes: a room is the same in every epoch."""
+
+    def set_size(self, size: tuple[int, int]) -> None:
+        """Render views of this (height, width) from now on. Affects this process only."""
+        self.size = size
+
+    def describe(self, index: int) -> str:
+        """Which room an item shows."""
+        return f"rooms/{self.split} {index} (room seed {room_seed(self.split, self.seed, index)})"
+
     def __getitem__(self, index: int) -> Views:
         if not 0 <= index < self.length:
             raise IndexError(f"room {index} of {self.length}")

@@ -6,8 +6,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from common.data.augment import colour_jitter, remove_background, training_crop
+from common.data import augment
+from common.data.augment import (
+    ColorJitter,
+    colour_jitter,
+    middle_crop,
+    remove_background,
+    resize_nearest,
+    resize_window,
+    training_crop,
+)
 from common.data.preprocess import denormalize, intrinsics_to_network, intrinsics_to_original, normalize, preprocess
 
 SHARED = Path(__file__).parents[3].parent / "shared"
@@ -19,6 +29,12 @@ def open_vectors(name: str):
     if not path.exists():
         pytest.skip(f"{path} is not here")
     return pytest.importorskip("safetensors").safe_open(path, "np")
+
+
+def assert_images_agree(found: np.ndarray, wanted: np.ndarray) -> None:
+    """Grey levels within one at 99.9 % of the pixels: the measure of the vectors."""
+    difference = np.abs(found.astype(int) - wanted.astype(int))
+    assert found.shape == wanted.shape and (difference <= 1).mean() >= 0.999 and difference.max() <= 8
 
 
 def gradient(height: int, width: int) -> np.ndarray:
@@ -114,6 +130,41 @@ def test_published_training_crops():
         np.testing.assert_allclose(view.intrinsics, vectors.get_tensor(f"intrinsics_{number}"), rtol=2e-6)
 
 
+def test_published_crops_of_uni3r():
+    """Landscape, portrait with an off-centre principal point, and enlarging, which Uni3R does with a bicubic filter."""
+    path = SHARED / "parity_uni3r" / "crop_resize.safetensors"
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    vectors = pytest.importorskip("safetensors").safe_open(path, "np")
+    for number in range(3):
+        inputs = [vectors.get_tensor(f"{number}.in.{name}") for name in ("image", "depth", "intrinsics")]
+        view = training_crop(*inputs, (64, 64), np.random.default_rng(0), enlarging="bicubic")
+        assert_images_agree(view.image, vectors.get_tensor(f"{number}.out.image"))
+        assert np.array_equal(view.depth, vectors.get_tensor(f"{number}.out.depth"))
+        np.testing.assert_allclose(view.intrinsics, vectors.get_tensor(f"{number}.out.intrinsics"), atol=1e-4)
+
+
+def test_a_part_of_a_resized_image_is_that_of_the_whole():
+    image = gradient(97, 150)
+    image[20:60, 30:70] = 255  # edges, at which the filter overshoots
+    for after in ((50, 80), (200, 310)):
+        whole = np.asarray(Image.fromarray(image).resize(after[::-1], Image.Resampling.LANCZOS))
+        part = resize_window(image, after, (11, 17), (30, 40))
+        assert np.array_equal(part, whole[11:41, 17:57])
+        nearest = resize_nearest(image, after)
+        assert np.array_equal(resize_nearest(image, after, (11, 17), (30, 40)), nearest[11:41, 17:57])
+
+
+def test_middle_crop_keeps_pixels_on_their_rays():
+    image, matrix = gradient(120, 200), np.array([[90.0, 0, 95], [0, 90, 62], [0, 0, 1]], np.float32)
+    view = middle_crop(image, np.ones((120, 200), np.uint16), matrix, (45, 75))
+    assert view.image.shape == (45, 75, 3) and view.depth.dtype == np.uint16
+    for axis, side in ((0, 200), (1, 120)):
+        told = (view.image[..., axis] / 255.0 * (side - 1) - matrix[axis, 2]) / matrix[axis, axis]
+        expected = (np.indices((45, 75))[1 - axis] - view.intrinsics[axis, 2]) / view.intrinsics[axis, axis]
+        assert abs((told - expected).mean()) * view.intrinsics[axis, axis] < 0.1, "in network pixels"
+
+
 @pytest.mark.parametrize("principal", [(319.5, 239.5), (250.2, 260.7), (400.0, 100.0)])
 def test_training_crop_keeps_pixels_on_their_rays(principal):
     """Ramps in the image tell the original pixel, whose ray must be that of the new pixel."""
@@ -136,6 +187,28 @@ def test_training_crop_refuses_nonsense():
         training_crop(image, depth, np.array([[50, 0, 90], [0, 50, 24], [0, 0, 1]]), (32, 32), generator)
     with pytest.raises(ValueError, match="same height"):
         training_crop(image, depth[:-1], np.array([[50, 0, 32], [0, 50, 24], [0, 0, 1]]), (32, 32), generator)
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
+def test_colour_changes_are_those_of_torchvision(name):
+    from torchvision.transforms.v2 import functional
+
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    image = np.asarray(Image.fromarray(image).resize((100, 80), Image.Resampling.BICUBIC))
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    for amount in (-0.1, 0.02, 0.1) if name == "hue" else (0.5, 0.8, 1.5):
+        expected = getattr(functional, f"adjust_{name}")(tensor, amount).permute(1, 2, 0).numpy().astype(int)
+        difference = np.abs(getattr(augment, f"adjust_{name}")(image, amount).astype(int) - expected)
+        assert difference.mean() < 1.5 and (difference <= (6 if name == "hue" else 1)).mean() > 0.99
+
+
+def test_jitter_of_a_window_is_one_for_all_views_or_one_for_each():
+    images = [np.full((8, 8, 3), (200, 100, 50), np.uint8)] * 3
+    same = ColorJitter(0.5, 0.5, 0.5, 0.1)(images, np.random.default_rng(0))
+    assert np.array_equal(same[0], same[2]) and not np.array_equal(same[0], images[0])
+    each = ColorJitter(0.5, 0.5, 0.5, 0.1, per_view=True)(images, np.random.default_rng(0))
+    assert not np.array_equal(each[0], each[2])
+    assert np.array_equal(ColorJitter(0, 0, 0)(images, np.random.default_rng(0))[1], images[1])
 
 
 def test_colour_jitter_and_background_follow_the_generator():

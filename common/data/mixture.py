@@ -1,0 +1,117 @@
+"""Mixtures of data sets with fixed shares, the windows of each drawn anew in every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from common.views import Views
+
+_KEPT_ORDERS = 4
+
+
+class EpochDataset(Protocol):
+    """A data set whose windows are drawn anew in every epoch.
+
+    It may also have ``describe(index) -> str``, which names an item, and ``set_size((height, width))``, for batches of
+    different shapes.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Views: ...
+
+    def set_epoch(self, epoch: int) -> None:
+        """Fix the random draws of the epoch."""
+
+
+def describe(data: EpochDataset, index: int) -> str:
+    """The name that a data set gives to an item, or its number."""
+    return data.describe(index) if hasattr(data, "describe") else f"item {index}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set and its share of a mixture."""
+
+    dataset: EpochDataset
+    samples_per_epoch: int
+
+    def __post_init__(self) -> None:
+        if self.samples_per_epoch < 1 or len(self.dataset) < 1:
+            raise ValueError(
+                f"a source needs windows and a share: {len(self.dataset)} windows, "
+                f"samples_per_epoch={self.samples_per_epoch}"
+            )
+
+
+SourceLike: TypeAlias = Source | Mapping[str, Any]
+
+
+class Mixture(Dataset[Views]):
+    """Several data sets in one, with so many samples of each in every epoch: ``4000 ScanNet++ + 2000 Aria + ...``.
+
+    Each source is walked through in a random order that goes on from epoch to epoch: every window comes once before
+    any comes again, when it comes with other random draws. Items are ordered by source; the sampler mixes them.
+    """
+
+    def __init__(self, sources: Mapping[str, SourceLike] | Sequence[SourceLike], seed: int = 0) -> None:
+        """
+        Args:
+            sources: data sets and their shares, by name or in a row, as `Source` or as mappings with its fields.
+            seed: of the orders.
+        """
+        given = sources.values() if isinstance(sources, Mapping) else sources
+        self.sources = [source if isinstance(source, Source) else Source(**source) for source in given]
+        if not self.sources:
+            raise ValueError("a mixture needs at least one source")
+        self.seed = seed
+        self.epoch = 0
+        self._ends = np.cumsum([source.samples_per_epoch for source in self.sources])
+        self._orders: dict[tuple[int, int], NDArray[np.int64]] = {}
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def set_epoch(self, epoch: int) -> None:
+        """Give the windows of this epoch from now on. Affects this process only."""
+        self.epoch = epoch
+
+    def set_size(self, size: tuple[int, int]) -> None:
+        """Make views of this (height, width) from now on. Affects this process only."""
+        for source in self.sources:
+            source.dataset.set_size(size)  # type: ignore[attr-defined]  # only asked of data sets that can
+
+    def __getitem__(self, index: int) -> Views:
+        dataset, item = self._locate(index)
+        return dataset[item]
+
+    def describe(self, index: int) -> str:
+        """What the source says of the item."""
+        return describe(*self._locate(index))
+
+    def _locate(self, index: int) -> tuple[EpochDataset, int]:
+        """The data set, set to its own epoch, and the item in it."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"item {index} of {len(self)}")
+        which = int(np.searchsorted(self._ends, index, side="right"))
+        source = self.sources[which]
+        within = index - (int(self._ends[which - 1]) if which else 0)
+        passes, offset = divmod(self.epoch * source.samples_per_epoch + within, len(source.dataset))
+        source.dataset.set_epoch(passes)
+        return source.dataset, int(self._order(which, passes)[offset])
+
+    def _order(self, which: int, passes: int) -> NDArray[np.int64]:
+        """The order of a source's windows in a pass through all of them. An epoch may touch two passes, or more."""
+        order = self._orders.get((which, passes))
+        if order is None:
+            if len(self._orders) >= _KEPT_ORDERS * len(self.sources):
+                self._orders.clear()
+            generator = np.random.default_rng([self.seed, which, passes])
+            order = self._orders[which, passes] = generator.permutation(len(self.sources[which].dataset))
+        return order
