@@ -57,6 +57,8 @@ class Views(TensorFields):
     """(B, V, 3, 3) float32, pixels; the centre of the top left pixel is (0, 0)."""
     labels: Tensor | None = None
     """(B, V, H, W) int64 semantic class; 255 where unlabelled."""
+    sample: Tensor | None = None
+    """(B, V) int64 number of the window in the order of training, so that a bad one can be named; None elsewhere."""
 
 
 @dataclass

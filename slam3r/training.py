@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from common.backbone import PatchGrid
+from common.geometry.normalization import joint_scale
+from common.geometry.transforms import apply_transform
 from common.training.module import Objective
 from common.training.optim import OptimizerConfig
 from common.views import Pointmaps, Views
 from slam3r.auxiliary import AuxiliaryHead
 from slam3r.losses import (
     CONFIDENCE_WEIGHT,
+    RegistrationInputs,
     Targets,
     correlation_loss,
     image_to_points_loss,
@@ -23,6 +29,7 @@ from slam3r.losses import (
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.models.image_to_points import CORRELATION_LAYERS
 from slam3r.registration_noise import RegistrationNoise
+from slam3r.training_pictures import correlation_panel, pointmap_panel
 
 
 def _select_views(views: Views, count: int, generator: torch.Generator) -> Views:
@@ -74,6 +81,17 @@ class ImageToPointsObjective(Objective):
             result.update(extra)
         return result
 
+    def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:
+        """The prediction in the scale of the truth (it has none of its own)."""
+        assert views.camera_to_world is not None
+        reference = views.images.shape[1] // 2
+        predicted = self.model(*self.model.encode(views.images), reference)
+        targets = points_in_view(views, reference)
+        scale = joint_scale(targets.points, targets.valid) / joint_scale(predicted.points, targets.valid)
+        points = predicted.points * scale.view(-1, 1, 1, 1, 1)
+        world = apply_transform(views.camera_to_world[:, reference : reference + 1], points)
+        return {"pointmaps": pointmap_panel(views, Pointmaps(world, predicted.confidence))}
+
 
 class CorrelationObjective(Objective):
     """Only the correlation head learns: it foretells the confidences that the frozen network gives."""
@@ -85,6 +103,18 @@ class CorrelationObjective(Objective):
 
     def terms(self, views: Views, training: bool) -> dict[str, Tensor]:
         """See `slam3r.losses.correlation_loss`. The reference is the middle view, as published."""
+        logits, confidence, _ = self._score(views)
+        return correlation_loss(logits, confidence)
+
+    def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:
+        """Scores beside the confidences that they foretell."""
+        reference = views.images.shape[1] // 2
+        sources = torch.cat([views.images[:, :reference], views.images[:, reference + 1 :]], dim=1)
+        logits, confidence, grid = self._score(views)
+        return {"correlation": correlation_panel(sources[0], logits[0], confidence[0], (grid.height, grid.width))}
+
+    def _score(self, views: Views) -> tuple[Tensor, Tensor, PatchGrid]:
+        """Correlation logits (B, S, N), the confidences (B, S, H, W) of the full pass, and the patch grid."""
         reference = views.images.shape[1] // 2
         model = self.model
         with torch.no_grad():
@@ -92,7 +122,7 @@ class CorrelationObjective(Objective):
             sources = torch.cat([tokens[:, :reference], tokens[:, reference + 1 :]], dim=1)
             streams = model.decoder(tokens[:, reference : reference + 1], sources, grid, want_references=False)
             confidence = 1 + model.source_head(streams.sources, grid)[..., 3].exp()
-        return correlation_loss(model.correlation_head(streams.sources[CORRELATION_LAYERS].float()), confidence)
+        return model.correlation_head(streams.sources[CORRELATION_LAYERS].float()), confidence, grid
 
 
 class LocalToWorldObjective(Objective):
@@ -144,26 +174,13 @@ class LocalToWorldObjective(Objective):
         inputs = registration_inputs(views, num_references)
         if self.noise is not None:
             inputs = self.noise(inputs, generator)
-        with torch.no_grad():
-            tokens, grid = self.tokenizer.encode(views.images[:, 1:])
-        references, sources = self.model(
-            tokens[:, :num_references],
-            inputs.reference_points,
-            tokens[:, num_references:],
-            inputs.source_points,
-            grid,
-            want_references=self.with_references,
-        )
+        references, sources = self._register(views, inputs)
         targets = inputs.targets
         if references is None:
             targets = Targets(targets.points[:, num_references:], targets.valid[:, num_references:])
             terms = local_to_world_loss(sources, targets, self.alpha)
             return {**terms, "regression": terms["regression_per_view"].mean()}
-        predicted = Pointmaps(
-            torch.cat([references.points, sources.points], dim=1),
-            torch.cat([references.confidence, sources.confidence], dim=1),
-        )
-        terms = local_to_world_loss(predicted, targets, self.alpha)
+        terms = local_to_world_loss(_joined(references, sources), targets, self.alpha)
         per_view = terms["regression_per_view"]
         # The sources are what the reconstruction uses.
         measures = {
@@ -171,3 +188,36 @@ class LocalToWorldObjective(Objective):
             "regression_references": per_view[:num_references].mean(),
         }
         return {**terms, **measures}
+
+    def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:
+        """What is registered, in the world of the poses and in metres; from true pointmaps, without noise."""
+        assert views.camera_to_world is not None
+        inputs = registration_inputs(views, self.num_references)
+        references, sources = self._register(views, inputs)
+        shown, predicted = views[:, 1 + self.num_references :], sources
+        if references is not None:
+            shown, predicted = views[:, 1:], _joined(references, sources)
+        points = predicted.points * inputs.scale.view(-1, 1, 1, 1, 1)
+        world = apply_transform(views.camera_to_world[:, :1], points)
+        return {"pointmaps": pointmap_panel(shown, Pointmaps(world, predicted.confidence))}
+
+    def _register(self, views: Views, inputs: RegistrationInputs) -> tuple[Pointmaps | None, Pointmaps]:
+        """World pointmaps of the references (None unless they are learnt) and of the sources."""
+        num_references = inputs.reference_points.shape[1]
+        with torch.no_grad():
+            tokens, grid = self.tokenizer.encode(views.images[:, 1:])
+        return self.model(
+            tokens[:, :num_references],
+            inputs.reference_points,
+            tokens[:, num_references:],
+            inputs.source_points,
+            grid,
+            want_references=self.with_references,
+        )
+
+
+def _joined(references: Pointmaps, sources: Pointmaps) -> Pointmaps:
+    return Pointmaps(
+        torch.cat([references.points, sources.points], dim=1),
+        torch.cat([references.confidence, sources.confidence], dim=1),
+    )

@@ -1,21 +1,29 @@
-"""What every training objective shares: optimizer, logging of terms, skipped steps."""
+"""What every training objective shares: optimizer, named terms, skipped steps, validation per data set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from common.training.acceleration import compile_blocks, recompute_activations, shard
+from common.training.gradients import clip_gradients, poison_if_not_finite
 from common.training.optim import OptimizerConfig, build_optimizer, freeze
+from common.training.validation import WindowStatistics
 from common.views import Views
 
 
 class Objective(LightningModule):
     """A model, a loss with named terms, and an optimizer.
 
-    A subclass implements `terms`. A step whose loss is not finite is skipped and counted.
+    A subclass implements `terms`, and `pictures` if it has something to show. A step whose loss or gradient is not
+    finite changes nothing, on all ranks alike, and is counted. Gradients are averaged over the ranks: with a loss that
+    is a mean over the valid pixels of a rank's batch, ranks count alike however many valid pixels each has (published).
     """
 
     def __init__(self, model: nn.Module, optimizer: OptimizerConfig, frozen: Sequence[str] = ()) -> None:
@@ -30,38 +38,85 @@ class Objective(LightningModule):
         self.optimizer_config = optimizer
         self.frozen_names = freeze(model, frozen)
         self.skipped_steps = 0
+        self.skipped_in_a_row = 0
+        self._statistics = WindowStatistics()
 
     def terms(self, views: Views, training: bool) -> dict[str, Tensor]:
         """Named loss terms of a batch; ``loss`` is minimized, scalars are logged."""
         raise NotImplementedError
 
-    def training_step(self, views: Views, batch_index: int) -> Tensor | None:
-        """One step; None (skip) when the loss is not finite."""
+    def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:
+        """Pictures (H, W, 3) RGB by name of what the model makes of the first window of a batch."""
+        return {}
+
+    def accelerate(self, recompute: bool = False, compiled: bool = False) -> None:
+        """See `common.training.acceleration`."""
+        if recompute:
+            recompute_activations(self.model)
+        if compiled:
+            compile_blocks(self)
+
+    def training_step(self, views: Views, batch_index: int) -> Tensor:
+        """The loss; if it is not finite, one that makes every rank skip the step."""
         terms = self.terms(views, training=True)
-        loss = terms["loss"]
-        if not torch.isfinite(loss):
-            self.skipped_steps += 1
-            self.log("train/skipped_steps", float(self.skipped_steps))
-            return None
         for name, value in terms.items():
             if value.ndim == 0:
                 self.log(f"train/{name}", value.detach(), prog_bar=name == "regression", batch_size=1)
-        return loss
+        return poison_if_not_finite(terms["loss"])
 
-    def validation_step(self, views: Views, batch_index: int) -> None:
-        """Logs the batch means of all scalar terms."""
-        for name, value in self.terms(views, training=False).items():
-            if value.ndim == 0:
-                self.log(f"val/{name}", value, prog_bar=name == "regression", batch_size=len(views.images))
+    def validation_step(self, views: Views, batch_index: int, dataloader_idx: int = 0) -> None:
+        """Collects the scalar terms of every window on its own."""
+        names = validation_names(self)
+        size = len(views.images)
+        for item in range(size):
+            terms = self.terms(views[item : item + 1], training=False)
+            window = batch_index * size + item if views.sample is None else int(views.sample[item].flatten()[0])
+            scalars = {name: float(value) for name, value in terms.items() if value.ndim == 0}
+            self._statistics.add(names[dataloader_idx], window, scalars)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget what an interrupted validation has left."""
+        self._statistics = WindowStatistics()
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs means and medians over the windows of all ranks."""
+        for name, value in self._statistics.summarize(validation_names(self)).items():
+            self.log(f"val/{name}", value, prog_bar=name == "regression", rank_zero_only=False, sync_dist=False)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the gradients. Here, not by the trainer, which does not clip for fused optimizers."""
-        if self.optimizer_config.clip_norm is not None:
-            norm = nn.utils.clip_grad_norm_(self.parameters(), self.optimizer_config.clip_norm)
+        """Clip, or skip the step: without gradients the optimizer leaves all parameters and its own state alone."""
+        norm = clip_gradients(self.parameters(), self.optimizer_config.clip_norm)
+        if norm.isfinite():
+            self.skipped_in_a_row = 0
             self.log("train/gradient_norm", norm)
+            return
+        optimizer.zero_grad(set_to_none=True)
+        self.skipped_steps += 1
+        self.skipped_in_a_row += 1
+        self.log("train/skipped_steps", float(self.skipped_steps))
+
+    def configure_model(self) -> None:
+        """Shard the parameters if the strategy has a device mesh (FSDP)."""
+        if self._device_mesh is not None:
+            shard(self, self._device_mesh["data_parallel"], ("training_step", "validation_step", "pictures"))
 
     def configure_optimizers(self):  # the return type is Lightning's own union
         """AdamW and its schedule per step."""
         total = int(self.trainer.estimated_stepping_batches)
         optimizer, schedule = build_optimizer(self, self.optimizer_config, total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """The counts of skipped steps go along."""
+        checkpoint["skipped_steps"] = {"all": self.skipped_steps, "in_a_row": self.skipped_in_a_row}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """And come back."""
+        counts = checkpoint.get("skipped_steps", {})
+        self.skipped_steps, self.skipped_in_a_row = counts.get("all", 0), counts.get("in_a_row", 0)
+
+
+def validation_names(module: LightningModule) -> list[str]:
+    """Names of the validation sets of the data, in the order of their loaders."""
+    data = getattr(module.trainer, "datamodule", None)
+    return list(getattr(data, "validation_names", None) or ["validation"])

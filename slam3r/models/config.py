@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from common.backbone import Block, Encoder, MultiviewDecoder
-from common.heads import DPTHead, LinearHead
+from common.heads import DPTHead, LinearHead, dpt_levels
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -55,7 +55,8 @@ class BackboneConfig:
         if self.head == "linear":
             return LinearHead(self.decoder_width, self.patch_size)
         if self.head == "dpt":
-            return DPTHead(self.encoder_width, self.decoder_width, self.decoder_depth, self.patch_size)
+            widths = (self.encoder_width, *[self.decoder_width] * 3)
+            return DPTHead(widths, patch_size=self.patch_size, levels=dpt_levels(self.decoder_depth))
         raise ValueError(f"unknown head {self.head!r}; expected 'linear' or 'dpt'")
 
 

@@ -19,10 +19,10 @@ SEARCH_WINDOWS = 10
 """Windows tried per stride, at most."""
 
 
-def neighbours(frame: int, stride: int, radius: int, last: int) -> list[int]:
-    """Other frames of a window: ``frame -+ stride, frame -+ 2 stride, ..`` inside 0..last, nearest first."""
+def neighbours(frame: int, stride: int, radius: int, last: int, first: int = 0) -> list[int]:
+    """Other frames of a window: ``frame -+ stride, frame -+ 2 stride, ..`` inside first..last, nearest first."""
     window = [frame + side * step * stride for step in range(1, radius + 1) for side in (-1, 1)]
-    return [index for index in window if 0 <= index <= last]
+    return [index for index in window if first <= index <= last]
 
 
 def find_stride(

@@ -19,7 +19,7 @@ Window = tuple[int, list[int]]
 
 
 def plan_windows(
-    frames: Iterable[int], stride: int, look_ahead: int, last: int, settings: ReconstructionSettings
+    frames: Iterable[int], stride: int, look_ahead: int, last: int, settings: ReconstructionSettings, first: int = 0
 ) -> Iterator[list[Window]]:
     """Windows of consecutive frames, in batches of equal length.
 
@@ -29,10 +29,11 @@ def plan_windows(
         look_ahead: frames after a frame that its window may use.
         last: last frame that is there.
         settings: radius and batch size.
+        first: first frame whose tokens are held; later than the window only after the stride has grown.
     """
     batch: list[Window] = []
     for frame in frames:
-        window = neighbours(frame, stride, settings.window_radius, min(last, frame + look_ahead))
+        window = neighbours(frame, stride, settings.window_radius, min(last, frame + look_ahead), first)
         # A frame without any neighbour (short look-ahead, first frames) is its own.
         window = window or [frame]
         if batch and (len(window) != len(batch[0][1]) or len(batch) == settings.window_batch):

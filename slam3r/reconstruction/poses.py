@@ -27,16 +27,19 @@ class SolvedPose:
 class PoseSolver:
     """One focal length for the video, then a pose per frame."""
 
-    def __init__(self, settings: ReconstructionSettings, size: tuple[int, int]) -> None:
+    def __init__(
+        self, settings: ReconstructionSettings, size: tuple[int, int], intrinsics: Tensor | None = None
+    ) -> None:
         """
         Args:
             settings: method and number of frames for the focal length.
             size: (height, width) of the pointmaps.
+            intrinsics: (3, 3) network pixels where the camera is calibrated.
         """
         self._settings = settings
         self.size = size
-        self.intrinsics: Tensor | None = None
-        """(3, 3) network pixels, once `estimate_intrinsics` has run."""
+        self.intrinsics: Tensor | None = None if intrinsics is None else intrinsics.cpu().float()
+        """(3, 3) network pixels: given, or there once `estimate_intrinsics` has run."""
 
     def estimate_intrinsics(self, pointmaps: list[Tensor], confidences: list[Tensor]) -> Tensor:
         """Shared pinhole from camera-frame pointmaps: median of the frames' Weiszfeld focal lengths.
@@ -67,13 +70,19 @@ class PoseSolver:
         points = world.points.cpu().float()
         # The better half of the frame: relative, so that it works for weak frames too. Masked points are exact zeros.
         confident = (confidence >= confidence.median()) & (points != 0).any(dim=-1)
+        weights = torch.where(confident, confidence, 0.0)
         if local is not None and self._settings.pose_method == "pointmaps":
-            weights = torch.where(confident, confidence, 0.0)
-            poses = poses_from_pointmaps(local.points.cpu().float(), points, weights)
-            if not bool(poses.found):
-                return SolvedPose(None, 0.0)
-            return SolvedPose(poses.camera_to_world, float(1 / (1 + 10 * poses.residual)))
+            return self._solve_in_closed_form(points, local, weights)
         pose = pose_from_pnp(points, self.intrinsics, confident, PnpSettings(seed=self._settings.seed))
-        if isinstance(pose, PoseFailure):
+        if not isinstance(pose, PoseFailure):
+            return SolvedPose(pose.camera_to_world, pose.inlier_ratio)
+        if local is not None and self._settings.pose_method == "pnp_first":
+            return self._solve_in_closed_form(points, local, weights)
+        return SolvedPose(None, 0.0)
+
+    @staticmethod
+    def _solve_in_closed_form(points: Tensor, local: LocalPointmap, weights: Tensor) -> SolvedPose:
+        poses = poses_from_pointmaps(local.points.cpu().float(), points, weights)
+        if not bool(poses.found):
             return SolvedPose(None, 0.0)
-        return SolvedPose(pose.camera_to_world, pose.inlier_ratio)
+        return SolvedPose(poses.camera_to_world, float(1 / (1 + 10 * poses.residual)))

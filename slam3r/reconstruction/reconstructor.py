@@ -45,12 +45,16 @@ class Reconstructor:
         networks: Networks,
         settings: ReconstructionSettings | None = None,
         observe: Observer | None = None,
+        intrinsics: Tensor | None = None,
+        largest_stride: int | None = None,
     ) -> None:
         """
         Args:
             networks: the two models; may be shared by many reconstructors.
             settings: hyper-parameters; published defaults where None.
             observe: is told of every decision, in order.
+            intrinsics: (3, 3) in network pixels where the camera is calibrated; estimated where None.
+            largest_stride: up to which `change_stride` may go later; tokens are kept for its windows.
         """
         self.networks = networks
         self.settings = settings or ReconstructionSettings()
@@ -64,6 +68,10 @@ class Reconstructor:
         self._next_frame = 0
         self._ended = False
         self._stride = None if self.settings.keyframe_stride == -1 else self.settings.keyframe_stride
+        self._largest_stride = largest_stride or 0
+        self._stride_since = 0
+        self._first_held = 0
+        self._intrinsics = intrinsics
         # Made by the first push, by the initial window, and by the frames between its keyframes.
         self._grid: PatchGrid | None = None
         self._poses: PoseSolver | None = None
@@ -89,6 +97,20 @@ class Reconstructor:
     def buffered_frames(self) -> tuple[int, ...]:
         """The buffering set, in order."""
         return () if self._buffer is None else tuple(self._buffer.frames)
+
+    def change_stride(self, stride: int) -> None:
+        """Use another stride for the frames that have no window yet: the camera moves faster or slower than before.
+
+        Raises:
+            ValueError: for a stride below 1.
+            RuntimeError: before the world is founded, or after `flush`.
+        """
+        if stride < 1:
+            raise ValueError(f"a stride is at least 1, got {stride}")
+        if self._buffer is None or self._ended:
+            raise RuntimeError("the stride can change between the founding of the world and the end of the sequence")
+        if stride != self._stride:
+            self._stride, self._buffer.stride, self._stride_since = stride, stride, self._next_local
 
     def push(
         self, images: Tensor, timestamps: Sequence[float] | None = None, names: Sequence[str] | None = None
@@ -145,7 +167,7 @@ class Reconstructor:
             raise ValueError(f"push takes images (frames, 3, height, width), got {tuple(images.shape)}")
         size = (images.shape[2], images.shape[3])
         if self._poses is None:
-            self._poses = PoseSolver(self.settings, size)
+            self._poses = PoseSolver(self.settings, size, self._intrinsics)
         if size != self._poses.size:
             raise ValueError(f"all frames of a sequence have one size: expected {self._poses.size}, got {size}")
 
@@ -170,8 +192,9 @@ class Reconstructor:
                 yield from (self._finish(frame) for frame in range(self._next_frame))
             while self._round_ready(size):
                 yield from self._register_round(size, self._buffer)
-            reach = self.settings.window_radius * self._stride
+            reach = self.settings.window_radius * max(self._stride, self._largest_stride)
             needed = min(self._next_local - reach, self._next_frame, self._buffer.milestone)
+            self._first_held = max(self._first_held, needed)
             self._store.forget(needed, self._buffer.milestone, self._buffer.frames)
 
     def _search_stride(self) -> int | None:
@@ -213,7 +236,7 @@ class Reconstructor:
             return False
         frames = [frame for frame in range(self._next_local, end) if frame not in scene.frames]
         with self.timer("local pointmaps"):
-            for windows in plan_windows(frames, stride, look_ahead, last, self.settings):
+            for windows in plan_windows(frames, stride, look_ahead, last, self.settings, self._first_held):
                 decode_windows(windows, self._store, self._patch_grid, self.networks, self.settings)
         self._next_local = end
         return True
@@ -228,7 +251,8 @@ class Reconstructor:
                 register(groups, scene.frames, self._store, self._patch_grid, self.networks, self.settings)
         # The world is the reference's camera frame, so its world pointmap is a camera pointmap too.
         seen = [self._store.local[frame] for frame in (scene.frames[scene.reference], *head)]
-        self._pose_solver.estimate_intrinsics([x.raw_points for x in seen], [x.confidence for x in seen])
+        if self._pose_solver.intrinsics is None:
+            self._pose_solver.estimate_intrinsics([x.raw_points for x in seen], [x.confidence for x in seen])
         rescale_initial_confidence(scene.frames, head, self._store)
         self._next_frame = scene.frames[-1] + 1
         return BufferingSet(scene.frames, stride, self._next_frame, self.settings, self._random)
@@ -284,7 +308,7 @@ class Reconstructor:
             local_confidence=local.confidence.cpu(),
             mean_confidence=world.mean_confidence,
             local_mean_confidence=local.mean_confidence,
-            keyframe=index % self._stride == 0,
+            keyframe=(index - self._stride_since) % self._stride == 0,
             status="registered" if world.mean_confidence >= self.settings.weak_confidence else "low_confidence",
             camera_to_world=pose.camera_to_world,
             intrinsics=self._pose_solver.intrinsics,

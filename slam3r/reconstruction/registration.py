@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from common.backbone import PatchGrid
+from common.geometry.poses import poses_from_pointmaps
+from common.geometry.transforms import apply_transform
 from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import LocalPointmap, WorldPointmap
 from slam3r.reconstruction.initialization import InitialScene
@@ -49,12 +52,36 @@ def register(
         source_points,
         grid,
     )
+    world = pointmaps.points * scale
+    if settings.rigid_registration:
+        world = move_rigidly(source_points, world, pointmaps.confidence)
     for i, group in enumerate(groups):
         for j, frame in enumerate(group):
             confidence = pointmaps.confidence[i, j].clone()
-            store.world[frame] = WorldPointmap(
-                pointmaps.points[i, j] * scale, confidence, float(confidence.double().mean())
-            )
+            store.world[frame] = WorldPointmap(world[i, j], confidence, float(confidence.double().mean()))
+
+
+def move_rigidly(local: Tensor, world: Tensor, confidence: Tensor) -> Tensor:
+    """The shape of the local pointmap at the place where the network put it.
+
+    A small network knows better where a frame stands than where each of its pixels does. One robust similarity per
+    frame averages over all pixels, and errors of shape no longer pile up from reference to reference.
+
+    Args:
+        local: (..., H, W, 3) as the network read them; 0 where masked.
+        world: (..., H, W, 3) as the network registered them.
+        confidence: (..., H, W) of the registration; the better half of a frame votes.
+
+    Returns:
+        (..., H, W, 3); the network's own points where the local pointmap is masked or no similarity was found.
+    """
+    median = confidence.flatten(-2).median(dim=-1).values[..., None, None]
+    poses = poses_from_pointmaps(local, world, torch.where(confidence >= median, confidence, 0.0))
+    similarity = poses.camera_to_world.clone()
+    similarity[..., :3, :3] *= poses.scale[..., None, None]
+    moved = apply_transform(similarity, local.flatten(-3, -2)).view(world.shape)
+    known = (local != 0).any(dim=-1) & poses.found[..., None, None]
+    return torch.where(known[..., None], moved, world)
 
 
 def adopt_initial_frames(scene: InitialScene, store: FrameStore) -> None:

@@ -60,7 +60,9 @@ class BufferingSet:
         while next_frame - self.milestone >= self.stride:
             self._offered += 1
             if self._accepts():
-                changes.append(self._insert(registered_mean, local_mean))
+                chosen = self._choose(registered_mean, local_mean)
+                if registered_mean[chosen] >= self._settings.buffer_confidence:
+                    changes.append(self._insert(chosen))
             self.milestone += self.stride
         return changes
 
@@ -70,11 +72,13 @@ class BufferingSet:
         # Drawn only when it decides something: the order of draws is part of the published behaviour.
         return self._random.rand() < self._settings.buffer_size / self._offered
 
-    def _insert(self, registered_mean: Mapping[int, float], local_mean: Mapping[int, float]) -> Buffered:
+    def _choose(self, registered_mean: Mapping[int, float], local_mean: Mapping[int, float]) -> int:
         first = max(self.milestone, self.frames[-1] + (3 * self.stride) // 4)
         candidates = range(first, self.milestone + self.stride)
         scores = [(1 - 1 / registered_mean[frame]) * (1 - 1 / local_mean[frame]) for frame in candidates]
-        chosen = candidates[int(np.argmax(scores))]
+        return candidates[int(np.argmax(scores))]
+
+    def _insert(self, chosen: int) -> Buffered:
         removed = None
         if self.full:
             position = 0

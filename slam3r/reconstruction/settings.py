@@ -34,18 +34,24 @@ class ReconstructionSettings:
     """Frames registered together at most (never more than half a stride, rounded up)."""
     normalize_input: bool = False
     """Bring the references to unit scale before L2W, and its answer back."""
+    rigid_registration: bool = False
+    """Keep the shape of a frame's local pointmap and take only its place from L2W. For small networks."""
     buffer_size: int = 100
     """Frames in the buffering set; 0 keeps all."""
     buffer_strategy: Literal["reservoir", "fifo"] = "reservoir"
     buffer_interval: int = 1
     """Strides between updates of the buffering set."""
+    buffer_confidence: float = 0.0
+    """A frame of lower mean registered confidence never enters the buffering set; 0 lets all in, as published. Live, it
+    keeps the frames of a loss (a covered lens, a cut) out of the references."""
     weak_confidence: float = 10.0
     """A frame with a lower mean registered confidence is reported as weak."""
     focal_frames: int = 10
     """Frames from which the shared focal length is estimated, at most."""
-    pose_method: Literal["pnp", "pointmaps"] = "pointmaps"
+    pose_method: Literal["pnp", "pointmaps", "pnp_first"] = "pointmaps"
     """Poses from pixels and world points (PnP), or from pairs of local and world points (closed form, robust). The
-    second needs no focal length and was better with our weights: 0.47 m against 0.77 m on one room, the demo's."""
+    second needs no focal length and was better with our weights: 0.47 m against 0.77 m on one room, the demo's. The
+    third takes the second where PnP finds no pose; for calibrated cameras."""
     seed: int = 42
     """Of the random draws: stride windows, then the reservoir."""
     encode_batch: int = 10
@@ -60,8 +66,8 @@ class ReconstructionSettings:
             raise ValueError(f"keyframe_stride is -1 (search) or at least 1, got {self.keyframe_stride}")
         if self.buffer_strategy not in ("reservoir", "fifo"):
             raise ValueError(f"buffer_strategy is 'reservoir' or 'fifo', got {self.buffer_strategy!r}")
-        if self.pose_method not in ("pnp", "pointmaps"):
-            raise ValueError(f"pose_method is 'pnp' or 'pointmaps', got {self.pose_method!r}")
+        if self.pose_method not in ("pnp", "pointmaps", "pnp_first"):
+            raise ValueError(f"pose_method is 'pnp', 'pointmaps' or 'pnp_first', got {self.pose_method!r}")
         for name in ("initial_window", "stride_min", "stride_step", "window_radius", "buffer_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from lightning import Trainer
 from torch import Tensor
 
 from common.data.datamodule import EpochIndexed, RunningSampler, WindowData
+from common.training.gradients import poison_if_not_finite
 from common.training.optim import OptimizerConfig, build_optimizer
 from common.views import Views
 from slam3r.auxiliary import AuxiliaryHead
@@ -157,9 +159,39 @@ class TestObjectives:
 
     def test_a_loss_that_is_not_finite_is_skipped_and_counted(self) -> None:
         objective = ImageToPointsObjective(ImageToPoints(**SIZES), OPTIMIZER)
-        objective.model.decoder.norm.bias.data[0] = torch.nan
-        assert objective.training_step(wall(), 0) is None
-        assert objective.skipped_steps == 1
+        optimizer, _ = build_optimizer(objective, OPTIMIZER, 10)
+        before = {name: value.clone() for name, value in objective.state_dict().items()}
+        views = wall()
+        views.images[0, 0, 0, 0, 0] = torch.nan
+        for attempt in (1, 2):
+            objective.training_step(views, 0).backward()
+            objective.on_before_optimizer_step(optimizer)
+            optimizer.step()
+            assert objective.skipped_steps == objective.skipped_in_a_row == attempt
+        assert all(torch.equal(value, before[name]) for name, value in objective.state_dict().items())
+        objective.training_step(wall(), 0).backward()
+        objective.on_before_optimizer_step(optimizer)
+        assert (objective.skipped_steps, objective.skipped_in_a_row) == (2, 0)
+
+    def test_an_infinite_loss_is_skipped_even_where_its_gradient_is_finite(self) -> None:
+        weight = torch.ones(2, requires_grad=True)
+        poison_if_not_finite(weight.sum() + torch.inf).backward()
+        assert weight.grad.isnan().all()
+        assert poison_if_not_finite(torch.tensor(3.0)) == 3
+
+    @pytest.mark.parametrize("kind", ["points", "correlation", "registration"])
+    def test_every_objective_draws_its_prediction(self, kind: str) -> None:
+        network = ImageToPoints(**SIZES)
+        objective = {
+            "points": lambda: ImageToPointsObjective(network, OPTIMIZER),
+            "correlation": lambda: CorrelationObjective(network, OPTIMIZER),
+            "registration": lambda: LocalToWorldObjective(
+                LocalToWorld(**SIZES), network, OPTIMIZER, num_references=2, with_references=False
+            ),
+        }[kind]()
+        with torch.no_grad():
+            (picture,) = objective.pictures(wall(batch=1)).values()
+        assert picture.dtype == np.uint8 and picture.shape[2] == 3 and picture.std() > 5
 
 
 class TestRegistrationNoise:

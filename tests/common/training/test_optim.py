@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.training.optim import OptimizerConfig, build_optimizer, freeze, parameter_groups
+from common.training.optim import OptimizerConfig, ParameterRule, build_optimizer, freeze, parameter_groups
 from slam3r.models import LocalToWorld
 
 SIZES = {"encoder_width": 16, "encoder_depth": 1, "encoder_heads": 1}
@@ -41,6 +41,54 @@ class TestGroups:
         groups = parameter_groups(model, 0.05)
         trained = names_of(groups[0]["params"] + groups[1]["params"], model)
         assert trained and not [name for name in trained if name.startswith("decoder.")]
+
+
+class TestRules:
+    """Parts that learn at a rate or with a decay of their own."""
+
+    def test_a_part_at_a_tenth_of_the_rate_without_decay(self, model) -> None:
+        rules = [ParameterRule(r"decoder\.", rate=0.1, weight_decay=0.0)]
+        groups = parameter_groups(model, 0.05, rules)
+        slow = names_of([p for group in groups if group["rate"] == 0.1 for p in group["params"]], model)
+        assert slow == {name for name, _ in model.named_parameters() if name.startswith("decoder.")}
+        assert {group["weight_decay"] for group in groups if group["rate"] == 0.1} == {0.0}
+        assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+    def test_the_first_rule_that_matches_decides(self, model) -> None:
+        rules = [ParameterRule(r"decoder\.embed\.", rate=2.0), ParameterRule(r"decoder\.", rate=0.5)]
+        groups = parameter_groups(model, 0.05, rules)
+        fast = names_of([p for group in groups if group["rate"] == 2.0 for p in group["params"]], model)
+        assert fast == {"decoder.embed.weight", "decoder.embed.bias"}
+
+    def test_early_layers_learn_slower(self, model) -> None:
+        rule = ParameterRule(r"decoder\.\w+_blocks\.(?P<layer>\d+)\.", rate=0.5, layer_decay=0.8)
+        for group in parameter_groups(model, 0.05, [rule]):
+            for name in names_of(group["params"], model):
+                layer = 1 if "_blocks.1." in name else 0 if "_blocks.0." in name else None
+                assert group["rate"] == pytest.approx({1: 0.5, 0: 0.4, None: 1.0}[layer]), name
+
+    def test_the_schedule_is_that_of_all_times_the_factor(self) -> None:
+        model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        config = OptimizerConfig(learning_rate=1e-2, warmup_share=0.1, rules=[ParameterRule("0", rate=0.1)])
+        optimizer, schedule = build_optimizer(model, config, total_steps=100)
+        for step in range(100):
+            rates = {group["rate"]: group["lr"] for group in optimizer.param_groups}
+            assert rates[0.1] == pytest.approx(0.1 * rates[1.0])
+            assert step != 9 or rates[1.0] == pytest.approx(1e-2)  # the last of the ten steps of the warm-up
+            optimizer.step()
+            schedule.step()
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: ParameterRule("decoder\\.("), "no regular expression"),
+            (lambda: ParameterRule("decoder", layer_decay=0.9), "needs a group"),
+            (lambda: parameter_groups(nn.Linear(2, 2), 0.0, [ParameterRule("encoder")]), "matches no parameter"),
+        ],
+    )
+    def test_mistakes_are_named(self, make, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            make()
 
 
 class TestFreezing:

@@ -1,0 +1,45 @@
+"""Pictures side by side: a column per view, a row per kind of map, each row with its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_MARGIN, _CAPTION = 4, 18
+_BACKGROUND, _INK = 255, (40, 40, 40)
+
+
+def draw_panel(rows: Mapping[str, Sequence[NDArray[np.uint8]]], least_width: int = 0) -> NDArray[np.uint8]:
+    """One picture of rows of equally many or fewer tiles.
+
+    Args:
+        rows: tiles (H, W, 3) uint8 RGB by the row's name, from top to bottom; a row's tiles share their height.
+        least_width: of the panel, pixels.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    strips = [_strip(name, tiles) for name, tiles in rows.items()]
+    width = max(least_width, *(strip.shape[1] for strip in strips))
+    canvas = np.full((sum(len(strip) for strip in strips), width, 3), _BACKGROUND, np.uint8)
+    top = 0
+    for strip in strips:
+        canvas[top : top + len(strip), : strip.shape[1]] = strip
+        top += len(strip)
+    return canvas
+
+
+def _strip(name: str, tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """A named row."""
+    height = max(len(tile) for tile in tiles)
+    width = sum(tile.shape[1] + _MARGIN for tile in tiles)
+    strip = np.full((_CAPTION + height + _MARGIN, width, 3), _BACKGROUND, np.uint8)
+    cv2.putText(strip, name, (2, _CAPTION - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _INK, 1, cv2.LINE_AA)
+    left = 0
+    for tile in tiles:
+        strip[_CAPTION : _CAPTION + len(tile), left : left + tile.shape[1]] = tile
+        left += tile.shape[1] + _MARGIN
+    return strip

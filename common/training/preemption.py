@@ -1,0 +1,110 @@
+"""Leaving when the scheduler says so: save, and exit with a code that means "start me again"."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+
+from common.checkpoints.atomic import atomic_write
+
+logger = logging.getLogger(__name__)
+
+EXIT_REQUEUE = 75
+"""``EX_TEMPFAIL`` of sysexits.h: a temporary failure, try again."""
+SIGNALS = ("SIGTERM", "SIGUSR1")
+CHECKPOINT_NAME = "preempted.ckpt"
+MARKER_NAME = "requeue"
+
+
+class Preemption(Callback):
+    """On SIGTERM or SIGUSR1 to any rank: finish the step, save on all ranks, exit with a code to re-queue on.
+
+    The state goes to ``preempted.ckpt``, which ``resume=auto`` finds. A file ``requeue`` beside the checkpoints tells
+    the same to scripts whose launcher hides the exit code (torchrun turns every code into 1); it goes away when
+    training starts again. A signal during validation is obeyed at its end: let the scheduler send it early enough.
+    """
+
+    def __init__(
+        self, folder: str, signals: Sequence[str] = SIGNALS, exit_code: int = EXIT_REQUEUE, every_n_batches: int = 1
+    ) -> None:
+        """
+        Args:
+            folder: where the checkpoint and the marker go.
+            signals: names of the signals to obey.
+            exit_code: of the first rank; the others exit with 0, so that no launcher kills the first one for it.
+            every_n_batches: how often the ranks ask each other; a signal may reach only one of them.
+        """
+        self.folder = Path(folder)
+        self.signals = [signal.Signals[name] for name in signals]
+        self.exit_code = exit_code
+        self.every_n_batches = every_n_batches
+        self._asked = False
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Take over the signals; Lightning's own handler waits for other ranks inside of it."""
+        if trainer.is_global_zero:
+            (self.folder / MARKER_NAME).unlink(missing_ok=True)
+        for number in self.signals:
+            signal.signal(number, self._ask)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
+    ) -> None:
+        """Leave between two steps."""
+        if (index + 1) % self.every_n_batches == 0:
+            self._leave_if_asked(trainer)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Leave after a validation."""
+        if not trainer.sanity_checking:
+            self._leave_if_asked(trainer)
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self._asked = True
+
+    def _leave_if_asked(self, trainer: Trainer) -> None:
+        if not trainer.strategy.reduce_boolean_decision(self._asked, all=False):
+            return
+        path = self.folder / CHECKPOINT_NAME
+        trainer.save_checkpoint(path, weights_only=False)
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            # Lightning would log this step after the hook.
+            values = {name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("train/")}
+            for board in trainer.loggers:
+                board.log_metrics(values, step=trainer.global_step - 1)
+        if not trainer.is_global_zero:
+            raise SystemExit(0)
+        with atomic_write(self.folder / MARKER_NAME, "w") as file:
+            file.write(f"step {trainer.global_step}\n")
+        for board in trainer.loggers:
+            board.finalize("interrupted")
+        logger.warning("asked to stop: saved %s at step %d; exit code %d", path, trainer.global_step, self.exit_code)
+        raise SystemExit(self.exit_code)
+
+
+@contextmanager
+def signals_forwarded(signals: Sequence[str] = SIGNALS) -> Iterator[None]:
+    """Hand signals on to the child processes: where ranks are forks, the scheduler knows only their parent."""
+
+    def forward(number: int, frame: Any) -> None:
+        children = multiprocessing.active_children()
+        for child in children:
+            if child.pid is not None:
+                os.kill(child.pid, number)
+        if not children:  # not yet, or no longer, training: there is nothing to save
+            raise SystemExit(128 + number)
+
+    before = {signal.Signals[name]: signal.signal(signal.Signals[name], forward) for name in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,107 @@
+"""What a checkpoint needs besides weights and optimizer to go on as if nothing had happened, and to say what it is."""
+
+from __future__ import annotations
+
+import logging
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+logger = logging.getLogger(__name__)
+
+_KEY = "run_record"
+
+
+class RunRecord(Callback):
+    """Stores the random states of all ranks, the resolved configuration and the revision of the code."""
+
+    def __init__(self, configuration: str = "") -> None:
+        """
+        Args:
+            configuration: resolved YAML of the run.
+        """
+        self.configuration = configuration
+        self._restored: list[dict[str, Any]] | None = None
+
+    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Runs on every rank; the first one writes."""
+        checkpoint[_KEY] = {
+            "random_states": _of_all_ranks(random_states()),
+            "configuration": self.configuration,
+            "revision": git_revision(),
+        }
+
+    def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the states until training starts: building loaders draws random numbers too."""
+        record = checkpoint.get(_KEY)
+        if record is None:
+            return
+        self._restored = record["random_states"]
+        if record["revision"] != (now := git_revision()):
+            logger.info("the checkpoint was written by revision %s, this is %s", record["revision"], now)
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_index: int) -> None:
+        """Bring the states back before the first step."""
+        states, self._restored = self._restored, None
+        if states is None:
+            return
+        if len(states) == trainer.world_size:
+            restore_random_states(states[trainer.global_rank])
+        else:
+            logger.info("%d ranks now, %d before: random states start anew", trainer.world_size, len(states))
+
+
+def random_states() -> dict[str, Any]:
+    """The states of all global generators of this process, as tensors and plain values."""
+    version, internal, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002 - it may be in use
+    return {
+        "python": [version, list(internal), gauss],
+        "numpy": [
+            str(kind),
+            torch.from_numpy(np.asarray(keys, np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """The inverse of `random_states`."""
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+    kind, keys, position, has_gauss, cached = states["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(states["torch"])
+    if states["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
+def git_revision() -> str:
+    """Commit of this checkout, with ``+changes`` if it was edited since; ``unknown`` outside of one."""
+    folder = Path(__file__).resolve().parents[2]
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _of_all_ranks(value: dict[str, Any]) -> list[dict[str, Any]]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [value]
+    everyone: list[dict[str, Any]] = [{} for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(everyone, value)
+    return everyone

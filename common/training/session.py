@@ -1,0 +1,95 @@
+"""One training run from its parts: seeds, number formats, resuming, averaging, and the fit itself."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.attention
+from lightning import Callback, LightningDataModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch.multiprocessing import ProcessExitedException
+
+from common.training.checkpoint_io import choose_checkpoint
+from common.training.module import Objective
+from common.training.preemption import signals_forwarded
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The scalars of ``configs/train.yaml``; what they mean is written there."""
+
+    output: str
+    seed: int = 0
+    threads: int | None = None
+    attention_backend: Literal["math", "flash_attention", "efficient_attention", "cudnn_attention"] | None = None
+    matmul_precision: Literal["highest", "high", "medium"] = "high"
+    resume: str | None = None
+    recompute_activations: bool = False
+    compile: bool = False
+    ema_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay must lie between 0 and 1, not {self.ema_decay}")
+
+
+def fit(
+    settings: TrainSettings,
+    data: LightningDataModule,
+    objective: Objective,
+    callbacks: Sequence[Callback],
+    make_trainer: Callable[[list[Callback]], Trainer],
+) -> Trainer:
+    """Train to the end, or until a scheduler asks to stop.
+
+    Args:
+        settings: see ``configs/train.yaml``.
+        data: windows for training and validation.
+        objective: model, loss and optimizer.
+        callbacks: what happens beside the training.
+        make_trainer: builds Lightning's trainer around all callbacks.
+
+    Returns:
+        The trainer, with the last metrics.
+
+    Raises:
+        CheckpointError: when the checkpoint to go on from is missing or damaged.
+        SystemExit: with the code to re-queue on, when a scheduler asked to stop (`common.training.preemption`).
+    """
+    checkpoint = choose_checkpoint(settings.resume, f"{settings.output}/checkpoints")
+    torch.set_float32_matmul_precision(settings.matmul_precision)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    _describe(objective)
+    objective.accelerate(settings.recompute_activations, settings.compile)
+    # First in the list, so that the average is in place when the others see the end of the training.
+    average = [EMAWeightAveraging(decay=settings.ema_decay)] if settings.ema_decay else []
+    trainer = make_trainer([*average, *callbacks])
+    with _attention(settings.attention_backend), signals_forwarded():
+        try:
+            path = None if checkpoint is None else str(checkpoint)
+            trainer.fit(objective, datamodule=data, ckpt_path=path, weights_only=True)
+        except ProcessExitedException as error:  # a rank that is a fork of this process has left with a code
+            raise SystemExit(error.exit_code) from None
+    return trainer
+
+
+def _describe(objective: Objective) -> None:
+    parameters = list(objective.model.parameters())
+    learning = sum(p.numel() for p in parameters if p.requires_grad)
+    total = sum(p.numel() for p in parameters)
+    name = type(objective.model).__name__
+    logger.info("%s: %.2f M parameters, %.2f M of them learn", name, total / 1e6, learning / 1e6)
+
+
+def _attention(backend: str | None) -> contextlib.AbstractContextManager:
+    if backend is None:
+        return contextlib.nullcontext()
+    return torch.nn.attention.sdpa_kernel(getattr(torch.nn.attention.SDPBackend, backend.upper()))

@@ -1,0 +1,116 @@
+"""The keyframe stride of a live stream follows the camera's motion.
+
+The published search finds, on the first frames, the stride whose windows the network is most sure of. What it found
+is taken as an amount of image motion between keyframes; when the camera moves faster or slower later, the stride
+changes so that this amount stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+FLOW_SIDE = 96
+"""Pixels of the longer side of the pictures that motion is measured on."""
+
+
+@dataclass(frozen=True)
+class StrideSettings:
+    """How the stride is adapted; its bounds are the search's, `stride_min` and `stride_max`."""
+
+    adapt: bool = True
+    smoothing: int = 30
+    """Frames over which motion is averaged."""
+    interval: int = 15
+    """Frames between changes."""
+    tolerance: float = 0.3
+    """The motion between keyframes may be off by this share before the stride changes."""
+    target_range: tuple[float, float] = (0.03, 0.25)
+    """Motion between keyframes, in image widths, that is never left: a camera that stood still during the search says
+    nothing about the stride that it needs later."""
+
+    def __post_init__(self) -> None:
+        if self.smoothing < 1 or self.interval < 1 or not self.tolerance > 0:
+            raise ValueError("smoothing and interval are at least 1, tolerance is positive")
+        if not 0 < self.target_range[0] <= self.target_range[1]:
+            raise ValueError(f"target_range is (smallest, largest), both positive, got {self.target_range}")
+
+
+class MotionMeter:
+    """Median length of the optical flow from the last frame to this one.
+
+    Dense inverse search (Kroeger et al., ECCV 2016) on small pictures: about a millisecond, and it neither needs the
+    reconstruction nor fails with it.
+    """
+
+    def __init__(self) -> None:
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._last: NDArray[np.uint8] | None = None
+
+    def measure(self, image: Tensor) -> float | None:
+        """Motion since the frame before, in image widths; None for the first frame.
+
+        Args:
+            image: (3, H, W) in [-1, 1].
+        """
+        gray = image.float().mean(dim=0).add(1).mul(127.5).clamp(0, 255).byte().cpu().numpy()
+        factor = FLOW_SIDE / max(gray.shape)
+        if factor < 1:
+            gray = cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        last, self._last = self._last, gray
+        if last is None or last.shape != gray.shape:
+            return None
+        flow = self._flow.calc(last, gray, None)
+        return float(np.median(np.linalg.norm(flow, axis=-1))) / gray.shape[1]
+
+
+@dataclass
+class StrideController:
+    """Keeps the motion between keyframes."""
+
+    settings: StrideSettings
+    bounds: tuple[int, int]
+    """Smallest and largest stride."""
+    motion: float | None = None
+    """Per frame, smoothed, in image widths."""
+    target: float | None = None
+    """Between keyframes; set by `found`."""
+    since_change: int = 0
+
+    def found(self, stride: int) -> None:
+        """The search chose a stride: the motion at hand times the stride is the motion to keep."""
+        smallest, largest = self.settings.target_range
+        self.target = min(max((self.motion or 0.0) * stride, smallest), largest)
+
+    def observe(self, motion: float | None) -> None:
+        """Take the motion of the next frame."""
+        self.since_change += 1
+        if motion is None or not np.isfinite(motion):
+            return
+        weight = 1 / self.settings.smoothing
+        self.motion = motion if self.motion is None else (1 - weight) * self.motion + weight * motion
+
+    def propose(self, stride: int) -> int:
+        """The stride to use from here on.
+
+        It falls to what is needed at once, since a window without overlap loses the camera; it grows in steps of one.
+        """
+        smallest, largest = self.bounds
+        if not self.settings.adapt or self.target is None or self.motion is None:
+            return stride
+        if self.since_change < self.settings.interval:
+            return stride
+        ideal = min(max(self.target / max(self.motion, 1e-6), smallest), largest)
+        proposed = stride
+        if ideal > stride * (1 + self.settings.tolerance):
+            proposed = stride + 1
+        elif ideal < stride * (1 - self.settings.tolerance):
+            proposed = round(ideal)
+        proposed = int(min(max(proposed, smallest), largest))
+        if proposed != stride:
+            self.since_change = 0
+        return proposed

@@ -1,0 +1,94 @@
+"""Whether a live camera is still followed: initialising, tracking, lost, relocalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from slam3r.reconstruction.frames import RegisteredFrame
+
+
+class TrackingState(str, Enum):
+    """State of a stream after a frame."""
+
+    INITIALISING = "initialising"
+    """The world is not founded yet, or the frame helped to found it."""
+    TRACKING = "tracking"
+    LOST = "lost"
+    """Several frames in a row were not registered with confidence; their poses and points are not to be trusted."""
+    RELOCALISED = "relocalised"
+    """Found again after a loss, by references that retrieval chose; `TRACKING` from the next frame on."""
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """When a camera counts as lost and found."""
+
+    confidence: float | None = None
+    """Mean registered confidence below which a frame counts as failed; None: the reconstruction's `weak_confidence`.
+    A frame without a pose always failed."""
+    lost_after: int = 5
+    """Failed frames in a row."""
+    found_after: int = 3
+    """Good frames in a row, after a loss."""
+    reinitialise_after: int = 90
+    """Frames of a loss after which a new segment begins; 0: never."""
+
+    def __post_init__(self) -> None:
+        for name in ("lost_after", "found_after"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.reinitialise_after < 0:
+            raise ValueError(f"reinitialise_after must not be negative, got {self.reinitialise_after}")
+
+
+@dataclass
+class TrackingMonitor:
+    """The state machine of one segment. Tell it of every registered frame, in order."""
+
+    settings: TrackingSettings
+    threshold: float
+    """Mean registered confidence below which a frame failed."""
+    state: TrackingState = TrackingState.INITIALISING
+    failures: int = 0
+    """In a row."""
+    successes: int = 0
+    """In a row."""
+    frames_lost: int = 0
+    """Since the loss; 0 while not lost."""
+    losses: int = 0
+    relocalisations: int = 0
+
+    def is_good(self, frame: RegisteredFrame) -> bool:
+        """Whether the frame was registered with confidence and has a pose."""
+        return frame.camera_to_world is not None and frame.mean_confidence >= self.threshold
+
+    def observe(self, frame: RegisteredFrame, founding: bool) -> TrackingState:
+        """State after a frame.
+
+        Args:
+            frame: the next registered frame.
+            founding: whether it belongs to the frames that founded the world. They cannot be lost: there is nothing
+                that they could have been lost from.
+        """
+        if founding:
+            return self.state
+        good = self.is_good(frame)
+        self.successes, self.failures = (self.successes + 1, 0) if good else (0, self.failures + 1)
+        if self.state is TrackingState.LOST:
+            self.frames_lost += 1
+            if self.successes >= self.settings.found_after:
+                self.state, self.frames_lost = TrackingState.RELOCALISED, 0
+                self.relocalisations += 1
+        elif self.failures >= self.settings.lost_after:
+            self.state, self.frames_lost = TrackingState.LOST, self.failures
+            self.losses += 1
+        else:
+            self.state = TrackingState.TRACKING
+        return self.state
+
+    @property
+    def must_reinitialise(self) -> bool:
+        """Whether the loss has lasted so long that a new segment should begin."""
+        limit = self.settings.reinitialise_after
+        return self.state is TrackingState.LOST and 0 < limit <= self.frames_lost
