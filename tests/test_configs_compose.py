@@ -39,6 +39,7 @@ def test_primary_composes(primary: str) -> None:
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_option_composes(group: str, option: str) -> None:
     users = {name: key for name in PRIMARIES for key in _group_keys(name) if key.split("@")[0] == group}
+    users = {name: key for name, key in users.items() if group != "model" or _takes_model(name, option)}
     if users:
         for primary, key in users.items():
             _compose(primary, {key: option})
@@ -91,6 +92,12 @@ def _defaults(primary: str) -> Iterator[tuple[str, Any]]:
         if isinstance(entry, dict):
             for key, choice in entry.items():
                 yield str(key).split(" ")[-1].lstrip("/"), choice
+
+
+def _takes_model(primary: str, model: str) -> bool:
+    """Whether a model is of the system that the file's own default belongs to (slam3r, uni3r)."""
+    own = dict(_defaults(primary)).get("model")
+    return own is None or own.split("_")[0] == model.split("_")[0]
 
 
 def _group_keys(primary: str) -> list[str]:

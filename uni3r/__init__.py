@@ -1,0 +1,38 @@
+"""Uni3R: unposed pictures to semantic Gaussians in one forward pass.
+
+import uni3r
+scene = uni3r.reconstruct("my_photos/", model="uni3r_tiny")
+scene.save("out/")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uni3r.api import reconstruct
+    from uni3r.gaussians import Gaussians
+    from uni3r.model import Uni3R
+    from uni3r.pretrained import load_model
+    from uni3r.rasterization import rasterize
+    from uni3r.scene import Scene
+
+__all__ = ["Gaussians", "Scene", "Uni3R", "load_model", "rasterize", "reconstruct"]
+
+_HOMES = {
+    "Gaussians": "uni3r.gaussians",
+    "Scene": "uni3r.scene",
+    "Uni3R": "uni3r.model",
+    "load_model": "uni3r.pretrained",
+    "rasterize": "uni3r.rasterization",
+    "reconstruct": "uni3r.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports on first use, so that importing one part of the package does not load all of it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from common.backbone.attention import MaxPooledCrossAttention, SelfAttention, cached_tokens
 from common.backbone.rope import Rotary
@@ -59,7 +61,7 @@ class Block(nn.Module):
             width: channels of the stream.
             num_heads: attention heads.
             mlp_ratio: hidden width of the MLP over ``width``.
-            norm_eps: epsilon of the layer norms.
+            norm_eps: epsilon of all layer norms, also of queries and keys.
             cross_attention: add cross attention to memory views between self attention and MLP.
             qk_norm: normalize queries and keys per head (VGGT).
             layer_scale: initial value of a learnt scale per channel on both residual branches (DINOv2, VGGT).
@@ -70,7 +72,7 @@ class Block(nn.Module):
             return nn.Identity() if layer_scale is None else LayerScale(width, layer_scale)
 
         self.self_norm = nn.LayerNorm(width, eps=norm_eps)
-        self.self_attention = SelfAttention(width, num_heads, qk_norm)
+        self.self_attention = SelfAttention(width, num_heads, qk_norm, norm_eps)
         self.scale1 = scale()
         self.cross_attention: MaxPooledCrossAttention | None = None
         if cross_attention:
@@ -113,6 +115,17 @@ class Block(nn.Module):
             x = x + self.cross_attention(target, read, rotary, memory_chunk)
         tokens = x.reshape(-1, *x.shape[-2:])
         return _add_branch(tokens, lambda part: self.scale2(self.mlp(self.mlp_norm(part).to(dtype)))).reshape(x.shape)
+
+
+def run_block(block: nn.Module, x: Tensor, *arguments: Any, checkpointing: bool = False) -> Tensor:
+    """``block(x, *arguments)``; with ``checkpointing``, its insides are computed again in the backward pass.
+
+    That trades a forward pass per block for the memory of all intermediate results (Chen et al. 2016). Without
+    gradients it changes nothing.
+    """
+    if checkpointing and torch.is_grad_enabled():
+        return checkpoint(block, x, *arguments, use_reentrant=False)
+    return block(x, *arguments)
 
 
 def _add_branch(x: Tensor, branch: Callable[[Tensor], Tensor], divisible: bool = True) -> Tensor:

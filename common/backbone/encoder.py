@@ -1,20 +1,36 @@
-"""The image encoder: a plain vision transformer with rotary positions (CroCo v2 and DUSt3R)."""
+"""The image encoder: one vision transformer whose options make it CroCo's, DINOv2's, or the plain ViT inside LSeg.
+
+======================  ==================  ===========================  ======================
+option                  CroCo v2, DUSt3R    DINOv2 in VGGT and Uni3R     ViT-L/16 of LSeg
+======================  ==================  ===========================  ======================
+``rope_base``           100                 None                         None
+``class_token``         no                  yes                          yes
+``num_registers``       0                   4                            0
+``table_side``          0 (none)            37 (VGGT), 16 (Uni3R)        24
+``table_resize``                            bicubic, antialiased         bilinear
+``layer_scale``         no                  1.0                          no
+``final_norm``          no (see below)      yes                          no
+======================  ==================  ===========================  ======================
+"""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from common.backbone.blocks import Block
+from common.backbone.blocks import Block, run_block
 from common.backbone.patch_embed import PatchEmbed, PatchGrid
+from common.backbone.position_table import PositionTable, Resize
 from common.backbone.rope import DEFAULT_BASE
 
 
 class Encoder(nn.Module):
     """Images to tokens, one image at a time.
 
-    The final norm is not part of it: SLAM3R stores tokens before the norm and every model that reads them applies
-    its own (see `common.backbone.multiview_decoder.MultiviewDecoder.token_norm`).
+    Without ``final_norm`` the tokens come unnormalized: SLAM3R stores them so, and every model that reads them applies
+    its own norm (see `common.backbone.multiview_decoder.MultiviewDecoder.token_norm`).
     """
 
     def __init__(
@@ -25,38 +41,116 @@ class Encoder(nn.Module):
         patch_size: int = 16,
         mlp_ratio: float = 4.0,
         norm_eps: float = 1e-6,
-        rope_base: float = DEFAULT_BASE,
+        rope_base: float | None = DEFAULT_BASE,
+        *,
+        class_token: bool = False,
+        num_registers: int = 0,
+        table_side: int = 0,
+        table_resize: Resize = "bicubic",
+        layer_scale: float | None = None,
+        final_norm: bool = False,
+        checkpointing: bool = False,
     ) -> None:
+        """
+        Args:
+            width, depth, num_heads, patch_size, mlp_ratio, norm_eps: sizes of the transformer.
+            rope_base: frequency base of the rotary positions; None for none.
+            class_token: put a learnt token before the patches.
+            num_registers: learnt tokens without a position, after the class token (Darcet et al. 2024).
+            table_side: cells per side of a learnt position table; 0 for none.
+            table_resize: how the table meets other grids (see `PositionTable`).
+            layer_scale: initial learnt scale per channel of both branches of a block; None for none.
+            final_norm: normalize the tokens that come out of the last block.
+            checkpointing: in training, recompute each block in the backward pass instead of keeping its insides.
+
+        Raises:
+            ValueError: for rotary positions together with class or register tokens, which have no place in the grid.
+        """
         super().__init__()
+        if rope_base is not None and (class_token or num_registers):
+            raise ValueError(
+                "rotary positions are for patches only: leave out class token and registers, or the rotary"
+            )
         self.head_dim = width // num_heads
         self.rope_base = rope_base
+        self.checkpointing = checkpointing
+        self.num_prefix_tokens = int(class_token) + num_registers
+        """Tokens before the patches: class token, then registers."""
         self.patch_embed = PatchEmbed(width, patch_size)
-        self.blocks = nn.ModuleList(Block(width, num_heads, mlp_ratio, norm_eps) for _ in range(depth))
+        self.class_token = nn.Parameter(1e-6 * torch.randn(1, 1, width)) if class_token else None
+        self.registers = nn.Parameter(1e-6 * torch.randn(1, num_registers, width)) if num_registers else None
+        self.position_table = PositionTable(width, table_side, class_token, table_resize) if table_side else None
+        self.blocks = nn.ModuleList(
+            Block(width, num_heads, mlp_ratio, norm_eps, layer_scale=layer_scale) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(width, eps=norm_eps) if final_norm else nn.Identity()
 
     def forward(
         self, images: Tensor, transposed: Tensor | None = None, chunk: int | None = None
     ) -> tuple[Tensor, PatchGrid]:
         """
         Args:
-            images: (B, 3, H, W) in [-1, 1], sides multiples of the patch size.
+            images: (B, 3, H, W), scaled as the weights expect ([-1, 1] for CroCo), sides multiples of the patch size.
             transposed: (B,) bool, portrait items stored transposed (see `PatchGrid`), or None.
             chunk: images per pass, to bound memory; None takes all at once.
 
         Returns:
-            Tokens (B, N, C) of the residual stream, not normalized, and their grid.
+            Patch tokens (B, N, C), normalized only with ``final_norm``, and their grid.
         """
         tokens, grid = self.patch_embed(images, transposed)
         if chunk is None or len(tokens) <= chunk:
-            return self._run(tokens, grid), grid
+            return self._patches(tokens, grid), grid
         parts = []
         for start in range(0, len(tokens), chunk):
             turned = None if grid.transposed is None else grid.transposed[start : start + chunk]
-            parts.append(self._run(tokens[start : start + chunk], PatchGrid(grid.height, grid.width, turned)))
+            parts.append(self._patches(tokens[start : start + chunk], PatchGrid(grid.height, grid.width, turned)))
         return torch.cat(parts), grid
 
-    def _run(self, tokens: Tensor, grid: PatchGrid) -> Tensor:
-        rotary = grid.rotary(self.head_dim, self.rope_base, tokens.device)
-        x = tokens.float()
-        for block in self.blocks:
-            x = block(x, rotary)
-        return x
+    def forward_levels(self, images: Tensor, blocks: Sequence[int]) -> tuple[list[Tensor], PatchGrid]:
+        """The raw streams after chosen blocks, for heads that read several depths.
+
+        Args:
+            images: (B, 3, H, W), as for `forward`.
+            blocks: numbers of blocks, from 0; the ones after the last of them do not run.
+
+        Returns:
+            For each number, in the given order, (B, P + N, C): class and register tokens, then patches, not normalized;
+            and the grid of the patches.
+
+        Raises:
+            ValueError: for a number that is not a block's.
+        """
+        if not blocks or not all(0 <= number < len(self.blocks) for number in blocks):
+            raise ValueError(f"expected numbers of blocks from 0 to {len(self.blocks) - 1}, got {list(blocks)}")
+        tokens, grid = self.patch_embed(images)
+        streams = self._run(tokens, grid, set(blocks))
+        return [streams[number] for number in blocks], grid
+
+    def _patches(self, tokens: Tensor, grid: PatchGrid) -> Tensor:
+        last = len(self.blocks) - 1
+        return self.norm(self._run(tokens, grid, {last})[last][:, self.num_prefix_tokens :])
+
+    def _run(self, tokens: Tensor, grid: PatchGrid, wanted: Collection[int]) -> dict[int, Tensor]:
+        """The streams after the wanted blocks."""
+        rotary = None if self.rope_base is None else grid.rotary(self.head_dim, self.rope_base, tokens.device)
+        x = self._with_prefix(tokens.float(), grid)
+        streams = {}
+        for number, block in enumerate(self.blocks[: max(wanted) + 1]):
+            x = run_block(block, x, rotary, checkpointing=self.checkpointing)
+            if number in wanted:
+                streams[number] = x
+        return streams
+
+    def _with_prefix(self, patches: Tensor, grid: PatchGrid) -> Tensor:
+        """Add positions, and put class token and registers (which have none) in front."""
+        table = self.position_table
+        if table is not None:
+            patches = patches + table.patch_entries(grid)
+        prefix = []
+        if self.class_token is not None:
+            prefix.append(self.class_token if table is None else self.class_token + table.class_entry())
+        if self.registers is not None:
+            prefix.append(self.registers)
+        if not prefix:
+            return patches
+        return torch.cat([*(token.expand(len(patches), -1, -1) for token in prefix), patches], dim=1)

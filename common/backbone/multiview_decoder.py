@@ -9,12 +9,13 @@ is the two-branch decoder of DUSt3R (Wang et al. 2024); `tests/slam3r/test_parit
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
-from common.backbone.blocks import Block
+from common.backbone.blocks import Block, run_block
 from common.backbone.patch_embed import PatchGrid
-from common.backbone.rope import DEFAULT_BASE
+from common.backbone.rope import DEFAULT_BASE, Rotary
 
 
 @dataclass
@@ -39,6 +40,7 @@ class MultiviewDecoder(nn.Module):
         mlp_ratio: float = 4.0,
         norm_eps: float = 1e-6,
         rope_base: float = DEFAULT_BASE,
+        checkpointing: bool = False,
     ) -> None:
         """
         Args:
@@ -46,11 +48,13 @@ class MultiviewDecoder(nn.Module):
             width: channels of the decoder's streams.
             depth: layers.
             num_heads: attention heads of every block.
+            checkpointing: see `common.backbone.encoder.Encoder`.
         """
         super().__init__()
         self.depth = depth
         self.head_dim = width // num_heads
         self.rope_base = rope_base
+        self.checkpointing = checkpointing
         self.token_norm = nn.LayerNorm(encoder_width, eps=norm_eps)
         self.embed = nn.Linear(encoder_width, width)
 
@@ -74,6 +78,7 @@ class MultiviewDecoder(nn.Module):
         want_sources: bool = True,
         num_layers: int | None = None,
         memory_chunk: int | None = None,
+        rotary: Rotary | None = None,
     ) -> DecoderStreams:
         """
         Args:
@@ -89,12 +94,13 @@ class MultiviewDecoder(nn.Module):
             want_sources: the same for the sources.
             num_layers: stop after so many layers; the result of a shortened pass is not normalized.
             memory_chunk: memory views attended at once (see `MaxPooledCrossAttention`).
+            rotary: positions of the N tokens, where there are more than those of the grid; None takes the grid's.
 
         Returns:
             The streams that were asked for.
         """
         num_layers = self.depth if num_layers is None else num_layers
-        rotary = grid.rotary(self.head_dim, self.rope_base, references.device)
+        rotary = rotary or grid.rotary(self.head_dim, self.rope_base, references.device)
         dtype = self.embed.weight.dtype
         streams = DecoderStreams([self.token_norm(references)], [self.token_norm(sources)])
         reference = self.embed(streams.references[0].to(dtype)).float()
@@ -109,13 +115,16 @@ class MultiviewDecoder(nn.Module):
             # In the last layer a stream that nobody asked for serves as memory only.
             if want_references or not last:
                 block = self.reference_blocks[layer]
-                reference = block(previous_reference, rotary, previous_source, memory_chunk)
+                reference = self._run(block, previous_reference, rotary, previous_source, memory_chunk)
                 streams.references += [reference] if want_references else []
             if want_sources or not last:
                 block = self.source_blocks[layer]
-                source = block(previous_source, rotary, previous_reference, memory_chunk)
+                source = self._run(block, previous_source, rotary, previous_reference, memory_chunk)
                 streams.sources += [source] if want_sources else []
         return self._finish(streams, want_references, want_sources, num_layers)
+
+    def _run(self, block: nn.Module, *arguments: Any) -> Tensor:
+        return run_block(block, *arguments, checkpointing=self.checkpointing)
 
     def _finish(
         self, streams: DecoderStreams, want_references: bool, want_sources: bool, num_layers: int

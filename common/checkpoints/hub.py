@@ -178,10 +178,10 @@ class PretrainedModel(nn.Module):
         key_map = detect_key_map(state)
         config = _read_config(config_path, cls.__name__) if config_path else {}
         if key_map is not None:
-            inferred = infer_sizes(key_map.convert(state))
+            inferred = cls.infer_config(key_map.convert(state))
             config = {**inferred, **sizes_from_published_config(config)}
         elif not config:
-            config = infer_sizes(state)
+            config = cls.infer_config(state)
         try:
             model = cls(**{**config, **sizes})
         except TypeError as error:
@@ -192,6 +192,15 @@ class PretrainedModel(nn.Module):
                 raise CheckpointError(f"{cls.__name__} does not fit {model.load_report.describe()}")
             logger.warning("loaded with gaps: %s", model.load_report.describe())
         return model.eval()
+
+    @classmethod
+    def infer_config(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Sizes of a state dict under our names; what it does not show is left out, so that the defaults apply."""
+        return infer_sizes(state)
+
+    def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """A state dict under our names as this model can take it; for weights of related models."""
+        return state
 
     def save_pretrained(
         self, folder: str | Path, dtype: torch.dtype | None = None, metadata: Mapping[str, Any] | None = None
@@ -250,6 +259,7 @@ def load_into(
         report.family = key_map.name
         report.left_out = [key for key in state if key_map.rename(key) is None]
         state = key_map.convert(state)
+    state = model.adapt(state)
     own = model.state_dict()
     fitting = {}
     for key, tensor in state.items():

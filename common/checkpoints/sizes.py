@@ -54,7 +54,7 @@ def infer_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     for name in _PATCH_PROJECTIONS:
         if name in state:
             sizes["patch_size"] = state[name].shape[-1]
-    if any(key.startswith("reference_head.body.") for key in state):
+    if any(key.startswith("reference_head.features.body.") for key in state):
         sizes["head"] = "dpt"
     return sizes
 

@@ -134,6 +134,21 @@ def write_ply(
 
 def read_ply(path: str | os.PathLike[str]) -> PointCloud:
     """Read the vertices of a binary little-endian PLY whose first element is `vertex`; other properties are skipped."""
+    rows = read_vertices(path)
+    fields = rows.dtype.names or ()
+    return PointCloud(
+        points=np.stack([rows[name] for name in _POSITION], axis=1).astype(np.float32),
+        colors=np.stack([rows[name] for name in _COLOR], axis=1) if set(_COLOR) <= set(fields) else None,
+        confidence=rows[_CONFIDENCE].astype(np.float32) if _CONFIDENCE in fields else None,
+    )
+
+
+def read_vertices(path: str | os.PathLike[str]) -> NDArray[np.void]:
+    """All properties of the vertices of a binary little-endian PLY whose first element is `vertex`.
+
+    Raises:
+        ValueError: naming the file, when it is of another kind or cut short.
+    """
     data = Path(path).read_bytes()
     header, marker, body = data.partition(b"end_header\n")
     if not data.startswith(b"ply") or not marker:
@@ -141,13 +156,7 @@ def read_ply(path: str | os.PathLike[str]) -> PointCloud:
     count, types = _parse_header(header.decode("ascii"), path)
     if len(body) < count * types.itemsize:
         raise ValueError(f"{path} is cut short: {len(body)} bytes for {count} points")
-    rows = np.frombuffer(body, types, count)
-    fields = types.names or ()
-    return PointCloud(
-        points=np.stack([rows[name] for name in _POSITION], axis=1).astype(np.float32),
-        colors=np.stack([rows[name] for name in _COLOR], axis=1) if set(_COLOR) <= set(fields) else None,
-        confidence=rows[_CONFIDENCE].astype(np.float32) if _CONFIDENCE in fields else None,
-    )
+    return np.frombuffer(body, types, count)
 
 
 def _parse_header(header: str, path: str | os.PathLike[str]) -> tuple[int, np.dtype]:

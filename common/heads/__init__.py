@@ -1,7 +1,16 @@
 """Per-pixel heads: tokens to points and confidences."""
 
 from common.heads.activations import activate_confidence, activate_points
-from common.heads.dpt import DPTHead
+from common.heads.dpt import DPTBody
+from common.heads.dpt_head import DPTFeatures, DPTHead, dpt_levels
 from common.heads.linear import LinearHead
 
-__all__ = ["DPTHead", "LinearHead", "activate_confidence", "activate_points"]
+__all__ = [
+    "DPTBody",
+    "DPTFeatures",
+    "DPTHead",
+    "LinearHead",
+    "activate_confidence",
+    "activate_points",
+    "dpt_levels",
+]

@@ -28,13 +28,20 @@ def _inv_log(raw: Tensor) -> Tensor:
     return raw.sign() * torch.expm1(raw.abs())
 
 
+def _xy_inv_log(raw: Tensor) -> Tensor:
+    z = _inv_log(raw[..., 2:])
+    return torch.cat([raw[..., :2] * z, z], dim=-1)
+
+
 POINT_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "exp": _exp,
     "square": _square,
     "inv_log": _inv_log,
+    "xy_inv_log": _xy_inv_log,
     "linear": lambda raw: raw,
 }
-"""``exp``: direction of the raw vector, distance expm1 of its length. ``inv_log``: sign(x) expm1(|x|) per axis."""
+"""``exp``: direction of the raw vector, distance expm1 of its length. ``inv_log``: sign(x) expm1(|x|) per axis;
+``xy_inv_log``: so for z, and x and y as multiples of it."""
 
 CONFIDENCE_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "expp1": lambda raw: 1 + raw.exp(),

@@ -1,144 +1,183 @@
-"""Dense prediction transformer head (Ranftl et al. 2021), in the form of DUSt3R's point head.
+"""Body of the dense prediction transformer (Ranftl et al. 2021): four levels of tokens to one feature map.
 
-Four levels of the decoder's list become feature maps at 4, 2, 1 and 1/2 times the patch grid, are fused from coarse
-to fine, and end in a map of the image's size.
+The levels become feature maps at 4, 2, 1 and 1/2 times the patch grid and are fused from coarse to fine. DUSt3R, VGGT
+(and with it Uni3R) and LSeg use the same drawing with small differences, all of them options here:
+
+=========================  ==============  ==============  ==========
+option                     DUSt3R          VGGT, Uni3R     LSeg
+=========================  ==============  ==============  ==========
+``token_norm``             no              yes             no
+``position_map``           no              yes             no
+``skip_after_activation``  no              yes             no
+``batch_norm``             no              no              yes
+``match_next_level``       no (doubles)    yes             no (doubles)
+=========================  ==============  ==============  ==========
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.backbone.patch_embed import PatchGrid
-from common.heads.linear import stored_layout
+from common.heads.position_map import POSITION_MAP_SCALE, position_map
 
 
-def dpt_levels(depth: int) -> tuple[int, int, int, int]:
-    """Which entries of the decoder's list (0 = encoder tokens, k = block k) feed the head.
-
-    Raises:
-        ValueError: for fewer than 10 blocks, where DUSt3R does not define the head.
-    """
-    if depth < 10:
-        raise ValueError(f"the DPT head needs a decoder of at least 10 blocks, got {depth}")
-    return 0, depth * 2 // 4, depth * 3 // 4, depth
+def resize_map(image: Tensor, size: tuple[int, int], align_corners: bool = True) -> Tensor:
+    """Bilinear resize of (B, C, h, w) to ``size``; corners on corners, as all heads of this family do it."""
+    if image.shape[-2:] == size:
+        return image
+    return F.interpolate(image, size, mode="bilinear", align_corners=align_corners)
 
 
 class ResidualUnit(nn.Module):
-    """x + conv(relu(conv(relu x)))."""
+    """x + conv(relu(conv(relu x))), with optional batch norms after the convolutions."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, batch_norm: bool = False, skip_after_activation: bool = False) -> None:
+        """
+        Args:
+            width: channels.
+            batch_norm: norms after both convolutions, which then have no bias.
+            skip_after_activation: add to relu(x) in place of x. VGGT's first activation works in place, so that its
+                weights have learnt with this sum.
+        """
         super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.skip_after_activation = skip_after_activation
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=not batch_norm)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=not batch_norm)
+        self.norm1 = nn.BatchNorm2d(width) if batch_norm else nn.Identity()
+        self.norm2 = nn.BatchNorm2d(width) if batch_norm else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to the same."""
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+        active = F.relu(x)
+        branch = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(active)))))
+        return branch + (active if self.skip_after_activation else x)
 
 
 class FusionBlock(nn.Module):
-    """Adds a finer level to the coarse path and doubles the resolution."""
-
-    def __init__(self, width: int, has_skip: bool) -> None:
-        super().__init__()
-        self.skip_unit = ResidualUnit(width) if has_skip else None
-        self.unit = ResidualUnit(width)
-        self.projection = nn.Conv2d(width, width, 1)
-
-    def forward(self, path: Tensor, skip: Tensor | None = None) -> Tensor:
-        """(B, C, h, w), and the finer level of the same size unless this is the coarsest, to (B, C, 2h, 2w)."""
-        if self.skip_unit is not None:
-            assert skip is not None, "this fusion block expects a finer level"
-            path = path + self.skip_unit(skip)
-        path = self.unit(path)
-        path = F.interpolate(path, scale_factor=2.0, mode="bilinear", align_corners=True)
-        return self.projection(path)
-
-
-class DPTBody(nn.Module):
-    """Token levels to one feature map at eight times the patch grid."""
-
-    def __init__(self, level_widths: Sequence[int], channels: Sequence[int], width: int) -> None:
-        """
-        Args:
-            level_widths: token channels of the four levels, fine to coarse.
-            channels: feature channels of the four levels before they are brought to ``width``.
-            width: channels of the fusion path.
-        """
-        super().__init__()
-        self.projections = nn.ModuleList(nn.Conv2d(i, o, 1) for i, o in zip(level_widths, channels, strict=True))
-        self.resizes = nn.ModuleList(
-            [
-                nn.ConvTranspose2d(channels[0], channels[0], 4, stride=4),
-                nn.ConvTranspose2d(channels[1], channels[1], 2, stride=2),
-                nn.Identity(),
-                nn.Conv2d(channels[3], channels[3], 3, stride=2, padding=1),
-            ]
-        )
-        self.to_width = nn.ModuleList(nn.Conv2d(c, width, 3, padding=1, bias=False) for c in channels)
-        self.fusions = nn.ModuleList(FusionBlock(width, has_skip=level < 3) for level in range(4))
-
-    def forward(self, levels: Sequence[Tensor], rows: int, columns: int) -> Tensor:
-        """Four levels (B, N, C_level) on a grid of (rows, columns) to (B, width, 8 rows, 8 columns)."""
-        maps = []
-        for tokens, project, resize, widen in zip(levels, self.projections, self.resizes, self.to_width, strict=True):
-            image = tokens.transpose(1, 2).unflatten(2, (rows, columns))
-            maps.append(widen(resize(project(image))))
-        path = self.fusions[3](maps[3])
-        # An odd grid: the coarsest level, rounded up, is one row or column too large after doubling.
-        path = path[..., : maps[2].shape[-2], : maps[2].shape[-1]]
-        for level in (2, 1, 0):
-            path = self.fusions[level](path, maps[level])
-        return path
-
-
-class DPTHead(nn.Module):
-    """(.., N, C) token levels to (.., H, W, channels) raw values, in float32."""
+    """Adds a finer level to the coarse path and brings it to the next size."""
 
     def __init__(
         self,
-        encoder_width: int,
-        decoder_width: int,
-        decoder_depth: int,
-        patch_size: int = 16,
-        channels: int = 4,
-        level_channels: Sequence[int] = (96, 192, 384, 768),
-        width: int = 256,
-        last_width: int = 128,
+        width: int,
+        has_skip: bool,
+        batch_norm: bool = False,
+        skip_after_activation: bool = False,
+        align_corners: bool = True,
     ) -> None:
         super().__init__()
-        self.patch_size = patch_size
-        self.levels = dpt_levels(decoder_depth)
-        self.body = DPTBody((encoder_width, *[decoder_width] * 3), level_channels, width)
-        self.output = nn.Sequential(
-            nn.Conv2d(width, width // 2, 3, padding=1),
-            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
-            nn.Conv2d(width // 2, last_width, 3, padding=1),
-            nn.ReLU(),
-            nn.Conv2d(last_width, channels, 1),
-        )
+        self.align_corners = align_corners
+        self.skip_unit = ResidualUnit(width, batch_norm, skip_after_activation) if has_skip else None
+        self.unit = ResidualUnit(width, batch_norm, skip_after_activation)
+        self.projection = nn.Conv2d(width, width, 1)
 
-    def forward(self, streams: list[Tensor], grid: PatchGrid) -> Tensor:
+    def forward(self, path: Tensor, skip: Tensor | None = None, size: tuple[int, int] | None = None) -> Tensor:
         """
         Args:
-            streams: the decoder's list, each (B, V, N, C_level).
-            grid: patch grid of the N tokens.
+            path: (B, C, h, w) from the coarser levels.
+            skip: the finer level, of the same size, unless this is the coarsest.
+            size: of the result; None doubles.
 
         Returns:
-            Raw (B, V, H, W, channels) in the stored layout.
+            (B, C, *size).
         """
-        upright = self._run(streams, grid.height, grid.width)
-        if grid.transposed is None:
-            return upright
-        return stored_layout(upright, self._run(streams, grid.width, grid.height), grid.transposed)
+        if self.skip_unit is not None:
+            assert skip is not None, "this fusion block expects a finer level"
+            path = path + self.skip_unit(skip)
+        # Mixing channels and resizing commute (weights of a resize sum to 1): mix while the map is small.
+        path = self.projection(self.unit(path))
+        return resize_map(path, size or (2 * path.shape[-2], 2 * path.shape[-1]), self.align_corners)
 
-    def _run(self, streams: list[Tensor], rows: int, columns: int) -> Tensor:
-        lead = streams[-1].shape[:2]
-        levels = [streams[level].float().flatten(0, 1) for level in self.levels]
-        with torch.autocast(levels[0].device.type, enabled=False):
-            raw = self.output(self.body(levels, rows, columns))
-        return raw.permute(0, 2, 3, 1).unflatten(0, lead)
+
+class DPTBody(nn.Module):
+    """Token levels to one feature map at twice the size of the finest level."""
+
+    def __init__(
+        self,
+        level_widths: Sequence[int],
+        channels: Sequence[int],
+        width: int,
+        *,
+        resize_factors: Sequence[float] = (4, 2, 1, 0.5),
+        token_norm: bool = False,
+        position_map: bool = False,
+        skip_after_activation: bool = False,
+        batch_norm: bool = False,
+        match_next_level: bool = False,
+        align_corners: bool = True,
+    ) -> None:
+        """
+        Args:
+            level_widths: token channels of the levels, fine to coarse.
+            channels: feature channels of the levels before they are brought to ``width``.
+            width: channels of the fusion path.
+            resize_factors: size of each level's map over the patch grid: an integer or 0.5.
+            token_norm: one layer norm (eps 1e-5) for the tokens of all levels, which then are of one width.
+            position_map: add `common.heads.position_map` to every projected level.
+            skip_after_activation: see `ResidualUnit`.
+            batch_norm: see `ResidualUnit`.
+            match_next_level: bring the path to the next level's size in place of doubling it. They differ on odd grids.
+            align_corners: of every bilinear resize.
+        """
+        super().__init__()
+        self.position_map = position_map
+        self.match_next_level = match_next_level
+        self.token_norm = nn.LayerNorm(level_widths[0], eps=1e-5) if token_norm else nn.Identity()
+        self.projections = nn.ModuleList(nn.Conv2d(i, o, 1) for i, o in zip(level_widths, channels, strict=True))
+        self.resizes = nn.ModuleList(_resize(c, factor) for c, factor in zip(channels, resize_factors, strict=True))
+        self.to_width = nn.ModuleList(nn.Conv2d(c, width, 3, padding=1, bias=False) for c in channels)
+        last = len(channels) - 1
+        self.fusions = nn.ModuleList(
+            FusionBlock(width, level < last, batch_norm, skip_after_activation, align_corners)
+            for level in range(len(channels))
+        )
+
+    def forward(self, levels: Sequence[Tensor], rows: int, columns: int, aspect: float | None = None) -> Tensor:
+        """
+        Args:
+            levels: (B, N, C_level) patch tokens of each level, fine to coarse, row-major on a grid of (rows, columns).
+            rows, columns: the patch grid.
+            aspect: width of the image over its height, for the position map; None takes that of the grid.
+
+        Returns:
+            (B, width, 2 h, 2 w) where the finest level's map is (h, w): 8 times the patch grid by default.
+        """
+        aspect = columns / rows if aspect is None else aspect
+        maps = []
+        for tokens, project, resize, widen in zip(levels, self.projections, self.resizes, self.to_width, strict=True):
+            image = self.token_norm(tokens).transpose(1, 2).unflatten(2, (rows, columns))
+            image = project(image)
+            if self.position_map:
+                image = image + POSITION_MAP_SCALE * position_map((rows, columns), aspect, image.shape[1], image.device)
+            maps.append(widen(resize(image)))
+        path = maps[-1]
+        for level in reversed(range(len(maps))):
+            path = self._fuse(level, path, maps)
+        return path
+
+    def _fuse(self, level: int, path: Tensor, maps: list[Tensor]) -> Tensor:
+        skip = None if level == len(maps) - 1 else maps[level]
+        if level == 0:
+            return self.fusions[0](path, skip)
+        height, width = maps[level - 1].shape[-2:]
+        if self.match_next_level:
+            return self.fusions[level](path, skip, (height, width))
+        # An odd grid: the coarsest level, rounded up, is one row or column too large after doubling.
+        return self.fusions[level](path, skip)[..., :height, :width]
+
+
+def _resize(channels: int, factor: float) -> nn.Module:
+    """A learnt resize by an integer factor or by one half.
+
+    Raises:
+        ValueError: for another factor.
+    """
+    if factor == 1:
+        return nn.Identity()
+    if factor == 0.5:
+        return nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+    if factor != int(factor) or factor < 1:
+        raise ValueError(f"a level is resized by an integer or by 0.5, not by {factor}")
+    return nn.ConvTranspose2d(channels, channels, int(factor), stride=int(factor))

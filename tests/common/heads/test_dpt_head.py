@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from common.backbone import PatchGrid
-from common.heads import DPTHead
+from common.heads import DPTHead, dpt_levels
 from common.heads.activations import activate
-from common.heads.dpt import dpt_levels
 from tests.parity import DPT_TOLERANCE, assert_close, header, image_to_points, vectors
 
 
@@ -30,13 +29,14 @@ def test_raw_values_points_and_confidences_are_the_published_ones() -> None:
 def test_levels_are_spread_over_the_decoder() -> None:
     assert dpt_levels(12) == (0, 6, 9, 12)
     assert dpt_levels(10) == (0, 5, 7, 10)
-    with pytest.raises(ValueError, match="at least 10 blocks, got 9"):
-        dpt_levels(9)
+    assert dpt_levels(4) == (0, 2, 3, 4)
+    with pytest.raises(ValueError, match="at least 3 blocks, got 2"):
+        dpt_levels(2)
 
 
 @torch.no_grad()
 def test_a_mixed_batch_comes_back_in_the_stored_layout() -> None:
-    head = DPTHead(8, 8, 10, level_channels=(4, 4, 4, 4), width=8, last_width=4)
+    head = DPTHead((8, 8, 8, 8), level_channels=(4, 4, 4, 4), width=8, last_width=4, levels=dpt_levels(10))
     streams = [torch.randn(2, 1, 6, 8) for _ in range(11)]
     mixed = head(streams, PatchGrid(2, 3, torch.tensor([False, True])))
     assert mixed.shape == (2, 1, 32, 48, 4)

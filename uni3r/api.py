@@ -1,0 +1,92 @@
+"""One call from pictures to a scene of semantic Gaussians.
+
+import uni3r
+scene = uni3r.reconstruct("my_photos/", model="uni3r_tiny")
+scene.save("out/")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from common.checkpoints.hub import CheckpointError
+from common.configuration import ConfigurationError, to_dataclass
+from common.data.any_source import open_source
+from common.device import choose_device
+from uni3r.inference import ReadyModel, load_teacher, ready_model
+from uni3r.known_cameras import KnownCameras, read_cameras
+from uni3r.outputs import ExportSettings, check_output, write_results
+from uni3r.pretrained import ModelChoice
+from uni3r.run import RunSettings, build_scene
+from uni3r.scene import Scene
+from uni3r.semantics.teacher import Teacher
+
+
+def reconstruct(
+    source: Any,
+    model: ModelChoice | ReadyModel = "uni3r_tiny",
+    output: str | Path | None = None,
+    *,
+    cameras: str | Path | KnownCameras | None = None,
+    export: ExportSettings | Mapping[str, Any] | None = None,
+    teacher_source: str | None = None,
+    overwrite: bool = False,
+    **options: Any,
+) -> Scene:
+    """Build a scene from pictures, and write it if there is an output folder.
+
+    What can be wrong with the input is found before the work starts, as far as that is possible.
+
+    Args:
+        source: a folder, a pattern, a text list, a video, images in memory or a `FrameSource`; see
+            `common.data.any_source.open_source`.
+        model: a name such as ``uni3r_tiny``, a YAML file, weights, or a model loaded before.
+        output: folder for Gaussians, pictures and films; None writes nothing (`Scene.save` does it later).
+        cameras: known poses and intrinsics: a ``transforms.json``, a COLMAP model, a folder in ScanNet's layout.
+        export: fields of `ExportSettings`: queries, films.
+        teacher_source: weights of the teacher that the model's words come from, where it needs any.
+        overwrite: replace the results of an earlier run.
+        **options: fields of `RunSettings`: device, size, views, field_of_view, refine, progress.
+
+    Raises:
+        InputError: the source or the cameras have nothing usable, or the output holds results already.
+        CheckpointError: weights are missing, damaged or of another model.
+        ConfigurationError: a setting does not fit.
+    """
+    settings, export = to_dataclass(options, RunSettings), to_dataclass(export or {}, ExportSettings)
+    if output is not None:
+        check_output(output, overwrite)
+    try:
+        choose_device(settings.device)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    known = read_cameras(cameras) if isinstance(cameras, (str, Path)) else cameras
+    with ExitStack() as stack:
+        frames = open_source(source)
+        if frames is not source:
+            stack.enter_context(frames)
+        frames.validate()
+        start = time.perf_counter()
+        loaded = ready_model(model, settings.size)
+        teacher, warning = _teacher(loaded, teacher_source, export)
+        seconds = time.perf_counter() - start
+        scene = build_scene(frames, loaded, teacher, known, settings)
+    scene.seconds = {"load model": seconds, **scene.seconds}
+    scene.warnings += warning
+    if output is not None:
+        write_results(scene, output, export)
+    return scene
+
+
+def _teacher(loaded: ReadyModel, source: str | None, export: ExportSettings) -> tuple[Teacher | None, list[str]]:
+    """The teacher; where it cannot be had and nobody asked for words, a warning instead."""
+    try:
+        return load_teacher(loaded.inference, source), []
+    except (ImportError, CheckpointError, ConfigurationError) as error:
+        if export.queries or loaded.network.feature_compressor is not None:
+            raise error if not isinstance(error, ImportError) else ConfigurationError(f"queries: {error}") from error
+        return None, [f"no segmentation: {error}"]

@@ -1,0 +1,88 @@
+"""Gaussian centres on the viewing rays of their pixels, and the camera poses that this needs.
+
+A network that predicts free points must place every one of them to a fraction of a pixel sideways, or pictures blur; a
+small network cannot. But with known intrinsics only the depth of a pixel and the pose of its view are unknown, and the
+pose is over-determined by all points together. So the pose is solved from the points (PnP), and every point moves to
+its pixel's ray at the depth that it has in that camera (as DUSt3R, arXiv 2312.14132, section 3.3, reads poses off
+pointmaps; depth on rays is what pixelSplat, arXiv 2312.12337, renders).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from common.geometry.cameras import pixel_rays
+from common.geometry.poses import PnpPose, PnpSettings, pose_from_pnp
+from common.geometry.transforms import apply_transform
+from common.views import Pointmaps
+
+POSE_SETTINGS = PnpSettings(max_pixels=2048)
+_NEAREST = 0.01
+"""Least depth of a point, as a share of the mean depth of its view: nothing lies behind its own camera."""
+
+
+@dataclass(frozen=True)
+class AlignedPoints:
+    """Points on rays."""
+
+    points: Tensor
+    """(B, V, H, W, 3) in the frame of view 0. The gradient reaches the points they come from through the depth."""
+    camera_to_world: Tensor
+    """(B, V, 4, 4) poses of the views in that frame, without gradient; NaN where none was found."""
+    found: Tensor
+    """(B, V) bool. The points of a view without a pose stay as they were."""
+
+
+def align_to_rays(
+    pointmaps: Pointmaps,
+    intrinsics: Tensor,
+    log_depth: Tensor | None = None,
+    camera_to_world: Tensor | None = None,
+    settings: PnpSettings = POSE_SETTINGS,
+) -> AlignedPoints:
+    """Move points to the rays of their pixels.
+
+    Args:
+        pointmaps: (B, V, H, W, ..) of all views in the camera frame of view 0. Points of at least median confidence
+            decide the pose.
+        intrinsics: (B, V, 3, 3), pixels.
+        log_depth: (B, V, H, W) correction of the logarithm of the depths; None for none.
+        camera_to_world: (B, V, 4, 4) known poses; None solves them from the points.
+        settings: of that. View 0 needs none.
+    """
+    points = pointmaps.points
+    poses = estimate_poses(pointmaps, intrinsics, settings) if camera_to_world is None else camera_to_world.detach()
+    found = poses.isfinite().all(dim=(-2, -1))
+    safe = torch.where(found[..., None, None], poses, torch.eye(4).to(poses))
+    depth = own_depth(points, safe)
+    least = _NEAREST * depth.detach().abs().mean(dim=(-2, -1), keepdim=True)
+    depth = torch.maximum(depth, least)
+    if log_depth is not None:
+        depth = depth * log_depth.exp()
+    rays = pixel_rays(intrinsics.to(points), (points.shape[2], points.shape[3]))
+    with torch.autocast(points.device.type, enabled=False):  # half precision would move points off their rays
+        aligned = apply_transform(safe.float(), depth[..., None].float() * rays.float())
+    return AlignedPoints(torch.where(found[..., None, None, None], aligned, points), poses, found)
+
+
+def own_depth(points: Tensor, camera_to_world: Tensor) -> Tensor:
+    """(B, V, H, W) depth of points (B, V, H, W, 3) along the axes of cameras (B, V, 4, 4)."""
+    # By hand: as a matrix product, autocast would take the digits of the depth.
+    axis, centre = camera_to_world[..., :3, 2], camera_to_world[..., :3, 3]
+    return ((points - centre[:, :, None, None]) * axis[:, :, None, None]).sum(dim=-1)
+
+
+@torch.no_grad()
+def estimate_poses(pointmaps: Pointmaps, intrinsics: Tensor, settings: PnpSettings = POSE_SETTINGS) -> Tensor:
+    """(B, V, 4, 4) camera-to-world poses in the frame of view 0, which has the identity; NaN where PnP fails."""
+    points, confidence = pointmaps.points.detach().float(), pointmaps.confidence.detach().float()
+    poses = torch.eye(4, device=points.device).repeat(*points.shape[:2], 1, 1)
+    confident = confidence >= confidence.flatten(2).median(dim=-1).values[..., None, None]
+    for scene in range(points.shape[0]):
+        for view in range(1, points.shape[1]):
+            pose = pose_from_pnp(points[scene, view], intrinsics[scene, view], confident[scene, view], settings)
+            poses[scene, view] = pose.camera_to_world.to(poses) if isinstance(pose, PnpPose) else torch.nan
+    return poses

@@ -1,0 +1,71 @@
+"""A flight through the scene: a smooth path along the input cameras and back, and what is seen from it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.interpolate import CubicSpline
+from scipy.spatial.transform import Rotation, RotationSpline
+
+from common.geometry.transforms import make_transform
+from common.views import Cameras
+
+
+@dataclass(frozen=True)
+class FlightSettings:
+    """The path and the film."""
+
+    frames: int = 96
+    """Frames of the video; 0 for no video."""
+    fps: float = 24.0
+    sway: float = 0.04
+    """Radius of the circles that the camera flies about its path, as a share of the scene's median depth."""
+    circles: float = 2.0
+    """Circles in a whole flight."""
+    features: bool = True
+    """Also film the features and, with words, the segmentation."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 0 or self.fps <= 0 or self.sway < 0:
+            raise ValueError("frames and sway must not be negative, fps must be positive")
+
+
+def flight(cameras: Cameras, depth: float, settings: FlightSettings) -> Cameras:
+    """Cameras (frames,) of a flight from the first of (V,) cameras to the last and back, eased at both ends.
+
+    Poses lie on splines through the given ones, intrinsics between their neighbours. The last frame leads back to the
+    first, so the film can be looped.
+
+    Args:
+        cameras: (V,), V >= 1, in the order of the path.
+        depth: median depth of the scene, for the size of the sway.
+        settings: see `FlightSettings`.
+    """
+    phase = np.arange(settings.frames) / max(1, settings.frames)
+    place = (1 - np.cos(2 * math.pi * phase)) / 2 * (len(cameras.camera_to_world) - 1)
+    poses = cameras.camera_to_world.detach().cpu().double().numpy()
+    positions, rotations = _interpolate(poses, place)
+    angle = 2 * math.pi * settings.circles * phase
+    # Starts and ends on the path: a circle through it.
+    offset = np.stack([np.sin(angle), 1 - np.cos(angle), np.zeros_like(angle)], axis=-1) * settings.sway * depth
+    positions = positions + np.einsum("nij,nj->ni", rotations, offset)
+    low = np.floor(place).astype(int)
+    high = np.minimum(low + 1, len(poses) - 1)
+    share = torch.from_numpy(place - low).to(cameras.intrinsics)[:, None, None]
+    intrinsics = torch.lerp(cameras.intrinsics[low], cameras.intrinsics[high], share)
+    path = make_transform(torch.from_numpy(rotations), torch.from_numpy(positions))
+    return Cameras(path.to(cameras.camera_to_world), intrinsics)
+
+
+def _interpolate(poses: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (N, 3) and rotations (N, 3, 3) at places (N,) in [0, V - 1] along (V, 4, 4) poses."""
+    if len(poses) == 1:
+        return np.repeat(poses[:, :3, 3], len(place), axis=0), np.repeat(poses[:, :3, :3], len(place), axis=0)
+    times = np.arange(len(poses), dtype=float)
+    # Natural ends: no swing beyond the first and the last camera.
+    positions = CubicSpline(times, poses[:, :3, 3], bc_type="natural")(place)
+    rotations = RotationSpline(times, Rotation.from_matrix(poses[:, :3, :3]))(place).as_matrix()
+    return positions, rotations
