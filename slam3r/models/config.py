@@ -87,14 +87,14 @@ def initialize_weights(model: nn.Module) -> None:
                 head.projection.bias.view(head.channels, -1)[2] = math.log(2)  # expm1(log 2) = 1
 
 
-def with_fresh_confidence(model: ModelT) -> ModelT:
-    """Let a model's linear heads begin at confidence 2 everywhere, whatever they have learnt of it.
+def with_fresh_confidence(model: ModelT, enabled: bool = True) -> ModelT:
+    """Let a model's linear heads begin at confidence 2 everywhere, whatever they have learnt of it, if `enabled`.
 
     While a network errs by more than the loss's alpha, its confidences settle at 1, where their gradient vanishes;
     this wakes them for a stage with a larger alpha.
     """
     with torch.no_grad():
-        for head in model.modules():
+        for head in model.modules() if enabled else ():
             if isinstance(head, LinearHead):
                 head.projection.weight.view(head.channels, -1)[-1].zero_()
                 head.projection.bias.view(head.channels, -1)[-1].zero_()

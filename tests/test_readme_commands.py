@@ -1,0 +1,79 @@
+"""Every command of the READMEs names a file that is here, and every override a key that its configuration has."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "data_process/README.md", ROOT / "CONTRIBUTING.md"]
+INTERPRETERS = ("python", "python3", ".venv/bin/python")
+
+
+def commands() -> list[tuple[str, str]]:
+    """(page, command line) of all shell blocks, continued lines joined, comments removed."""
+    found = []
+    for page in PAGES:
+        text = page.read_text() if page.exists() else ""
+        for block in re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words:
+                    found.append((page.name, shlex.join(words)))
+    return found
+
+
+def program(line: str) -> tuple[Path, list[str]] | None:
+    """The file of this repository that a command runs, and its arguments; None for other programs."""
+    words = shlex.split(line)
+    while words and re.fullmatch(r"[A-Z_0-9]+=.*", words[0]):
+        words.pop(0)
+    if words[:1] == ["bash"] and len(words) > 1:
+        return ROOT / words[1], words[2:]
+    if words and words[0] in INTERPRETERS and len(words) > 1:
+        if words[1] == "-m":
+            return ROOT / (words[2].replace(".", "/") + ".py"), words[3:]
+        if words[1].endswith(".py"):
+            return ROOT / words[1], words[2:]
+    return None
+
+
+def hydra_main(path: Path) -> tuple[str, str] | None:
+    """(config_path, config_name) of the Hydra main of a Python file; None if it has none."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "hydra.main":
+            values = {word.arg: word.value for word in node.keywords}
+            name = values.get("config_name")
+            if isinstance(name, ast.Constant):
+                return ast.literal_eval(values["config_path"]), name.value
+    return None
+
+
+def test_there_are_commands():
+    assert len([line for _, line in commands() if program(line)]) > 10
+
+
+@pytest.mark.parametrize(("page", "line"), commands())
+def test_command_is_there_and_its_overrides_compose(page: str, line: str):
+    parsed = program(line)
+    if parsed is None:
+        pytest.skip("not a command of ours")
+    path, arguments = parsed
+    if path.stem.isupper() or "..." in line:
+        pytest.skip("a pattern, not a command")
+    assert path.exists(), f"{page} runs {path.relative_to(ROOT)}, which is not here"
+    entry = hydra_main(path) if path.suffix == ".py" else None
+    if entry is None:
+        return
+    if any(argument.startswith("-") for argument in arguments):
+        pytest.skip("a call for help")
+    folder = (path.parent / entry[0]).resolve()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        assert compose(entry[1], overrides=arguments, return_hydra_config=True)
