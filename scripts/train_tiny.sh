@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Trains slam3r_tiny from nothing, on the processor: the commands that made checkpoints/slam3r_tiny. About 90 minutes on
-# two cores, run command by command; never yet as one piece. Rooms go to data/, runs to outputs/. Arguments are added to every training command, e.g. seed=1.
+# Trains slam3r_tiny from nothing, on the processor: the commands that made checkpoints/slam3r_tiny, in their order. Run
+# command by command, never yet as one piece; about 3.5 hours on two cores that have nothing else to do. Rooms go to
+# data/, runs to outputs/. Arguments are added to every training command, e.g. seed=1.
 #
-# The shipped weights saw one interruption that this script leaves out: the first run was started again from its weights
-# at step 500, which it had reached as one process.
+# The shipped weights saw two interruptions that this script leaves out: the first run was started again from its
+# weights at step 500, and tiny_i2p_small_3 was stopped at step 2000 of its schedule of 3600.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
@@ -15,22 +16,36 @@ rooms output=data/rooms_val split=held_out scenes=40 frames=24
 train() { OMP_NUM_THREADS=1 "$python" scripts/train.py threads=1 trainer.enable_progress_bar=false "$@"; }
 both="trainer=cpu_ranks"    # one single-threaded process per core
 small="attention_backend=math"
-world="image_to_points=outputs/tiny_i2p/weights"
+optimizer="objective.optimizer"
 
+# Image to points: three runs at 112 x 112, one at 224 x 224 in between and one at the end, with confidences begun anew.
 train $both $small experiment=tiny_i2p_small "$@"
 train $both $small experiment=tiny_i2p_small output=outputs/tiny_i2p_small_2 network.source=outputs/tiny_i2p_small/weights \
-    objective.auxiliary=null objective.optimizer.warmup_steps=50 objective.optimizer.min_learning_rate=1e-4 \
-    trainer.max_steps=1500 "$@"
+    objective.auxiliary=null $optimizer.warmup_steps=50 $optimizer.min_learning_rate=1e-4 trainer.max_steps=1500 "$@"
 train $both experiment=tiny_i2p "$@"
-train experiment=tiny_i2p_confidence "$@"
+train $both $small experiment=tiny_i2p_small output=outputs/tiny_i2p_small_3 network.source=outputs/tiny_i2p/weights \
+    objective.auxiliary=null data.batch_size=8 +data.seed=7 +data.train.seed=7 $optimizer.learning_rate=4e-4 \
+    $optimizer.min_learning_rate=2e-5 $optimizer.warmup_steps=50 data.epoch_windows=6400 trainer.max_steps=3600 "$@"
+train $both experiment=tiny_i2p_confidence network.source=outputs/tiny_i2p_small_3/weights \
+    'objective.frozen=[correlation_head.]' data.batch_size=4 +data.seed=8 +data.train.seed=8 \
+    $optimizer.learning_rate=2.5e-4 $optimizer.min_learning_rate=1e-5 $optimizer.warmup_steps=40 trainer.max_steps=700 "$@"
 train experiment=tiny_retrieval "$@"
+
+# Local to world. The first four runs read the tokens of an earlier I2P, that of tiny_i2p with its own confidence and
+# retrieval runs; begun with the present one they are as good a start.
+world="image_to_points=outputs/tiny_i2p_confidence/weights"
 train $small experiment=tiny_l2w_small $world objective.with_references=true trainer.max_steps=1100 \
     'objective.frozen=[pointmap_embedding.void_token]' "$@"
 train $both $small experiment=tiny_l2w_small $world start=outputs/tiny_l2w_small/weights output=outputs/tiny_l2w_small_2 "$@"
 train $both experiment=tiny_l2w $world start=outputs/tiny_l2w_small_2/weights "$@"
 train $both experiment=tiny_l2w $world start=outputs/tiny_l2w/weights output=outputs/tiny_l2w_2 \
     trainer.max_steps=950 data.epoch_windows=3800 "$@"
+train $both $small experiment=tiny_l2w_small $world start=outputs/tiny_l2w_2/weights output=outputs/tiny_l2w_small_3 \
+    data.batch_size=8 $optimizer.min_learning_rate=5e-5 data.epoch_windows=4800 trainer.max_steps=2600 "$@"
+train $both experiment=tiny_l2w $world start=outputs/tiny_l2w_small_3/weights output=outputs/tiny_l2w_3 \
+    objective.model.enabled=false data.batch_size=4 $optimizer.learning_rate=2e-4 $optimizer.min_learning_rate=1e-5 \
+    $optimizer.warmup_steps=30 data.epoch_windows=1200 trainer.max_steps=450 "$@"
 
 mkdir -p checkpoints/slam3r_tiny
 cp -r outputs/tiny_retrieval/weights checkpoints/slam3r_tiny/image_to_points
-cp -r outputs/tiny_l2w_2/weights checkpoints/slam3r_tiny/local_to_world
+cp -r outputs/tiny_l2w_3/weights checkpoints/slam3r_tiny/local_to_world
