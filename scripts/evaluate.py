@@ -1,76 +1,75 @@
-"""Score a model on a benchmark.
+"""Score a model on a benchmark, or compare two runs.
 
-    python scripts/evaluate.py benchmark=rooms model=slam3r_tiny output=OUT [key=value ...]
+    python scripts/evaluate.py benchmark=replica benchmark.path=DIR model=slam3r_large output=OUT [key=value ...]
+    python scripts/evaluate.py compare=[OUT_A,OUT_B]
 
-Every knob is in ``configs/evaluate.yaml``. Writes ``metrics.json`` after every scene.
+Every knob is in ``configs/evaluate.yaml``, every benchmark in ``configs/benchmark``. Writes ``metrics.json``,
+``report.md`` and pictures; started again, it goes on where it was.
 """
 
 from __future__ import annotations
 
-import statistics
-from dataclasses import dataclass
+import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.table import Table
+from rich.markdown import Markdown
 
-import slam3r
-from common.checkpoints.atomic import write_json
+from common.benchmark.report import machine
+from common.checkpoints.atomic import atomic_write
 from common.configuration import to_dataclass
-from common.device import choose_device, choose_dtype
+from common.device import choose_device
+from common.evaluation.benchmark import build_benchmark
+from common.evaluation.compare import comparison_report
+from common.evaluation.references import read_references
+from common.evaluation.report import REPORT, markdown_table, write_report
+from common.evaluation.runner import SceneResult, run_benchmark
 from common.launch import clear_errors, launch
-from slam3r.pretrained import ModelConfig, load_model
-from slam3r.rooms_benchmark import RoomsBenchmark, run_room
+from slam3r.summary import code_revision
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """``configs/evaluate.yaml``."""
-
-    model: ModelConfig
-    reconstruction: slam3r.ReconstructionSettings
-    benchmark: RoomsBenchmark
-    output: str
-    threads: int | None
-    device: str
-    dtype: str
+def tell(result: SceneResult, is_old: bool) -> None:
+    """A line per scene."""
+    state = "kept" if is_old else f"{result.seconds:.0f} s" if result.row is not None else f"failed: {result.reason}"
+    print(f"{result.scene}: {state}", flush=True)
 
 
-def show(rows: list[dict], title: str) -> None:
-    """A table with a column per measure and the mean in the last row."""
-    mean: dict = {"scene": "mean"}
-    for key in list(rows[0])[1:]:
-        known = [row[key] for row in rows if row[key] is not None]
-        mean[key] = statistics.fmean(known) if known else None
-    table = Table(title=title)
-    for key in rows[0]:
-        table.add_column(key.replace("_", "\n"), justify="right")
-    for row in [*rows, mean]:
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row.values()))
-    Console(width=160).print(table)
+def show(text: str) -> None:
+    """Markdown as a table on a terminal, as it is elsewhere."""
+    console = Console()
+    console.print(Markdown(text) if console.is_terminal else text, markup=False, highlight=False, soft_wrap=True)
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
 @clear_errors
 def main(config: DictConfig) -> None:
-    """Run every scene, keep its row, print the table."""
-    chosen = to_dataclass(config, Configuration)
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
-    device = choose_device(chosen.device)
-    networks = load_model(chosen.model).networks(device, choose_dtype(device, chosen.dtype))
-    output = Path(chosen.output)
-    output.mkdir(parents=True, exist_ok=True)
-    rows: list[dict] = []
-    for name, views in chosen.benchmark.videos():
-        row = run_room(name, views, networks, chosen.reconstruction, chosen.benchmark).row()
-        rows.append(row)
-        write_json(output / "metrics.json", {"model": chosen.model.name, "benchmark": "rooms", "scenes": rows})
-        print(f"{name}: accuracy {row['accuracy']:.3f} m, completeness {row['completeness']:.3f} m", flush=True)
-    show(rows, f"{chosen.model.name} on {len(rows)} rooms")
+    """Run every scene that has no result yet, gather the results, print the table."""
+    plain: dict[str, Any] = to_dataclass(config, dict[str, Any])
+    output = Path(plain["output"]).expanduser()
+    if plain["compare"]:
+        first, second = to_dataclass(plain["compare"], tuple[str, str])
+        text = comparison_report(first, second)
+        with atomic_write(output / "compare.md", "w") as file:
+            file.write(text)
+        return show(text)
+    if plain["threads"]:
+        torch.set_num_threads(plain["threads"])
+    benchmark = build_benchmark(plain)
+    results = run_benchmark(benchmark, output, plain["resume"], tell)
+    facts = {"model": plain["model"]["name"], "machine": machine(choose_device(plain["device"]))}
+    facts["revision"] = code_revision()
+    rows = write_report(output, benchmark.name, benchmark.notes, read_references(benchmark.name), facts)
+    show("\n".join(markdown_table(rows)) if rows else "no scene succeeded")
+    print(f"written: {output / REPORT}")
+    failed = any(result.row is None for result in results)
+    if failed and HydraConfig.get().mode != RunMode.MULTIRUN:  # a launcher would drop the other jobs
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,13 @@ from torch import Tensor
 
 from common.geometry.alignment import align_to_ground_truth, transform_points
 from common.geometry.cameras import project_world, unproject_to_world
-from common.metrics.pointcloud import PointcloudScore, score_reconstruction
+from common.metrics.pointcloud import (
+    PointcloudScore,
+    nearest_distances,
+    reduce_and_refine,
+    score_pointcloud,
+    score_reconstruction,
+)
 from common.metrics.trajectory import absolute_trajectory_error
 from common.views import Views
 from slam3r.reconstruction.networks import Networks
@@ -34,6 +40,10 @@ class ReconstructionScore:
     num_poses: int
     """Frames whose pose was solved."""
     num_frames: int
+    aligned: NDArray[np.float64]
+    """(P, 3) scored points in the frame of the truth, reduced to voxels, metres."""
+    errors: NDArray[np.float64]
+    """(P,) their distances to the truth."""
 
     @property
     def accuracy_gain(self) -> float:
@@ -84,12 +94,15 @@ def score_scene(
     whole_truth = true_points.reshape(-1, 3)[everywhere]
     constant = np.broadcast_to(true_points.mean(axis=0), true_points.shape).reshape(-1, 3)[everywhere]
     rmse, count = _trajectory(poses, truth.camera_to_world.numpy())
+    moved, reduced = reduce_and_refine(aligned, whole_truth)
     return ReconstructionScore(
-        score_reconstruction(aligned, whole_truth, thresholds=THRESHOLDS, workers=-1),
+        score_pointcloud(moved, reduced, THRESHOLDS, workers=-1),
         score_reconstruction(constant, whole_truth, thresholds=THRESHOLDS, workers=-1),
         rmse,
         count,
         len(poses),
+        moved,
+        nearest_distances(moved, reduced, workers=-1),
     )
 
 

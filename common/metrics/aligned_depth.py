@@ -70,7 +70,8 @@ def score_aligned_depth(
         raise ValueError("no valid pixel in any depth map")
     weights = torch.tensor(counts, dtype=torch.float64)
     means = (torch.stack(rows) * weights[:, None]).sum(dim=0) / weights.sum()
-    return AlignedDepthScore(*means.tolist(), pixels=sum(counts))
+    abs_rel, rmse, tau_1, tau_2, tau_3 = means.tolist()
+    return AlignedDepthScore(abs_rel, rmse, tau_1, tau_2, tau_3, sum(counts))
 
 
 def fit_scale_and_shift(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

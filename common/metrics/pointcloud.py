@@ -108,6 +108,23 @@ def score_reconstruction(
         thresholds: see `score_pointcloud`.
         workers: see `score_pointcloud`.
     """
+    moved, reduced = reduce_and_refine(prediction, truth, voxel_size, icp_distance)
+    return score_pointcloud(moved, reduced, thresholds, workers=workers)
+
+
+def reduce_and_refine(
+    prediction: NDArray, truth: NDArray, voxel_size: float = 0.005, icp_distance: float = 0.1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The last step of SLAM3R's alignment: both clouds reduced to voxels, the prediction moved by a rigid ICP.
+
+    Args:
+        prediction: (N, 3), metres, after `common.geometry.alignment.align_to_ground_truth`.
+        truth: (M, 3), metres.
+        voxel_size: metres.
+        icp_distance: pairs farther apart do not count, metres.
+
+    Returns:
+        The reduced clouds (N', 3) and (M', 3) in the frame of the truth.
+    """
     prediction, truth = voxel_downsample(prediction, voxel_size), voxel_downsample(truth, voxel_size)
-    moved = transform_points(icp_point_to_point(prediction, truth, icp_distance), prediction)
-    return score_pointcloud(moved, truth, thresholds, workers=workers)
+    return transform_points(icp_point_to_point(prediction, truth, icp_distance), prediction), truth

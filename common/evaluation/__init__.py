@@ -1,0 +1,1 @@
+"""Benchmarks: what one is, how it is run, and how its figures are told, compared and drawn."""

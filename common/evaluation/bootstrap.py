@@ -1,0 +1,40 @@
+"""How sure a mean over scenes is: percentile bootstrap (Efron and Tibshirani 1993, chapter 13)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and where it may be."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether all of it lies on one side."""
+        return self.low > 0 or self.high < 0
+
+
+def bootstrap_mean(values: ArrayLike, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Interval:
+    """Interval of the mean of (N,) values; for paired differences, give the differences.
+
+    With fewer than about eight values the interval is too narrow; with one it has no width.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    sample = np.asarray(values, np.float64)
+    if sample.ndim != 1 or len(sample) == 0:
+        raise ValueError(f"a mean needs values in one row, got shape {sample.shape}")
+    generator = np.random.default_rng(seed)
+    means = sample[generator.integers(len(sample), size=(resamples, len(sample)))].mean(axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return Interval(float(sample.mean()), float(low), float(high))

@@ -1,0 +1,103 @@
+"""The figures that benchmarks give: their units, and which way is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from common.evaluation.benchmark import Row, Value
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a figure is shown."""
+
+    title: str
+    better: Literal["lower", "higher"] | None = None
+    factor: float = 1.0
+    """From the stored unit (metres, shares, bytes) to the shown one."""
+    digits: int = 3
+
+    @property
+    def heading(self) -> str:
+        """Title with an arrow to the better side."""
+        return self.title + {"lower": " ↓", "higher": " ↑", None: ""}[self.better]
+
+    def show(self, value: Value) -> str:
+        """For a table."""
+        if value is None:
+            return "–"
+        if isinstance(value, str) or (isinstance(value, int) and self.factor == 1):
+            return str(value)
+        return f"{value * self.factor:.{self.digits}f}"
+
+
+def _cm(title: str) -> Column:
+    return Column(f"{title} (cm)", "lower", 100, 2)
+
+
+COLUMNS: Mapping[str, Column] = {
+    "accuracy": _cm("accuracy"),
+    "completeness": _cm("completeness"),
+    "accuracy_median": _cm("accuracy median"),
+    "completeness_median": _cm("completeness median"),
+    "chamfer": _cm("chamfer"),
+    "completion_ratio_5cm": Column("within 5 cm (%)", "higher", 100, 1),
+    "f_1cm": Column("F 1 cm", "higher"),
+    "f_1.5cm": Column("F 1.5 cm", "higher"),
+    "f_2cm": Column("F 2 cm", "higher"),
+    "f_5cm": Column("F 5 cm", "higher"),
+    "f_10cm": Column("F 10 cm", "higher"),
+    "confident_share": Column("confident (%)", None, 100, 1),
+    "constant_accuracy": _cm("constant accuracy"),
+    "constant_completeness": _cm("constant completeness"),
+    "accuracy_gain": Column("accuracy gain", "higher", digits=2),
+    "completeness_gain": Column("completeness gain", "higher", digits=2),
+    "ate_rmse": _cm("ATE RMSE"),
+    "ate_mean": _cm("ATE mean"),
+    "ate_median": _cm("ATE median"),
+    "ate_max": _cm("ATE max"),
+    "rpe_translation": _cm("RPE translation"),
+    "rpe_rotation": Column("RPE rotation (°)", "lower"),
+    "path_length": Column("path (m)", digits=2),
+    "depth_abs_rel": Column("AbsRel, median scale", "lower"),
+    "depth_rmse": Column("RMSE (m), median scale", "lower"),
+    "depth_delta_1": Column("δ < 1.25, median scale", "higher"),
+    "depth_abs_rel_ls": Column("AbsRel, least squares", "lower"),
+    "depth_rmse_ls": Column("RMSE (m), least squares", "lower"),
+    "depth_tau_1_ls": Column("τ < 1.03, least squares", "higher"),
+    "retrieval_auc": Column("retrieval AUC", "higher"),
+    "psnr": Column("PSNR (dB)", "higher", digits=2),
+    "ssim": Column("SSIM", "higher"),
+    "lpips": Column("LPIPS", "lower"),
+    "miou": Column("mIoU", "higher"),
+    "pixel_accuracy": Column("pixel accuracy", "higher"),
+    "frames_per_second": Column("frames/s", "higher", digits=2),
+    "peak_memory": Column("peak memory (GiB)", "lower", 2.0**-30, 2),
+    "peak_gpu_memory": Column("peak GPU memory (GiB)", "lower", 2.0**-30, 2),
+    "seconds": Column("seconds", "lower", digits=1),
+}
+"""Stored values are in metres, degrees, shares from 0 to 1, bytes and seconds."""
+
+
+def column(key: str) -> Column:
+    """How to show a figure; a plain one for names that are not known here."""
+    return COLUMNS.get(key, Column(key.replace("_", " ")))
+
+
+def columns_of(rows: Iterable[Row]) -> list[str]:
+    """All keys of some rows but ``scene``, in the order in which they first appear."""
+    return list(dict.fromkeys(key for row in rows for key in row if key != "scene"))
+
+
+def mean_row(rows: list[Row]) -> Row:
+    """Mean of every column of numbers over the scenes that have one; None where none has."""
+    means: Row = {}
+    for key in columns_of(rows):
+        values = [row.get(key) for row in rows]
+        if any(isinstance(value, str) for value in values):
+            continue
+        known = [float(value) for value in values if isinstance(value, (int, float))]
+        means[key] = sum(known) / len(known) if known else None
+    return means

@@ -1,0 +1,142 @@
+"""The report of an evaluation: ``metrics.json`` for programs, ``report.md`` with tables and pictures for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from common.checkpoints.atomic import atomic_write, write_json
+from common.evaluation.benchmark import SCENE_FOLDER, Row
+from common.evaluation.columns import column, columns_of, mean_row
+from common.evaluation.compare import METRICS
+from common.evaluation.references import Reference
+from common.evaluation.runner import SceneResult, read_results
+
+REPORT = "report.md"
+
+
+def write_report(
+    output: Path,
+    benchmark: str,
+    notes: Sequence[str] = (),
+    references: Sequence[Reference] = (),
+    facts: Mapping[str, Any] | None = None,
+) -> list[Row]:
+    """Gather every result in a folder, also those of other processes that work in it, and tell them.
+
+    Args:
+        output: folder of the results.
+        benchmark: its name.
+        notes: how the figures are defined.
+        references: published figures to print beside ours.
+        facts: about the run: machine, model, revision; JSON values.
+
+    Returns:
+        Rows of the scenes that succeeded, each with its ``scene``.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    with FileLock(output / ".report.lock"):  # the last writer has seen the results of all
+        results = read_results(output)
+        rows: list[Row] = [{"scene": result.scene, **result.row} for result in results if result.row is not None]
+        failed = [{"scene": result.scene, "reason": result.reason} for result in results if result.row is None]
+        content = {
+            "benchmark": benchmark,
+            **(facts or {}),
+            "settings": results[0].description if results else {},
+            "scenes": rows,
+            "mean": mean_row(rows),
+            "failed": failed,
+        }
+        write_json(output / METRICS, content)
+        text = report_text(output, benchmark, results, notes, references, facts or {})
+        with atomic_write(output / REPORT, "w") as file:
+            file.write(text)
+    return rows
+
+
+def report_text(
+    output: Path,
+    benchmark: str,
+    results: Sequence[SceneResult],
+    notes: Sequence[str],
+    references: Sequence[Reference],
+    facts: Mapping[str, Any],
+) -> str:
+    """The report as Markdown; pictures are linked relative to `output`."""
+    rows: list[Row] = [{"scene": result.scene, **result.row} for result in results if result.row is not None]
+    lines = [f"# {benchmark}", ""]
+    lines += [f"- {key}: {_flat(value)}" for key, value in facts.items()]
+    lines += ["", *(markdown_table(rows) if rows else ["No scene succeeded."])]
+    failed = [result for result in results if result.row is None]
+    if failed:
+        lines += ["", "## Failed", "", *(f"- {result.scene}: {result.reason}" for result in failed)]
+    if references:
+        lines += ["", "## Beside published figures", "", *reference_table(rows, references)]
+    if notes:
+        lines += ["", "## Definitions", "", *(f"- {note}" for note in notes)]
+    pictures = [_pictures(output, result.scene) for result in results]
+    if any(pictures):
+        lines += ["", "## Pictures", "", *(line for block in pictures for line in block)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def markdown_table(rows: Sequence[Row]) -> list[str]:
+    """Lines of a table: a row per scene, then the mean."""
+    keys = columns_of(rows)
+    mean: Row = {"scene": "**mean**", **mean_row(list(rows))}
+    body = [*rows, mean] if len(rows) > 1 else [*rows]
+    return [
+        _line(["scene", *(column(key).heading for key in keys)]),
+        _line(["---", *("---:" for _ in keys)]),
+        *(_line([str(row["scene"]), *(_cell(row, key) for key in keys)]) for row in body),
+    ]
+
+
+def reference_table(rows: Sequence[Row], references: Sequence[Reference]) -> list[str]:
+    """Ours first, then each published line, over the figures that were published; means, then scene by scene."""
+    keys = list(dict.fromkeys(key for reference in references for key in reference.mean))
+    scenes = [str(row["scene"]) for row in rows if any(str(row["scene"]) in line.scenes for line in references)]
+    heads = [column(key).heading for key in keys]
+    heads += [f"{scene} {column(key).heading}" for scene in scenes for key in keys]
+    mean, by_scene = mean_row(list(rows)), {str(row["scene"]): row for row in rows}
+    ours = [mean.get(key) for key in keys] + [by_scene[scene].get(key) for scene in scenes for key in keys]
+    keyed = keys + [key for _ in scenes for key in keys]
+    table = [_line(["", *heads]), _line(["---", *["---:"] * len(heads)])]
+    table.append(_line([f"**this run** ({len(rows)} scenes)", *map(_show, keyed, ours)]))
+    for number, reference in enumerate(references, 1):
+        values = [reference.mean.get(key) for key in keys]
+        values += [reference.scenes.get(scene, {}).get(key) for scene in scenes for key in keys]
+        table.append(_line([f"{reference.method} [{number}]", *map(_show, keyed, values)]))
+    table.append("")
+    for number, reference in enumerate(references, 1):
+        read = "" if reference.read_from == "paper" else " Read from a copy, not from the paper itself."
+        note = f" {reference.note}" if reference.note else ""
+        table.append(f"[{number}] {reference.source}.{note}{read}  ")
+    return table
+
+
+def _show(key: str, value: Any) -> str:
+    return column(key).show(value)
+
+
+def _cell(row: Row, key: str) -> str:
+    return column(key).show(row.get(key))
+
+
+def _pictures(output: Path, scene: str) -> list[str]:
+    files = sorted((output / SCENE_FOLDER / scene).glob("*.png"))
+    lines = [f"![{scene}: {file.stem.replace('_', ' ')}]({file.relative_to(output).as_posix()})" for file in files]
+    return [f"### {scene}", "", *lines, ""] if lines else []
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_flat(inner)}" for key, inner in value.items() if inner is not None)
+    return str(value)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

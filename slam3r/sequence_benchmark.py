@@ -1,0 +1,136 @@
+"""Reconstruct RGB-D sequences and score points, trajectory and depth: Replica, 7-Scenes, TUM, ScanNet, one's own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from common.configuration import to_dataclass
+from common.evaluation.benchmark import Row
+from common.evaluation.pointmaps import PointsProtocol
+from common.evaluation.sequence import FrameChoice, RgbdSequence, SequenceReader, choose_scenes, open_readers
+from common.evaluation.truth import load_truth
+from slam3r.evaluation_run import EvaluationRun, run_for_evaluation
+from slam3r.outputs import PREDICTIONS
+from slam3r.sequence_scores import depth_row, points_row, trajectory_row
+from slam3r.system import System
+
+Measure = Literal["points", "trajectory", "depth"]
+
+_NOTES: Mapping[Measure, str] = {
+    "points": (
+        "points: pixels with known depth and a confidence above {confidence:g}, of which {num_samples:,} are drawn; "
+        "similarity by RANSAC over corresponding pixels and rigid ICPs (seed {seed}), voxels of {voxel_size:g} m; "
+        "accuracy is the mean distance to the truth, completeness that from the truth ({truth} true points)"
+    ),
+    "trajectory": (
+        "trajectory: evo, camera centres aligned by a similarity, over frames with a pose; RPE between neighbouring "
+        "poses, after the same scale"
+    ),
+    "depth": (
+        "depth: registered points in their frame's estimated camera against sensor depth; median: each image scaled "
+        "by the ratio of medians, mean over images; least squares: scale and shift per image with two rounds of "
+        "trimming, mean over pixels"
+    ),
+}
+_SPEED_NOTE = "frames/s: the whole reconstruction with reading, without loading the model; memory: resident, peak"
+
+
+@dataclass(frozen=True)
+class SequenceSettings:
+    """A file of ``configs/benchmark``."""
+
+    name: str
+    path: str
+    """Folder of a data set, or of one scene."""
+    measures: tuple[Measure, ...]
+    scenes: tuple[str, ...] | None = None
+    """Names of scenes; None for all."""
+    split: str | None = None
+    frames: FrameChoice = field(default_factory=FrameChoice)
+    fps: float = 30.0
+    """Frames per second of the recording, for time axes."""
+    size: tuple[int, int] = (224, 224)
+    """(height, width) of the network images."""
+    points: PointsProtocol = field(default_factory=PointsProtocol)
+    figures: bool = True
+    keep_predictions: bool = False
+    """Keep every frame's arrays: a later run with other `points` then scores them without a reconstruction."""
+    truth_cache: str | None = None
+    """Folder for true depth at network resolution, shared by runs; None for one in the scene's own results."""
+
+    def __post_init__(self) -> None:
+        if not self.measures:
+            raise ValueError("measures must name at least one of points, trajectory, depth")
+
+
+class SequenceBenchmark:
+    """A benchmark (`common.evaluation.benchmark.Benchmark`) over the sequences of a folder."""
+
+    def __init__(self, settings: SequenceSettings, system: System) -> None:
+        self.settings, self.system = settings, system
+        self.name = settings.name
+        notes = [_NOTES[measure].format(**asdict(settings.points)) for measure in settings.measures]
+        self.notes: Sequence[str] = (*notes, _SPEED_NOTE)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> SequenceBenchmark:
+        """See `common.evaluation.benchmark.Benchmark.from_config`."""
+        own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
+        return cls(to_dataclass(own, SequenceSettings), System.from_config(config))
+
+    def describe(self) -> dict[str, Any]:
+        """What the figures depend on."""
+        own = asdict(self.settings)
+        for selection in ("scenes", "split", "figures", "keep_predictions", "truth_cache", "path"):
+            own.pop(selection)
+        return {"benchmark": own, **self.system.describe()}
+
+    def scenes(self) -> list[str]:
+        """Names of the sequences asked for."""
+        return [reader.name for reader in choose_scenes(list(self._readers.values()), self.settings.scenes)]
+
+    def evaluate(self, scene: str, folder: Path) -> Row:
+        """Reconstruct, or take what is recorded, and score."""
+        settings = self.settings
+        sequence = RgbdSequence(self._readers[scene], settings.frames, settings.fps)
+        recording = folder / "reconstruction"
+        key = {
+            **self.system.describe(),
+            "frames": sequence.numbers.tolist(),
+            "path": str(Path(settings.path).expanduser().resolve()),
+        }
+        run = run_for_evaluation(self.system, sequence, settings.size, recording, key)
+        row: Row = {"frames": sequence.length, "stride": run.stride}
+        row |= self._scores(run, sequence, folder)
+        row |= {"frames_per_second": run.frames_per_second, "peak_memory": run.peak_memory}
+        row |= {"peak_gpu_memory": run.peak_gpu_memory} if run.peak_gpu_memory else {}
+        if not settings.keep_predictions:
+            shutil.rmtree(recording / PREDICTIONS, ignore_errors=True)
+        return row
+
+    def _scores(self, run: EvaluationRun, sequence: RgbdSequence, folder: Path) -> Row:
+        """Every measure that was asked for, in order."""
+        settings, row = self.settings, Row()
+        pictures = folder if settings.figures else None
+        cache = folder if settings.truth_cache is None else Path(settings.truth_cache).expanduser() / sequence.name
+        if "points" in settings.measures or "depth" in settings.measures:
+            truth = load_truth(sequence, settings.size, cache / "truth")
+            if "points" in settings.measures:
+                row |= points_row(run, truth, settings.points, pictures)
+            if "depth" in settings.measures:
+                row |= depth_row(run, truth)
+            if settings.truth_cache is None and not settings.keep_predictions:
+                shutil.rmtree(cache / "truth", ignore_errors=True)
+        if "trajectory" in settings.measures:
+            row |= trajectory_row(run, sequence, pictures)
+        return row
+
+    @cached_property
+    def _readers(self) -> dict[str, SequenceReader]:
+        settings = self.settings
+        return {reader.name: reader for reader in open_readers(Path(settings.path).expanduser(), settings.split)}

@@ -1,0 +1,108 @@
+"""Scenes are isolated, finished work is kept, and nothing is mixed that was made with other settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from common.configuration import ConfigurationError
+from common.evaluation.benchmark import Row, build_benchmark
+from common.evaluation.references import Reference
+from common.evaluation.report import write_report
+from common.evaluation.runner import SceneResult, run_benchmark
+
+
+class Stub:
+    """Three scenes; those in `broken` fail."""
+
+    name, notes = "stub", ("accuracy: by agreement",)
+
+    def __init__(self, broken: tuple[str, ...] = (), seed: int = 1) -> None:
+        self.broken, self.seed, self.calls = broken, seed, list[str]()
+
+    def describe(self) -> dict:
+        return {"model": {"seed": self.seed}, "size": (224, 224)}
+
+    def scenes(self) -> list[str]:
+        return ["a", "b", "c"]
+
+    def evaluate(self, scene: str, folder: Path) -> Row:
+        self.calls.append(scene)
+        if scene in self.broken:
+            raise ValueError(f"no depth in {scene}")
+        (folder / "map.png").write_bytes(b"")
+        return {"accuracy": 0.01 * (1 + "abc".index(scene)), "ate_rmse": float("nan"), "frames": 7}
+
+
+def test_a_failing_scene_does_not_end_the_run_and_is_tried_again(tmp_path: Path) -> None:
+    first = run_benchmark(Stub(broken=("b",)), tmp_path)
+    assert [result.reason for result in first] == [None, "ValueError: no depth in b", None]
+    assert "Traceback" in (tmp_path / "scenes" / "b" / "error.txt").read_text()
+
+    again, seen = Stub(), list[tuple[str, bool]]()
+    run_benchmark(again, tmp_path, on_scene=lambda result, is_old: seen.append((result.scene, is_old)))
+    assert again.calls == ["b"]
+    assert seen == [("a", True), ("b", False), ("c", True)]
+    assert not (tmp_path / "scenes" / "b" / "error.txt").exists()
+
+    anew = Stub()
+    run_benchmark(anew, tmp_path, resume=False)
+    assert anew.calls == ["a", "b", "c"]
+
+
+def test_results_of_other_settings_are_refused(tmp_path: Path) -> None:
+    run_benchmark(Stub(), tmp_path)
+    with pytest.raises(ConfigurationError, match=r"model\.seed 1 became 2.*resume=false"):
+        run_benchmark(Stub(seed=2), tmp_path)
+    run_benchmark(Stub(seed=2), tmp_path, resume=False)
+
+
+def test_interrupting_is_not_a_failure_of_the_scene(tmp_path: Path) -> None:
+    class Interrupted(Stub):
+        def evaluate(self, scene: str, folder: Path) -> Row:
+            if scene == "b":
+                raise KeyboardInterrupt
+            return super().evaluate(scene, folder)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_benchmark(Interrupted(), tmp_path)
+    later = Stub()
+    run_benchmark(later, tmp_path)
+    assert later.calls == ["b", "c"]
+
+
+def test_report_says_what_was_found_what_failed_and_what_was_published(tmp_path: Path) -> None:
+    results = run_benchmark(Stub(broken=("c",)), tmp_path)
+    reference = Reference("Other", "Paper, table 1", "secondary", {"accuracy": 0.03}, {"a": {"accuracy": 0.02}})
+    rows = write_report(tmp_path, "stub", Stub.notes, [reference], {"model": "tiny"})
+    assert [row["scene"] for row in rows] == ["a", "b"]
+
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["mean"]["accuracy"] == pytest.approx(0.015)
+    assert metrics["mean"]["ate_rmse"] is None and metrics["scenes"][0]["ate_rmse"] is None
+    assert metrics["failed"] == [{"scene": "c", "reason": results[2].reason}]
+
+    report = (tmp_path / "report.md").read_text()
+    assert "| a | 1.00 | – | 7 |" in report
+    assert "| **mean** | 1.50 | – | 7.000 |" in report
+    assert "- c: ValueError: no depth in c" in report
+    assert "| **this run** (2 scenes) | 1.50 | 1.00 |" in report
+    assert "| Other [1] | 3.00 | 2.00 |" in report
+    assert "Read from a copy" in report and "accuracy: by agreement" in report
+    assert "(scenes/a/map.png)" in report
+
+
+def test_a_damaged_result_is_named(tmp_path: Path) -> None:
+    run_benchmark(Stub(), tmp_path)
+    (tmp_path / "scenes" / "b" / "result.json").write_text("{")
+    with pytest.raises(ConfigurationError, match=r"b/result\.json is not a result"):
+        run_benchmark(Stub(), tmp_path)
+
+
+def test_a_target_that_is_no_benchmark_is_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"cannot import nowhere\.Nothing"):
+        build_benchmark({"benchmark": {"_target_": "nowhere.Nothing"}})
+    with pytest.raises(ConfigurationError, match="not a benchmark"):
+        build_benchmark({"benchmark": {"_target_": f"{SceneResult.__module__}.SceneResult"}})
