@@ -66,7 +66,7 @@ def decode_image(body: bytes, formats: Sequence[str], max_pixels: int) -> np.nda
         ImageReadError: damaged, truncated, too large, or of another format. Its path is ``<memory>``.
     """
     try:
-        with Image.open(BytesIO(body), formats=formats) as image:
+        with Image.open(BytesIO(body), formats=tuple(formats)) as image:
             if image.width * image.height > max_pixels:
                 raise ValueError(f"{image.width} x {image.height} pixels, {max_pixels} are the limit")
             image.load()

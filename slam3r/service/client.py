@@ -1,0 +1,166 @@
+"""The other side of the service, for programs that send frames or read results.
+
+async with ServiceClient("amqp://user:password@host/") as client:
+    async for message in await client.subscribe("pose", "points"):
+        ...
+
+async with ServiceClient(url) as client:
+    await client.publish_source(source, stream_id="drone", segment="flight-3")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aio_pika
+import numpy as np
+from aio_pika.exceptions import DeliveryError
+from numpy.typing import NDArray
+from PIL import Image
+
+from common.data.sources import FrameSource
+from slam3r.service.codec import Limits, MessageError
+from slam3r.service.messages import Message, decode
+from slam3r.service.settings import ExchangeNames
+
+logger = logging.getLogger(__name__)
+
+KINDS = ("pose", "points", "keyframe", "visualization")
+_REFUSED_SECONDS = 0.2
+
+
+class ServiceClient:
+    """One connection to the broker, that comes back when it is lost; a context manager."""
+
+    def __init__(
+        self, url: str, exchanges: ExchangeNames | None = None, limits: Limits | None = None, backlog: int = 1000
+    ) -> None:
+        """
+        Args:
+            url: ``amqp://`` or ``amqps://`` with user and password.
+            exchanges: their names, where they are others than the usual ones.
+            limits: on what is read.
+            backlog: messages that wait for this program; the oldest go when there are more.
+        """
+        self._url, self._exchanges, self._limits = url, exchanges or ExchangeNames(), limits
+        self._backlog = backlog
+        self._connection: aio_pika.abc.AbstractRobustConnection | None = None
+        self._channel: aio_pika.abc.AbstractChannel | None = None
+        self._frames: aio_pika.abc.AbstractExchange | None = None
+
+    async def __aenter__(self) -> ServiceClient:
+        self._connection = await aio_pika.connect_robust(self._url, timeout=10)
+        self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+        self._frames = await self._exchange(self._exchanges.frames, "fanout")
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        assert self._connection is not None
+        await self._connection.close()
+
+    async def publish(
+        self,
+        image: bytes | NDArray[np.uint8],
+        timestamp_ns: int,
+        stream_id: str | None = None,
+        segment: str | None = None,
+    ) -> None:
+        """Send a frame; returns when the broker has it in a queue.
+
+        Waits as long as no worker has ever made the queue, and while it is full and the policy is ``block``.
+
+        Args:
+            image: bytes of a JPEG, PNG or WebP, or (H, W, 3) uint8 RGB, which is sent as JPEG.
+            timestamp_ns: of the frame; two frames of a segment with the same one are one frame.
+            stream_id: of the camera; streams are reconstructed apart.
+            segment: frames with another segment begin a new world.
+        """
+        assert self._frames is not None, "inside of `async with` only"
+        body = image if isinstance(image, bytes) else encode_jpeg(image)
+        headers: dict[str, Any] = {"timestamp_ns": timestamp_ns}
+        headers |= {} if stream_id is None else {"stream_id": stream_id}
+        headers |= {} if segment is None else {"video_segment": segment}
+        message = aio_pika.Message(body, headers=headers, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        while True:
+            try:
+                await self._frames.publish(message, "", mandatory=True)
+                return
+            except DeliveryError:
+                await asyncio.sleep(_REFUSED_SECONDS)
+
+    async def publish_source(
+        self, source: FrameSource, stream_id: str | None = None, segment: str | None = None, realtime: bool = False
+    ) -> int:
+        """Send every frame of a folder, video or camera (`common.data.sources`); returns how many.
+
+        Args:
+            source: opened; its timestamps become those of the frames.
+            stream_id, segment: as in `publish`.
+            realtime: keep the pace of the timestamps.
+        """
+        loop, count, start = asyncio.get_running_loop(), 0, 0.0
+        frames = iter(source)
+        while True:
+            frame = await asyncio.to_thread(next, frames, None)
+            if frame is None:
+                return count
+            if realtime:
+                start = start or loop.time() - frame.timestamp
+                await asyncio.sleep(max(0.0, start + frame.timestamp - loop.time()))
+            body = await asyncio.to_thread(encode_jpeg, frame.image)
+            await self.publish(body, round(frame.timestamp * 1e9), stream_id, segment)
+            count += 1
+
+    async def restart(self, stream_id: str | None = None) -> None:
+        """Let a stream, or all of them, begin a new world."""
+        exchange = await self._exchange(self._exchanges.restart, "fanout")
+        body = b"" if stream_id is None else json.dumps({"stream_id": stream_id}).encode()
+        await exchange.publish(aio_pika.Message(body), "", mandatory=False)
+
+    async def subscribe(self, *kinds: str) -> AsyncIterator[Message]:
+        """Results from now on, in the order in which the service sends them: ``async for`` over what is awaited.
+
+        Args:
+            kinds: of `KINDS`; all of them where none is given.
+
+        A message that cannot be read is reported and passed over.
+        """
+        assert self._channel is not None, "inside of `async with` only"
+        unknown = set(kinds) - set(KINDS)
+        if unknown:
+            raise ValueError(f"no such kind {sorted(unknown)[0]!r}; there are: {', '.join(KINDS)}")
+        # An own channel, so that what waits here does not hold up what is published.
+        assert self._connection is not None
+        channel = await self._connection.channel()
+        await channel.set_qos(prefetch_count=64)
+        arguments = {"x-max-length": self._backlog, "x-overflow": "drop-head"}
+        queue = await channel.declare_queue(exclusive=True, auto_delete=True, arguments=arguments)
+        for kind in kinds or KINDS:
+            name = getattr(self._exchanges, kind)
+            await queue.bind(await self._exchange(name, "topic" if kind == "keyframe" else "fanout"), "#")
+        return self._read(queue)
+
+    async def _read(self, queue: aio_pika.abc.AbstractQueue) -> AsyncIterator[Message]:
+        async with queue.iterator() as messages:
+            async for incoming in messages:
+                await incoming.ack()
+                try:
+                    yield decode(incoming.body, incoming.content_encoding, self._limits)
+                except MessageError as error:
+                    logger.warning("a message cannot be read: %s", error)
+
+    async def _exchange(self, name: str, kind: str) -> aio_pika.abc.AbstractExchange:
+        assert self._channel is not None
+        return await self._channel.declare_exchange(name, kind, durable=True)
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int = 92) -> bytes:
+    """(H, W, 3) uint8 RGB as JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

@@ -1,0 +1,123 @@
+"""A frame as it comes from the broker: what its headers say, and its pixels. Faulty ones are `PoisonFrame`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from common.data.images import ImageReadError, decode_image
+from slam3r.live_input import FramePreparer, PreparedFrame
+from slam3r.service.settings import IntakeSettings
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+DEFAULT_STREAM = DEFAULT_SEGMENT = "default"
+_LONGEST_NAME = 128
+_NAME = re.compile(r"[^\x00-\x1f\x7f]+")
+
+
+class PoisonFrame(ValueError):
+    """A frame that can never be used; the message is the reason, for the dead-letter queue."""
+
+
+class Delivery(Protocol):
+    """One delivery of a message (of aio-pika), which the broker wants to hear of."""
+
+    body: bytes
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """Of the message."""
+
+    async def ack(self, multiple: bool = False) -> None:
+        """It is done with."""
+
+
+@dataclass(frozen=True)
+class FrameKey:
+    """What makes a frame that frame."""
+
+    stream_id: str
+    segment: str
+    timestamp_ns: int
+
+
+@dataclass(frozen=True)
+class IncomingFrame:
+    """A frame of which only the headers were read."""
+
+    key: FrameKey
+    delivery: Delivery
+    received: float
+    """`time.monotonic` when it came."""
+
+
+@dataclass(frozen=True)
+class DecodedFrame:
+    """A frame as the networks take it."""
+
+    incoming: IncomingFrame
+    prepared: PreparedFrame
+
+
+def read_key(headers: Mapping[str, Any] | None) -> FrameKey:
+    """The frame's key from ``timestamp_ns``, ``video_segment`` and ``stream_id``; the last two are optional.
+
+    Raises:
+        PoisonFrame: a header is missing or faulty.
+    """
+    headers = headers or {}
+    stamp = _text(headers.get("timestamp_ns"))
+    if stamp is None:
+        raise PoisonFrame("the header timestamp_ns is missing")
+    try:
+        timestamp = int(stamp)
+    except (ValueError, TypeError):
+        raise PoisonFrame(f"the header timestamp_ns is not a whole number: {str(stamp)[:40]!r}") from None
+    if not -(2**63) <= timestamp < 2**63:
+        raise PoisonFrame("the header timestamp_ns has more than 64 bits")
+    stream = _name("stream_id", headers, DEFAULT_STREAM)
+    return FrameKey(stream, _name("video_segment", headers, DEFAULT_SEGMENT), timestamp)
+
+
+def decode_frame(frame: IncomingFrame, prepare: FramePreparer, settings: IntakeSettings) -> DecodedFrame:
+    """Pixels of a frame. The content decides what kind of image it is, not the content type in the headers.
+
+    Raises:
+        PoisonFrame: empty, too large, truncated, or no image of a known kind.
+    """
+    body = frame.delivery.body
+    if not body:
+        raise PoisonFrame("the frame has zero bytes")
+    if len(body) > settings.max_frame_bytes:
+        raise PoisonFrame(f"the frame has {len(body)} bytes, {settings.max_frame_bytes} are the limit")
+    try:
+        image = decode_image(body, FORMATS, settings.max_pixels)
+    except ImageReadError as error:
+        raise PoisonFrame(f"the image cannot be read: {error.reason}"[:500]) from error
+    try:
+        return DecodedFrame(frame, prepare(image))
+    except ValueError as error:  # not a picture of the calibrated camera
+        raise PoisonFrame(str(error)[:500]) from error
+
+
+def _name(header: str, headers: Mapping[str, Any], default: str) -> str:
+    value = _text(headers.get(header))
+    if value is None:
+        return default
+    text = str(value)
+    if not text or len(text) > _LONGEST_NAME or not _NAME.fullmatch(text):
+        raise PoisonFrame(f"the header {header} is no name of 1 to {_LONGEST_NAME} printable characters")
+    return text
+
+
+def _text(value: Any) -> str | int | None:
+    if isinstance(value, (bytes, bytearray)):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise PoisonFrame("a header is not UTF-8") from None
+    if isinstance(value, bool) or (value is not None and not isinstance(value, (str, int))):
+        raise PoisonFrame(f"a header is of type {type(value).__name__}, text or a whole number is expected")
+    return value

@@ -1,0 +1,66 @@
+"""From a configuration to a running worker, and its end by a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+
+import torch
+
+from common.device import choose_device, choose_dtype
+from slam3r.live import LiveSettings, StreamingSettings, for_live
+from slam3r.pretrained import ModelConfig, load_model
+from slam3r.reconstruction import ReconstructionSettings
+from slam3r.service.health import serve_http
+from slam3r.service.logs import configure_logs
+from slam3r.service.sessions import live_sessions
+from slam3r.service.settings import ServiceSettings
+from slam3r.service.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServeConfiguration:
+    """``configs/serve.yaml``."""
+
+    model: ModelConfig
+    reconstruction: ReconstructionSettings
+    service: ServiceSettings
+    size: tuple[int, int]
+    device: str
+    dtype: str
+    threads: int | None
+    structured_logs: bool
+
+
+def serve(chosen: ServeConfiguration) -> None:
+    """Run a worker until SIGTERM or SIGINT, then let it finish what it has begun.
+
+    Raises:
+        InputError, CheckpointError: what is wrong with the configuration, before any frame is taken.
+    """
+    configure_logs(chosen.structured_logs)
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    live = LiveSettings(for_live(chosen.reconstruction), StreamingSettings(), chosen.size)
+    chosen.service.intake.check_prefetch(live)
+    _ = chosen.service.broker.address  # is it an address at all?
+    device = choose_device(chosen.device)
+    networks = load_model(chosen.model).networks(device, choose_dtype(device, chosen.dtype))
+    asyncio.run(_run(chosen, live, live_sessions(networks, live)))
+
+
+async def _run(chosen: ServeConfiguration, live: LiveSettings, make_session) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(number, stop.set)
+    worker = Worker(chosen.service, live, make_session, chosen.model.confidence.registered)
+    async with serve_http(chosen.service.http, worker.health, worker.metrics) as port:
+        logger.info("serving", extra={"http_port": port, "model": chosen.model.name})
+        await worker.run(stop)

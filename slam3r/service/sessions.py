@@ -1,0 +1,41 @@
+"""The reconstruction of one stream, as the service drives it; `slam3r.live.LiveReconstruction` is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from slam3r.live import FinishedSegment, FrameUpdate, LiveReconstruction, LiveSettings, PreparedFrame
+from slam3r.reconstruction import Networks
+
+
+class Session(Protocol):
+    """Frames in, answers out: one for each frame, in order, under the frame's name. Called from one thread."""
+
+    def push(
+        self, images: Sequence[PreparedFrame], timestamps: Sequence[float], names: Sequence[str]
+    ) -> list[FrameUpdate]:
+        """Take frames; timestamps are seconds."""
+
+    def flush(self) -> list[FrameUpdate]:
+        """There are no more frames."""
+
+    def checkpoint(self, path: Path) -> None:
+        """Write everything needed to go on."""
+
+
+OnWorldEnd = Callable[[FinishedSegment], None]
+SessionFactory = Callable[[Path | None, OnWorldEnd], Session]
+"""Makes a session: a new one, or that of a checkpoint if a path is given."""
+
+
+def live_sessions(networks: Networks, settings: LiveSettings) -> SessionFactory:
+    """Sessions that share their networks and take turns on them."""
+
+    def make(checkpoint: Path | None, on_end: OnWorldEnd) -> Session:
+        if checkpoint is not None:
+            return LiveReconstruction.restore(checkpoint, networks, on_end)
+        return LiveReconstruction(networks, settings, None, on_end)
+
+    return make

@@ -1,0 +1,108 @@
+"""A RabbitMQ of the tests' own: a plain process on a free port, with its data under the tests' temporary folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+_PLACES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/homebrew/sbin/rabbitmq-server")
+_START_SECONDS = 120
+
+
+class RabbitMQ:
+    """One broker with the plugin for consistent hashing. Keeps its queues over `stop` and `start`."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self._program, self._folder = program, folder
+        self.port, self._distribution, self._names = _free_port(), _free_port(), _free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
+        self._process: subprocess.Popen | None = None
+        (folder / "plugins").write_text("[rabbitmq_consistent_hash_exchange].\n")
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        environment = {
+            **os.environ,
+            "HOME": str(self._folder),
+            "RABBITMQ_NODENAME": f"tests{self.port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(self._distribution),
+            "ERL_EPMD_PORT": str(self._names),
+            "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "none"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
+        }
+        with (self._folder / "output.txt").open("ab") as output:
+            self._process = subprocess.Popen(
+                [self._program], env=environment, stdout=output, stderr=output, start_new_session=True
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"RabbitMQ did not start: {(self._folder / 'output.txt').read_text()[-800:]}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """End it and everything that it started, at once: like a machine that fails."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def close(self) -> None:
+        """End it for good, with Erlang's daemon of names, which is a process apart."""
+        self.stop()
+        for daemon in psutil.process_iter(["name", "environ"]):
+            if daemon.info["name"] == "epmd" and (daemon.info["environ"] or {}).get("HOME") == str(self._folder):
+                daemon.kill()
+
+    def restart(self) -> None:
+        """Stop and start."""
+        self.stop()
+        self.start()
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as link:
+                link.settimeout(2)
+                link.sendall(b"AMQP\x00\x00\x09\x01")
+                return bool(link.recv(1))
+        except OSError:
+            return False
+
+
+def find_program() -> str | None:
+    """The server's script that any user may run; the one on the path of Debian is for root alone."""
+    return next((place for place in _PLACES if os.access(place, os.X_OK)), shutil.which("rabbitmq-server"))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """A broker for the session; skips where RabbitMQ is not installed."""
+    program = find_program()
+    if program is None:
+        pytest.skip("RabbitMQ is not installed (bash scripts/test.sh installs it where it may)")
+    broker = RabbitMQ(program, tmp_path_factory.mktemp("rabbitmq"))
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
