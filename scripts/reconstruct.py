@@ -2,6 +2,8 @@
 
     python scripts/reconstruct.py source=folder source.path=DIR output=OUT [model=slam3r_large] [key=value ...]
 
+    python scripts/reconstruct.py source=camera live=true output=OUT
+
 Every knob is in ``configs/reconstruct.yaml``; what is written, in ``slam3r/outputs.py``.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -16,9 +19,13 @@ import torch
 from omegaconf import DictConfig
 
 import slam3r
-from common.configuration import to_dataclass
+from common.configuration import ConfigurationError, to_dataclass
 from common.data.any_source import source_from_config
+from common.data.sources import FrameSource
+from common.geometry.undistortion import Calibration
 from common.launch import EXIT_INTERRUPTED, clear_errors, launch
+from slam3r.live import StreamingSettings
+from slam3r.live_run import ViewSettings, reconstruct_live
 from slam3r.outputs import ExportSettings
 from slam3r.pretrained import ModelConfig
 from slam3r.run import RunSettings
@@ -37,6 +44,10 @@ class Configuration:
     save_predictions: bool
     threads: int | None
     run: RunSettings
+    live: bool
+    streaming: StreamingSettings
+    view: ViewSettings
+    camera: Calibration | None = None
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="reconstruct")
@@ -47,6 +58,10 @@ def main(config: DictConfig) -> None:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     with source_from_config(chosen.source) as source:
+        if chosen.live:
+            return _run_live(source, chosen)
+        if chosen.camera is not None:
+            raise ConfigurationError("camera: a calibration is used by live sessions only; add live=true")
         scene = slam3r.reconstruct(
             source,
             chosen.model,
@@ -63,6 +78,25 @@ def main(config: DictConfig) -> None:
     )
     if scene.interrupted:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _run_live(source: FrameSource, chosen: Configuration) -> None:
+    statistics, written = reconstruct_live(
+        source,
+        chosen.model,
+        Path(chosen.output),
+        chosen.reconstruction,
+        chosen.streaming,
+        chosen.run,
+        chosen.camera,
+        chosen.view,
+        chosen.overwrite,
+    )
+    print(
+        f"{statistics.frames_registered} of {statistics.frames_pushed} frames registered in "
+        f"{statistics.segments_closed} segments, lost {statistics.losses} times, "
+        f"{statistics.capacity:.2f} frames per second: {', '.join(map(str, written))}"
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ scene.save("out/")
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,8 +23,10 @@ from slam3r.outputs import COLMAP, IMAGES, PREDICTIONS, ExportSettings, check_ou
 from slam3r.predictions import PredictionRecorder
 from slam3r.pretrained import LoadedModel, ModelChoice, ModelConfidence, find_model, load_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
+from slam3r.reconstruction.events import Observer
 from slam3r.run import OfflineRun, RunSettings
 from slam3r.scene import Reconstruction
+from slam3r.sinks import Sink
 
 
 def reconstruct(
@@ -36,6 +38,8 @@ def reconstruct(
     export: ExportSettings | Mapping[str, Any] | None = None,
     save_predictions: bool = False,
     overwrite: bool = False,
+    sinks: Sequence[Sink] = (),
+    observer: Observer | None = None,
     **options: Any,
 ) -> Reconstruction:
     """Reconstruct a scene from images or a video.
@@ -53,6 +57,8 @@ def reconstruct(
         export: fields of `ExportSettings`: which points are kept, which files are written.
         save_predictions: write every frame's arrays to ``predictions`` in the output folder.
         overwrite: replace the results of an earlier run.
+        sinks: further takers of registered frames, such as a viewer; an exception of theirs ends the run.
+        observer: is told what the reconstructor decides; an exception of its ends the run.
         **options: fields of `RunSettings`: device, dtype, size, push_batch, read_ahead, progress.
 
     Raises:
@@ -80,7 +86,8 @@ def reconstruct(
         _check_length(frames, ready.settings)
         if export.confidence is None:
             export = replace(export, confidence=ready.confidence.registered)
-        scene, streamed = _run(ready, frames, export, run_settings, folder, save_predictions)
+        watched = _Watched(tuple(sinks), observer)
+        scene, streamed = _run(ready, frames, export, run_settings, folder, save_predictions, watched)
     scene.seconds = {"load model": seconds, **scene.seconds}
     if folder is not None:
         write_results(scene, folder, export, streamed)
@@ -95,6 +102,14 @@ class _Ready:
     confidence: ModelConfidence
     settings: ReconstructionSettings
     description: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """Who looks on."""
+
+    sinks: tuple[Sink, ...]
+    observer: Observer | None
 
 
 def _make_ready(
@@ -142,6 +157,7 @@ def _run(
     options: RunSettings,
     folder: Path | None,
     save_predictions: bool,
+    watched: _Watched,
 ) -> tuple[Reconstruction, list[Path]]:
     """The scene, and the folders that were filled while the frames came; those take their place when all is done."""
     with ExitStack() as folders:
@@ -152,8 +168,8 @@ def _run(
         if folder is not None and export.images:
             images = folders.enter_context(atomic_folder(folder / IMAGES))
             streamed.append(folder / IMAGES)
-        sinks = [] if recorder is None else [recorder]
-        run = OfflineRun(ready.networks, ready.settings, export, options, sinks, images)
+        sinks = [*watched.sinks, *([] if recorder is None else [recorder])]
+        run = OfflineRun(ready.networks, ready.settings, export, options, sinks, images, watched.observer)
         scene = run.execute(frames, ready.description)
         if recorder is not None and folder is not None:
             recorder.write_metadata(scene, folder.resolve().name)

@@ -19,7 +19,7 @@ from common.device import MemoryMeter
 from slam3r.frame_strip import StripRecorder
 from slam3r.outputs import ExportSettings, image_name, write_image
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, RegisteredFrame
-from slam3r.reconstruction.events import Event, Initialized, StrideTried
+from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
 from slam3r.scene import Reconstruction, SceneFrame
 from slam3r.sinks import FrameRecorder, PointStore, Sink
 from slam3r.streaming import stream
@@ -72,6 +72,7 @@ class OfflineRun:
         options: RunSettings,
         sinks: Sequence[Sink] = (),
         images: Path | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """
         Args:
@@ -81,8 +82,10 @@ class OfflineRun:
             options: sizes of batches.
             sinks: further ones, beside those that make the scene.
             images: folder to write the original frames to; None for not at all.
+            observer: is told what the reconstructor decides.
         """
         assert export.confidence is not None
+        self._observer = observer
         self._reconstructor = Reconstructor(networks, settings, self._observe)
         self._meter = MemoryMeter(networks.device)
         self._options, self._images = options, images
@@ -142,6 +145,8 @@ class OfflineRun:
             self._bar.update()
 
     def _observe(self, event: Event) -> None:
+        if self._observer is not None:
+            self._observer(event)
         if isinstance(event, StrideTried):
             self._strides.append(event)
             self._describe(f"try stride {event.stride}")

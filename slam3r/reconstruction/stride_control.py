@@ -48,8 +48,9 @@ class MotionMeter:
     """
 
     def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self._last: NDArray[np.uint8] | None = None
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self.last: NDArray[np.uint8] | None = None
+        """(h, w) the frame before, small and grey."""
 
     def measure(self, image: Tensor) -> float | None:
         """Motion since the frame before, in image widths; None for the first frame.
@@ -61,10 +62,10 @@ class MotionMeter:
         factor = FLOW_SIDE / max(gray.shape)
         if factor < 1:
             gray = cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        last, self._last = self._last, gray
+        last, self.last = self.last, gray
         if last is None or last.shape != gray.shape:
             return None
-        flow = self._flow.calc(last, gray, None)
+        flow = self._flow.calc(last, gray, np.zeros((*gray.shape, 2), np.float32))
         return float(np.median(np.linalg.norm(flow, axis=-1))) / gray.shape[1]
 
 
