@@ -36,7 +36,7 @@ class WeightPaths:
 
 @dataclass(frozen=True)
 class ModelConfidence:
-    """The thresholds that suit a model. The defaults are the published ones."""
+    """The thresholds that suit a model, and what of its answers to trust. The defaults are the published ones."""
 
     local: float = 1.5
     """I2P: a point strictly above it is used."""
@@ -46,6 +46,8 @@ class ModelConfidence:
     """Mean over an initial window below which a shorter one is tried."""
     weak: float = 10.0
     """Mean over a registered frame below which it is reported as weak."""
+    rigid: bool = False
+    """L2W is surer of where a frame stands than of where each of its pixels does: `rigid_registration`."""
 
     def settings(self, changes: Mapping[str, Any] | None = None) -> ReconstructionSettings:
         """Reconstruction settings for the model, with the user's changes, which win.
@@ -53,7 +55,12 @@ class ModelConfidence:
         Raises:
             ConfigurationError: an unknown key, or a value that does not fit.
         """
-        own = {"local_threshold": self.local, "initial_confidence": self.initial, "weak_confidence": self.weak}
+        own = {
+            "local_threshold": self.local,
+            "initial_confidence": self.initial,
+            "weak_confidence": self.weak,
+            "rigid_registration": self.rigid,
+        }
         return to_dataclass({**own, **(changes or {})}, ReconstructionSettings)
 
 

@@ -26,6 +26,9 @@ from uni3r.rasterization import Rendering, rasterize
 _NEAR = 0.2
 """Of what is drawn, as a share of the median depth: splats right before a camera that is still lost cost much time."""
 
+_LEAST_COVERAGE = 0.3
+"""Share of a picture that must be covered for its colour error to say something."""
+
 
 @dataclass(frozen=True)
 class RefinementSettings:
@@ -37,7 +40,7 @@ class RefinementSettings:
     """Renderings per size."""
     learning_rate: float = 1e-2
     """On rotations, and on translations in units of the median depth."""
-    min_coverage: float = 0.3
+    min_coverage: float = _LEAST_COVERAGE
     """A view of which the earlier ones cover less keeps its pose."""
 
     def __post_init__(self) -> None:
@@ -92,17 +95,15 @@ def _refine_view(
         # Half as many Gaussians a side as there are pixels would leave holes, all of them take the time of full size.
         scene = Gaussians.merge([_thinned(part, grid, max(1, factor // 2)) for part in placed])
         matching = _Matching(scene, small, unit)
-        candidates = []
+        small_intrinsics = _reduced(intrinsics, factor)[None]
+        options = PoseAlignmentSettings(settings.steps, settings.learning_rate, unit)
+        candidates = list(poses)
         for pose in poses:
-            camera = Cameras(pose[None], _reduced(intrinsics, factor)[None])
-            if float((matching.coverage(camera) > 0.5).float().mean()) < settings.min_coverage:
-                continue
-            found = align_poses(matching, camera, small, PoseAlignmentSettings(settings.steps, settings.learning_rate, unit))
-            better = found.cameras.camera_to_world[0] if found.losses[-1] <= found.losses[0] else pose
-            candidates.append((float(torch.minimum(found.losses[-1], found.losses[0])), better))
-        if not candidates:
-            break
-        poses = min(candidates, key=lambda candidate: candidate[0])[1][None]
+            camera = Cameras(pose[None], small_intrinsics)
+            if matching.error(camera, settings.min_coverage) < math.inf:
+                candidates.append(align_poses(matching, camera, small, options).cameras.camera_to_world[0])
+        errors = [matching.error(Cameras(pose[None], small_intrinsics), settings.min_coverage) for pose in candidates]
+        poses = candidates[min(range(len(errors)), key=errors.__getitem__)][None]
     return poses[0]
 
 
@@ -113,27 +114,38 @@ class _Matching:
         self.scene, self.image, self.unit = scene._map(lambda tensor: tensor.detach()), image, unit
         self.size = (image.shape[-2], image.shape[-1])
 
-    def coverage(self, cameras: Cameras) -> Tensor:
-        """Opacity of the rendering."""
-        with torch.no_grad():
-            return self._render(cameras).alpha[0]
-
     def __call__(self, cameras: Cameras) -> Tensor:
+        return self.compare(cameras)[0]
+
+    @torch.no_grad()
+    def error(self, cameras: Cameras, min_coverage: float = _LEAST_COVERAGE) -> float:
+        """Mean colour error of what is covered; infinite where hardly anything is, since that says nothing."""
+        picture, covered = self.compare(cameras)
+        if float(covered.mean(dim=(-2, -1)).min()) < min_coverage:
+            return math.inf
+        return float((picture - self.image).abs().mean(dim=1).sum() / covered.sum())
+
+    def compare(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
+        """Pictures (M, 3, H, W), and where they are covered (M, H, W), 1 or 0."""
         rendering = self._render(cameras)
         alpha = rendering.alpha[0][:, None]
         # Where little is covered, closing in on the picture by covering less must not pay: full weight or none.
         covered = (alpha.detach() > 0.5).float()
         color = rendering.image[0] / alpha.clamp_min(0.1)
-        return covered * color + (1 - covered) * self.image
+        picture = covered * color * self._gain(color.detach(), covered) + (1 - covered) * self.image
+        return picture, covered[:, 0]
+
+    def _gain(self, color: Tensor, covered: Tensor) -> Tensor:
+        """(M, 3, 1, 1) least-squares factors per colour: cameras expose every picture anew."""
+        product = (covered * color * self.image).sum(dim=(-2, -1), keepdim=True)
+        return product / (covered * color.square()).sum(dim=(-2, -1), keepdim=True).clamp_min(1e-6)
 
     def _render(self, cameras: Cameras) -> Rendering:
         lifted = Cameras(cameras.camera_to_world[None], cameras.intrinsics[None])
-        return rasterize(
-            self.scene, lifted, self.size, near=_NEAR * self.unit, far=100 * self.unit, sh_degree=0
-        )
+        return rasterize(self.scene, lifted, self.size, near=_NEAR * self.unit, far=100 * self.unit, sh_degree=0)
 
 
-def search_unit(first: Gaussians, cameras: Cameras, images: Tensor, candidates: int = 25) -> Tensor | None:
+def search_unit(first: Gaussians, cameras: Cameras, images: Tensor, candidates: int = 16) -> Tensor | None:
     """The one number that known poses leave open: their unit per unit of the network.
 
     Depth and baseline must agree: the Gaussians of view 0, rendered from the other cameras, match the pictures best at
@@ -152,30 +164,24 @@ def search_unit(first: Gaussians, cameras: Cameras, images: Tensor, candidates: 
     baseline = float(cameras.camera_to_world[:, :3, 3].norm(dim=-1).max())
     if baseline < 1e-6:
         return None
-    small = F.interpolate(images[1:], scale_factor=0.5, mode="area")
-    at_size = Cameras(cameras.camera_to_world[1:], _reduced(cameras.intrinsics[1:], 2))
-    matching = _Matching(first, small, depth)
+    others = Cameras(cameras.camera_to_world[1:], cameras.intrinsics[1:])
+    matching = _Matching(first, images[1:], depth)
     # In the network's unit the largest baseline is depth / ratio.
     low, high = math.log(0.5), math.log(200.0)
     for _ in range(2):
         ratios = torch.linspace(low, high, candidates).exp()
         units = [baseline * float(ratio) / depth for ratio in ratios]
-        losses = torch.tensor([_error_at(matching, at_size, small, unit) for unit in units])
+        losses = torch.tensor([matching.error(_over(others, unit)) for unit in units])
         best = int(losses.argmin())
         low, high = (math.log(float(ratios[i])) for i in (max(best - 1, 0), min(best + 1, candidates - 1)))
     return torch.tensor(units[best]).to(images)
 
 
-def _error_at(matching: _Matching, cameras: Cameras, images: Tensor, unit: float) -> float:
-    """Colour error over what is covered, of cameras whose positions are divided by a unit."""
+def _over(cameras: Cameras, unit: float) -> Cameras:
+    """Cameras with their positions divided by a unit."""
     poses = cameras.camera_to_world.clone()
     poses[:, :3, 3] /= unit
-    moved = Cameras(poses, cameras.intrinsics)
-    with torch.no_grad():
-        covered = (matching.coverage(moved) > 0.5).float()
-        error = (matching(moved) - images).abs().mean(dim=1)
-        # Uncovered pixels are not wrong, but a ratio that leaves hardly any other must not win.
-        return float((error.sum() + 0.2 * (1 - covered).sum()) / covered.numel())
+    return Cameras(poses, cameras.intrinsics)
 
 
 def _thinned(part: Gaussians, grid: tuple[int, int], step: int) -> Gaussians:

@@ -72,7 +72,8 @@ def check_output(folder: str | Path, overwrite: bool) -> None:
     found = [name for name in (*FILES, VIEWS, QUERIES) if (path / name).exists()]
     if found and not overwrite:
         raise InputError(
-            f"output {path} already holds {', '.join(found)}; choose another folder, or replace them with overwrite=true"
+            f"output {path} already holds {', '.join(found)}; "
+            "choose another folder, or replace them with overwrite=true"
         )
     if found and not (path / SUMMARY).is_file() and any((path / name).is_dir() for name in (VIEWS, QUERIES)):
         raise InputError(f"output {path} holds {', '.join(found)} of unknown origin; move it away, or write elsewhere")
@@ -225,9 +226,7 @@ def _write_queries(scene: Scene, painter: Painter, renderings: list[Rendering], 
     return folder / QUERIES
 
 
-def _write_films(
-    scene: Scene, painter: Painter, inputs: Cameras, folder: Path, export: ExportSettings
-) -> list[Path]:
+def _write_films(scene: Scene, painter: Painter, inputs: Cameras, folder: Path, export: ExportSettings) -> list[Path]:
     settings = export.flight
     path = _enlarged(flight(inputs, scene.median_depth, settings), export.film_scale)
     size = (scene.size[0] * export.film_scale, scene.size[1] * export.film_scale)

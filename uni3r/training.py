@@ -163,9 +163,11 @@ class GaussianObjective(Objective):
         self._teacher, self._pointmap_teacher, self._perceptual = map(_Frozen, (teacher, pointmap_teacher, perceptual))
 
     def terms(self, views: Views, training: bool) -> dict[str, Tensor]:
-        """Loss terms of `LossWeights` by name, ``loss``, their weighted sum, and what is only looked at: ``psnr`` of the
-        rendered views (dB, pooled) and ``regression``, the mean distance of the Gaussian centres from the truth over
-        the mean distance of the true points from camera 0."""
+        """Loss terms of `LossWeights` by name, ``loss``, their weighted sum, and what is only looked at.
+
+        That is ``psnr`` of the rendered views (dB, pooled) and ``regression``, the mean distance of the Gaussian
+        centres from the truth over the mean distance of the true points from camera 0.
+        """
         generator = torch.Generator().manual_seed(self.global_step) if training else None
         split = split_views(views.images.shape[1], self.views, generator)
         context, rendered = views[:, split.context], views[:, split.rendered]
@@ -269,5 +271,7 @@ class GaussianObjective(Objective):
         columns = []
         for index, truth in enumerate(rendered.images[0]):
             depth = depth_image(rendering.depth[0, index], rendering.alpha[0, index], near, far)
-            columns.append(np.concatenate([color_image((truth + 1) / 2), color_image(rendering.image[0, index]), depth]))
+            columns.append(
+                np.concatenate([color_image((truth + 1) / 2), color_image(rendering.image[0, index]), depth])
+            )
         return {"novel_views": np.concatenate(columns, axis=1)}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
 
 from common.export.splatting import (
     LIGHT,
@@ -22,6 +23,7 @@ from common.export.splatting import (
     render,
     supersampled,
 )
+from common.export.up_axis import find_up
 
 _PATH_START, _PATH_END = np.array([38.0, 110, 230]), np.array([235.0, 70, 50])
 
@@ -65,16 +67,68 @@ def render_preview(
     Returns:
         (height, width, 3) uint8 RGB.
     """
-    style = style or PreviewStyle()
-    poses = np.asarray(camera_poses, np.float64).reshape(-1, 4, 4)
-    cloud = _main_part(make_cloud(points, colors))
-    pose = choose_viewpoint(cloud.points, poses, size, style)
-    if style.hide_backs and len(cloud.points) > NEIGHBOURS:
-        cloud = cloud[_faces_viewer(cloud, poses[:, :3, 3], pose[:3, 3])]
-    intrinsics = _intrinsics(size, style.field_of_view)
-    image = render(cloud, pose, intrinsics, size, style.background, style.shading)
-    _draw_cameras(image, poses, pose, supersampled(intrinsics), _radius(cloud.points, poses), style.frusta)
-    return _reduced(image, size)
+    stage = PreviewStage(points, colors, camera_poses, size, style)
+    return stage.draw()
+
+
+class PreviewStage:
+    """A cloud with a viewer in front of it, to be drawn whole or in part, and from elsewhere."""
+
+    def __init__(
+        self,
+        points: ArrayLike,
+        colors: ArrayLike,
+        camera_poses: ArrayLike,
+        size: tuple[int, int] = (720, 1080),
+        style: PreviewStyle | None = None,
+    ) -> None:
+        """As `render_preview`; points must be finite for the masks of `draw`, which follow their order."""
+        self.size, self.style = size, style or PreviewStyle()
+        self.poses = np.asarray(camera_poses, np.float64).reshape(-1, 4, 4)
+        cloud = make_cloud(points, colors)
+        kept = _main_part(cloud)
+        self.kept = np.flatnonzero(kept)
+        """Indices of the points that are drawn."""
+        self._cloud = cloud[kept]
+        self._viewpoint = choose_viewpoint(self._cloud.points, self.poses, size, self.style)
+        self._radius = _radius(self._cloud.points, self.poses)
+        self._normals = None
+        if self.style.hide_backs and len(self._cloud.points) > NEIGHBOURS:
+            self._normals = _seen_normals(self._cloud, self.poses[:, :3, 3])
+
+    @property
+    def viewpoint(self) -> NDArray[np.float64]:
+        """(4, 4) camera-to-world pose from which everything is in the picture."""
+        return self._viewpoint
+
+    def turned(self, degrees: float) -> NDArray[np.float64]:
+        """The viewpoint moved round the scene's middle about the up axis."""
+        turn = np.eye(4)
+        turn[:3, :3] = Rotation.from_rotvec(np.radians(degrees) * find_up(self.poses)).as_matrix()
+        middle = np.median(draw_sample(self._cloud.points), axis=0) if len(self._cloud.points) else np.zeros(3)
+        turn[:3, 3] = middle - turn[:3, :3] @ middle
+        return turn @ self._viewpoint
+
+    def draw(
+        self, shown: NDArray[np.bool_] | None = None, cameras: int | None = None, viewpoint: NDArray | None = None
+    ) -> NDArray[np.uint8]:
+        """(height, width, 3) RGB picture.
+
+        Args:
+            shown: (P,) which of the given points; None for all.
+            cameras: so many of the first; None for all. The last one is drawn large if not all are.
+            viewpoint: (4, 4) camera-to-world; None for the one that was chosen.
+        """
+        pose = self._viewpoint if viewpoint is None else viewpoint
+        visible = np.ones(len(self._cloud.points), bool) if shown is None else shown[self.kept]
+        if self._normals is not None:
+            visible = visible & _faces_viewer(self._cloud, self._normals, pose[:3, 3])
+        intrinsics, style = _intrinsics(self.size, self.style.field_of_view), self.style
+        image = render(self._cloud[visible], pose, intrinsics, self.size, style.background, style.shading)
+        count = len(self.poses) if cameras is None else cameras
+        look = _Look(pose, supersampled(intrinsics), max(2, image.shape[0] // 360))
+        _draw_cameras(image, self.poses, count, look, 0.035 * self._radius, style.frusta)
+        return _reduced(image, self.size)
 
 
 def render_from_camera(
@@ -109,8 +163,7 @@ def choose_viewpoint(
     points: NDArray, camera_poses: NDArray, size: tuple[int, int], style: PreviewStyle
 ) -> NDArray[np.float64]:
     """(4, 4) camera-to-world pose from which all points (P, 3) and cameras (N, 4, 4) are in the picture."""
-    up = -camera_poses[:, :3, 1].mean(axis=0)
-    up = up / np.linalg.norm(up) if np.linalg.norm(up) > 1e-3 else -camera_poses[0, :3, 1]
+    up = find_up(camera_poses)
     forward = camera_poses[0, :3, 2] - camera_poses[0, :3, 2] @ up * up
     if np.linalg.norm(forward) < 1e-3:  # the first camera looks straight up or down
         forward = np.cross(up, camera_poses[0, :3, 0])
@@ -139,14 +192,14 @@ def _fit(rotation: NDArray, points: NDArray, size: tuple[int, int], field_of_vie
     return pose
 
 
-def _main_part(cloud: SurfaceCloud) -> SurfaceCloud:
-    """Without points far outside of the rest, and without lonely ones."""
+def _main_part(cloud: SurfaceCloud) -> NDArray[np.bool_]:
+    """(P,) false for points far outside of the rest, and for lonely ones."""
     if len(cloud.points) == 0:
-        return cloud
+        return np.ones(0, bool)
     low, high = np.quantile(cloud.sample, [0.01, 0.99], axis=0)
     margin = 0.15 * (high - low).max()
     inside = ((cloud.points >= low - margin) & (cloud.points <= high + margin)).all(axis=1)
-    return cloud[inside & (cloud.spacing <= 6 * np.median(cloud.spacing))]
+    return inside & (cloud.spacing <= 6 * np.median(cloud.spacing))
 
 
 def _radius(points: NDArray, poses: NDArray) -> float:
@@ -155,8 +208,8 @@ def _radius(points: NDArray, poses: NDArray) -> float:
     return float(np.linalg.norm(np.ptp(extent, axis=0))) / 2
 
 
-def _faces_viewer(cloud: SurfaceCloud, cameras: NDArray, viewer: NDArray) -> NDArray[np.bool_]:
-    """(P,) whether the side of each point's surface that the cameras see is the viewer's side too."""
+def _seen_normals(cloud: SurfaceCloud, cameras: NDArray) -> NDArray[np.float64]:
+    """(S, 3) normals of the sample, on the side that the cameras (N, 3) see."""
     sample, neighbours = cloud.sample, cloud.neighbours
     spread = sample[neighbours] - sample[neighbours].mean(axis=1, keepdims=True)
     normals = np.linalg.eigh(spread.swapaxes(1, 2) @ spread)[1][:, :, 0]
@@ -164,10 +217,15 @@ def _faces_viewer(cloud: SurfaceCloud, cameras: NDArray, viewer: NDArray) -> NDA
     for camera in cameras[:: max(1, len(cameras) // 24)]:  # near cameras count most
         direction = camera - sample
         seen_from += np.einsum("nc,nc->n", normals, direction) / (np.linalg.norm(direction, axis=1) ** 3 + 1e-12)
-    direction = viewer - sample
-    cosine = np.einsum("nc,nc->n", normals, direction) / np.linalg.norm(direction, axis=1) * np.sign(seen_from)
+    return normals * np.sign(seen_from)[:, None]
+
+
+def _faces_viewer(cloud: SurfaceCloud, normals: NDArray, viewer: NDArray) -> NDArray[np.bool_]:
+    """(P,) whether the side of each point's surface that the cameras see is the viewer's side too."""
+    direction = viewer - cloud.sample
+    cosine = np.einsum("nc,nc->n", normals, direction) / np.linalg.norm(direction, axis=1)
     # One vote per neighbourhood, so that there are no ragged holes; a quarter of hidden neighbours hides.
-    lower_quartile = np.partition(cosine[neighbours], NEIGHBOURS // 4, axis=1)[:, NEIGHBOURS // 4]
+    lower_quartile = np.partition(cosine[cloud.neighbours], NEIGHBOURS // 4, axis=1)[:, NEIGHBOURS // 4]
     return lower_quartile[cloud.owner] > -0.05
 
 
@@ -181,31 +239,43 @@ def _intrinsics(size: tuple[int, int], field_of_view: float) -> NDArray[np.float
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
-def _draw_cameras(
-    image: NDArray, poses: NDArray, viewer: NDArray, intrinsics: NDArray, scene_radius: float, frusta: int
-) -> None:
-    """Path and frusta of the cameras, in place, from blue (first) to red (last)."""
+@dataclass(frozen=True)
+class _Look:
+    """How lines are drawn."""
+
+    viewer: NDArray
+    """(4, 4)."""
+    intrinsics: NDArray
+    """(3, 3) of the supersampled picture."""
+    thickness: int
+
+
+def _draw_cameras(image: NDArray, poses: NDArray, count: int, look: _Look, size: float, frusta: int) -> None:
+    """Path and frusta of the first `count` cameras, in place, from blue (first) to red (last of all)."""
     share = np.linspace(0, 1, len(poses))[:, None]
     shades = (1 - share) * _PATH_START + share * _PATH_END
-    thickness = max(2, image.shape[0] // 360)
+    spread = np.linspace(0, len(poses) - 1, max(0, min(frusta, len(poses))))
+    for i in np.unique(spread.round().astype(int)):
+        if i < count:
+            _draw_frustum(image, poses[i], size, look, shades[i])
+    for i in range(count - 1):
+        _draw_line(image, poses[i : i + 2, :3, 3], look, shades[i], 2)
+    if 0 < count < len(poses):
+        _draw_frustum(image, poses[count - 1], 2 * size, look, shades[count - 1], 1)
+
+
+def _draw_frustum(image: NDArray, pose: NDArray, size: float, look: _Look, shade: NDArray, thicker: int = 0) -> None:
     corners = np.array([[0, 0, 0], [-1, -0.75, 1.2], [1, -0.75, 1.2], [1, 0.75, 1.2], [-1, 0.75, 1.2]])
-    edges = [(0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4), (4, 1)]
-    chosen = np.unique(np.linspace(0, len(poses) - 1, max(0, min(frusta, len(poses)))).round().astype(int))
-    for i in chosen:
-        frustum = corners * scene_radius * 0.035 @ poses[i, :3, :3].T + poses[i, :3, 3]
-        for first, second in edges:
-            _draw_line(image, frustum[[first, second]], viewer, intrinsics, shades[i], thickness)
-    for i in range(len(poses) - 1):
-        _draw_line(image, poses[i : i + 2, :3, 3], viewer, intrinsics, shades[i], thickness + 2)
+    frustum = corners * size @ pose[:3, :3].T + pose[:3, 3]
+    for first, second in ((0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (2, 3), (3, 4), (4, 1)):
+        _draw_line(image, frustum[[first, second]], look, shade, thicker)
 
 
-def _draw_line(
-    image: NDArray, ends: NDArray, viewer: NDArray, intrinsics: NDArray, color: NDArray, thickness: int
-) -> None:
-    local = (ends - viewer[:3, 3]) @ viewer[:3, :3]
+def _draw_line(image: NDArray, ends: NDArray, look: _Look, color: NDArray, thicker: int) -> None:
+    local = (ends - look.viewer[:3, 3]) @ look.viewer[:3, :3]
     if (local[:, 2] <= 1e-6).any():
         return
-    pixels = local @ intrinsics.T
+    pixels = local @ look.intrinsics.T
     pixels = np.clip(pixels[:, :2] / pixels[:, 2:], -16000, 16000)
     first, second = np.rint(pixels * 8).astype(int).tolist()
-    cv2.line(image, first, second, color.tolist(), thickness, cv2.LINE_AA, shift=3)
+    cv2.line(image, first, second, color.tolist(), look.thickness + thicker, cv2.LINE_AA, shift=3)

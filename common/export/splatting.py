@@ -21,6 +21,7 @@ SAMPLE_SIZE = 100_000  # points that stand for the cloud where all would be slow
 _SUPERSAMPLING = 2
 _COVERAGE = 1.1  # splat radius per spacing that covers 98 % of a randomly sampled surface
 _SPLAT_RADII = (0.6, 8.0)  # pixels of the supersampled picture
+_FULL_HEIGHT = 1440  # of a supersampled picture in which discs may be as large as that
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,10 @@ def render(
     pixels = local @ matrix.T
     pixels = pixels[:, :2] / pixels[:, 2:]
     spacing = np.minimum(spacing, 6 * np.median(spacing))  # no blobs for lonely points
-    radius = np.clip(_COVERAGE * spacing * matrix[0, 0] / local[:, 2], *_SPLAT_RADII)
+    largest = np.clip(
+        _SPLAT_RADII[1] * height / _FULL_HEIGHT, 3.0, _SPLAT_RADII[1]
+    )  # noise stays fine in small pictures
+    radius = np.clip(_COVERAGE * spacing * matrix[0, 0] / local[:, 2], _SPLAT_RADII[0], largest)
     owner = _splat(pixels, local[:, 2], radius, (height, width))
     covered = owner >= 0
     image[covered] = colors[owner[covered]]

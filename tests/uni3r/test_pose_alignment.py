@@ -9,7 +9,6 @@ from common.geometry.cameras import opencv_from_colmap
 from common.geometry.transforms import invert_rigid
 from common.views import Cameras
 from tests.parity import assert_close, header, vectors
-from uni3r.attributes import DC_HARMONIC
 from uni3r.gaussians import Gaussians
 from uni3r.pose_alignment import (
     PoseAlignmentSettings,
@@ -19,6 +18,7 @@ from uni3r.pose_alignment import (
     rotation_from_6d,
 )
 from uni3r.rasterization import rasterize
+from uni3r.rasterization.spherical_harmonics import CONSTANT
 
 ALIGNMENT = "uni3r_pose_alignment"
 
@@ -42,7 +42,7 @@ def test_published_run() -> None:
         given["in.scales"],
         given["in.quats"],
         given["in.opacities"],
-        ((given["in.colors"] - 0.5) / DC_HARMONIC)[:, None],
+        ((given["in.colors"] - 0.5) / CONSTANT)[:, None],
     )
     size = (config["height"], config["width"])
     start = invert_rigid(given["in.world_to_camera_start"])

@@ -1,0 +1,31 @@
+"""Which way is up, from how the cameras were held."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_SPREAD = 0.02
+"""Least second eigenvalue, of a sum of one, for the cameras' horizontal axes to span a plane (8 degrees to a side)."""
+
+
+def find_up(camera_poses: ArrayLike) -> NDArray[np.float64]:
+    """Unit vector (3,) of the world that points up.
+
+    People hold cameras level: their horizontal axes lie in the ground plane even where they look up or down, so up is
+    the direction most nearly orthogonal to all of them. Where the cameras did not turn, it is the mean of the images'
+    own up.
+
+    Args:
+        camera_poses: (N, 4, 4) camera-to-world, OpenCV axes, N >= 1.
+    """
+    poses = np.asarray(camera_poses, np.float64).reshape(-1, 4, 4)
+    right, image_up = poses[:, :3, 0], -poses[:, :3, 1]
+    mean = image_up.mean(axis=0)
+    values, vectors = np.linalg.eigh(right.T @ right / len(poses))
+    if values[1] >= _SPREAD:
+        up = vectors[:, 0]
+        if abs(up @ mean) > 0.3:  # else the pictures do not say which end of the axis is up
+            return up * np.sign(up @ mean)
+    norm = np.linalg.norm(mean)
+    return mean / norm if norm > 1e-3 else image_up[0] / np.linalg.norm(image_up[0])

@@ -1,0 +1,140 @@
+"""The page: inputs and parameters on one side, the view and the results on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gradio as gr
+
+from common.data.images import IMAGE_SUFFIXES
+from common.presentation import System
+from slam3r.app.actions import Actions
+from slam3r.app.controls import UPDATE_VIEW, option_controls, view_controls
+from slam3r.app.inputs import FILES, FOLDER, KINDS, SAMPLE, VIDEO_SUFFIXES, Limits
+from slam3r.app.jobs import message
+from slam3r.app.scenes import Scenes
+
+TITLE = "Dense 3-D reconstruction"
+CSS = """
+iframe.viewer { width: 100%; height: min(62vh, 640px); min-height: 300px; }
+iframe.viewer { border: 1px solid #d5d9de; border-radius: 8px; }
+label.progress { display: block; } label.progress progress { width: 100%; height: 14px; }
+p.alert { color: #9b1c1c; font-weight: 600; } p.status { margin: 0; }
+table.figures { width: 100%; } table.figures th { text-align: left; font-weight: 600; padding-right: 1em; }
+.swatch { display: inline-block; width: 1em; height: 1em; margin-right: .3em; vertical-align: -0.15em; }
+#strip .thumbnail-lg { aspect-ratio: 1 / 3; }
+@media (max-width: 640px) { iframe.viewer { height: 55vh; } }
+"""
+
+
+@dataclass
+class _Page:
+    """The components that events join."""
+
+    token: Any
+    inputs: list[Any] = field(default_factory=list)
+    """Kind, files, folder, frames per second, system, model."""
+    options: list[Any] = field(default_factory=list)
+    view: list[Any] = field(default_factory=list)
+    run: Any = None
+    cancel: Any = None
+    status: Any = None
+    results: list[Any] = field(default_factory=list)
+    """Figures, strip, legend."""
+
+
+def build_page(systems: Sequence[System], scenes: Scenes, limits: Limits) -> gr.Blocks:
+    """The application for some systems, of which the first is chosen at the beginning."""
+    actions = Actions(systems, scenes, limits)
+    with gr.Blocks(title=TITLE, delete_cache=(600, int(limits.hours * 3600)), analytics_enabled=False) as blocks:
+        gr.Markdown(f"# {TITLE}\nPictures or a video of one place, to points, cameras and more.")
+        page = _Page(gr.State(None, time_to_live=limits.hours * 3600, delete_callback=scenes.drop))
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                _build_inputs(page, systems)
+            with gr.Column(scale=5, min_width=320):
+                frame = gr.HTML("", elem_id="view")
+                page.status = gr.HTML(message("Choose an input, then start."), elem_id="status")
+                _build_results(page, actions)
+        _connect(page, actions, frame)
+        blocks.load(None, js=UPDATE_VIEW, inputs=page.view, api_visibility="private")
+    blocks.queue(max_size=limits.waiting, default_concurrency_limit=8)
+    return blocks
+
+
+def _build_inputs(page: _Page, systems: Sequence[System]) -> None:
+    first = systems[0]
+    kind = gr.Radio(list(KINDS), value=SAMPLE, label="Input")
+    types = [*IMAGE_SUFFIXES, *VIDEO_SUFFIXES]
+    files = gr.File(file_count="multiple", file_types=types, label=FILES, visible=False, height=160)
+    folder = gr.File(file_count="directory", label=FOLDER, visible=False, height=160)
+    fps = gr.Slider(0.5, 30, value=3, step=0.5, label="Frames per second of a video", visible=False)
+
+    def show_input(chosen: str) -> list[Any]:
+        return [gr.update(visible=chosen == wanted) for wanted in (FILES, FOLDER, FILES)]
+
+    kind.change(show_input, kind, [files, folder, fps], queue=False, api_visibility="private")
+    system = gr.Radio([one.name for one in systems], value=first.name, label="System", visible=len(systems) > 1)
+    model = gr.Dropdown(list(first.models), value=first.models[0], label="Model")
+    controls, groups = option_controls(systems)
+
+    def show_system(name: str) -> list[Any]:
+        models = next(list(one.models) for one in systems if one.name == name)
+        visible = [gr.update(visible=one.name == name) for one in systems]
+        return [gr.update(choices=models, value=models[0]), *visible, *visible]  # basic options, then the others
+
+    system.change(show_system, system, [model, *groups], queue=False, api_visibility="private")
+    with gr.Row():
+        page.run = gr.Button("Reconstruct", variant="primary", elem_id="run")
+        page.cancel = gr.Button("Cancel", elem_id="cancel")
+    page.inputs = [kind, files, folder, fps, system, model]
+    page.options = [control for one in systems for control in controls[one.name]]
+
+
+def _build_results(page: _Page, actions: Actions) -> None:
+    page.view = view_controls()
+    threshold = page.view[1]
+    with gr.Tabs():
+        with gr.Tab("Frames"):
+            strip = gr.Gallery(
+                label="Picture, depth and confidence of some frames", columns=6, object_fit="contain", elem_id="strip"
+            )
+        with gr.Tab("Figures"):
+            figures = gr.HTML(message("There is nothing yet."))
+        with gr.Tab("Downloads"):
+            gr.Markdown("Points (PLY), points and cameras (GLB), TUM trajectory, nerfstudio and COLMAP archives.")
+            prepare = gr.Button("Prepare the files at this confidence")
+            downloads = gr.File(label="Files", file_count="multiple", interactive=False)
+        with gr.Tab("More"):
+            mesh = gr.Button("Make a mesh at this confidence")
+            film = gr.Button("Film new views")
+            video = gr.Video(label="Film", interactive=False, height=320)
+            words = gr.Textbox(label="Find words in the scene", placeholder="chair, floor")
+            find = gr.Button("Find")
+            maps = gr.Gallery(label="Where the words are", columns=4, object_fit="contain")
+            legend = gr.HTML("")
+    page.results = [figures, strip, legend]
+    device: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1, "api_visibility": "private"}
+    more = [page.status, video]
+    prepare.click(actions.write_files, [page.token, threshold], [page.status, downloads], api_name="files")
+    mesh.click(actions.make_mesh, [page.token, threshold], [page.status, page.view[0]], **device)
+    film.click(actions.make_film, page.token, more, **device)
+    gr.on([find.click, words.submit], actions.find_words, [page.token, words], [page.status, maps], **device)
+
+
+def _connect(page: _Page, actions: Actions, frame: Any) -> None:
+    begun = page.run.click(actions.begin, page.token, [page.token, frame, page.status], queue=False, api_name="begin")
+    begun.then(
+        actions.run,
+        [page.token, *page.inputs, *page.options],
+        [page.status, page.view[0], page.view[1], *page.results],
+        concurrency_id="device",
+        concurrency_limit=1,
+        api_name="run",
+        show_progress="hidden",
+    )
+    page.cancel.click(actions.cancel, page.token, page.status, queue=False, api_visibility="private")
+    for control in page.view:
+        control.change(None, page.view, None, js=UPDATE_VIEW, api_visibility="private")
