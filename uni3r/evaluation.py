@@ -20,6 +20,7 @@ from common.metrics.image import ImageScore, score_images
 from common.metrics.lpips import Lpips
 from common.metrics.segmentation import confusion_matrices, score_confusion
 from common.views import Cameras, Views
+from uni3r.background import over_background
 from uni3r.context_refinement import RefinementSettings, refine_context
 from uni3r.inference import ReadyModel
 from uni3r.model import Prediction
@@ -93,12 +94,13 @@ class WindowScorer:
         seconds = time.perf_counter() - start
         unit = self._unit(seen, poses)
         cameras = cameras_in_unit(hidden, _first_pose(seen), unit)
-        plain = self._render(prediction, cameras, hidden, unit)
-        aligned, residual = self._aligned(prediction, cameras, hidden, unit, poses)
+        pictures = (seen.images + 1) / 2
+        plain = self._render(prediction, cameras, hidden, unit, pictures)
+        aligned, residual = self._aligned(prediction, cameras, hidden, unit, poses, pictures)
         truth = (hidden.images[0] + 1) / 2
         row: Row = {**_image_columns(self._image_score(aligned, truth), "")}
         row |= _image_columns(self._image_score(plain, truth), "_unaligned")
-        row |= _baselines((seen.images[0] + 1) / 2, truth)
+        row |= _baselines(pictures[0], truth)
         best = max(float(row["psnr_nearest"] or 0), float(row["psnr_mean_colour"] or 0))
         row["psnr_gain"] = float(row["psnr"] or 0) - best
         confusion = None
@@ -154,8 +156,9 @@ class WindowScorer:
             raise ValueError("the context has no poses, or no motion: the target views have no place in its world")
         return (lengths[0] / lengths[1])[None]
 
-    def _render(self, prediction: Prediction, cameras: Cameras, hidden: Views, unit: Tensor) -> Rendering:
-        return rasterize(
+    def _render(self, prediction: Prediction, cameras: Cameras, hidden: Views, unit: Tensor, seen: Tensor) -> Rendering:
+        """Over the background that the model has; ``seen`` are its context pictures (1, C, 3, H, W) in [0, 1]."""
+        rendering = rasterize(
             prediction.gaussians,
             cameras,
             (hidden.images.shape[-2], hidden.images.shape[-1]),
@@ -163,16 +166,23 @@ class WindowScorer:
             far=self.settings.far / float(unit),
             sh_degree=self.model.inference.sh_degree,
         )
+        return replace(rendering, image=over_background(rendering, seen, self.model.inference.background))
 
     def _aligned(
-        self, prediction: Prediction, cameras: Cameras, hidden: Views, unit: Tensor, poses: Tensor
+        self,
+        prediction: Prediction,
+        cameras: Cameras,
+        hidden: Views,
+        unit: Tensor,
+        poses: Tensor,
+        seen: Tensor,
     ) -> tuple[Rendering, float]:
         """The rendering after pose alignment, and the colour error that is left, as a share of what it began with."""
         frozen = replace(prediction, gaussians=prediction.gaussians._map(lambda tensor: tensor.detach()))
 
         def render(moved: Cameras) -> Tensor:
             lifted = Cameras(moved.camera_to_world[None], moved.intrinsics[None])
-            return self._render(frozen, lifted, hidden, unit).image[0]
+            return self._render(frozen, lifted, hidden, unit, seen).image[0]
 
         distances = poses[poses.isfinite().all(dim=(-2, -1)), :3, 3].norm(dim=-1)
         length = float(distances.max()) if len(distances) > 1 else 1.0
@@ -181,7 +191,7 @@ class WindowScorer:
         found = align_poses(render, start, (hidden.images[0] + 1) / 2, settings)
         final = Cameras(found.cameras.camera_to_world[None], cameras.intrinsics)
         with torch.no_grad():
-            return self._render(frozen, final, hidden, unit), float(found.losses[-1] / found.losses[0])
+            return self._render(frozen, final, hidden, unit, seen), float(found.losses[-1] / found.losses[0])
 
     def _image_score(self, rendering: Rendering, truth: Tensor) -> ImageScore:
         return score_images(rendering.image[0].detach(), truth, self.lpips)

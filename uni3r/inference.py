@@ -10,6 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from common.configuration import ConfigurationError, config_folder, to_dataclass
+from uni3r.background import Background
 from uni3r.model import Uni3R
 from uni3r.pretrained import LoadedModel, ModelChoice, load_model
 from uni3r.semantics.teacher import Teacher
@@ -24,6 +25,8 @@ class InferenceSettings:
     """(height, width) of its images, pixels."""
     sh_degree: int | None = 0
     """Of the colours; None takes all coefficients."""
+    background: Background = "black"
+    """Behind the Gaussians."""
     teacher: str | None = "lseg"
     """File of ``configs/teacher`` whose text side understands words; None: the Gaussians have no meaning."""
     labels: str = "scannet8"

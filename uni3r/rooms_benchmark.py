@@ -25,7 +25,7 @@ class RoomsSettings:
     """Number of the first room in the split."""
     context_views: int = 3
     """The views between them are the targets."""
-    stride: int = 2
+    stride: int = 1
     """Path frames from one view to the next: 5 to 15 cm and 3 to 7 degrees each."""
     split: str = "held_out"
     lpips: bool = False

@@ -104,6 +104,7 @@ def build_scene(
         teacher,
         model.inference.labels,
         model.inference.sh_degree,
+        model.inference.background,
         origin,
         "own",
         seconds=seconds,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.views import Cameras, Pointmaps
+from uni3r.background import Background, over_background
 from uni3r.gaussians import Gaussians
 from uni3r.model import Uni3R
 from uni3r.rasterization import RasterizationSettings, Rendering, rasterize
@@ -57,6 +58,7 @@ class Scene:
     labels: str
     """Label set of the segmentation."""
     sh_degree: int | None
+    background: Background
     intrinsics_from: Literal["given", "field of view", "estimated"]
     poses_from: Literal["given", "own"]
     settings: RasterizationSettings = field(default_factory=RasterizationSettings)
@@ -96,8 +98,8 @@ class Scene:
             far=_FAR * depth,
             sh_degree=self.sh_degree,
             settings=self.settings,
-        )
-        return rendering[0]
+        )[0]
+        return replace(rendering, image=over_background(rendering, (self.images + 1) / 2, self.background))
 
     @torch.no_grad()
     def word_features(self, features: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ Uni3R (arXiv 2508.03643) sections 3.3 and 3.4. Published recipe and corrections 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from common.geometry.normalization import divide_by_scale, joint_scale
 from common.training.module import Objective
 from common.training.optim import OptimizerConfig
 from common.views import Pointmaps, Views
+from uni3r.background import Background, over_background
 from uni3r.colouring import color_image, depth_image, depth_range
 from uni3r.feature_compressor import resize_features
 from uni3r.geometry_distillation import DistillationSettings, PointmapTeacher, geometry_loss
@@ -68,6 +69,8 @@ class RenderOptions:
     """Metres."""
     raise_sh_every: int | None = None
     """Optimizer steps from one degree of the harmonics to the next; None stays at degree 0 (published)."""
+    background: Background = "black"
+    """Behind the Gaussians; see `uni3r.background`."""
     settings: RasterizationSettings = field(default_factory=RasterizationSettings)
 
 
@@ -178,6 +181,8 @@ class GaussianObjective(Objective):
         prediction = self._predict(context, unit if training and self.true_poses else None)
         with self._full_precision():
             rendering = self._render(prediction, context, rendered, unit)
+            seen = (context.images + 1) / 2
+            rendering = replace(rendering, image=over_background(rendering, seen, self.rendering.background))
             terms = self._colour_terms(rendering, rendered)
             if self.weights.feature:
                 terms["feature"] = self._feature_term(rendering, rendered)

@@ -54,6 +54,9 @@ class WindowData(LightningDataModule):
             resolutions: (height, width) of which each batch draws one; None leaves sizes to the data.
         """
         super().__init__()
+        # A loader process is one of many. Said before they fork: in the fork, OpenCV would wait for threads of its pool
+        # that did not come along.
+        cv2.setNumThreads(1)
         named = validation if isinstance(validation, Mapping) else {"validation": validation}
         self.train = train
         self.validation = {str(name): dataset for name, dataset in named.items()}
@@ -137,7 +140,6 @@ class WindowData(LightningDataModule):
             "collate_fn": collate,
             "pin_memory": torch.cuda.is_available(),
             "persistent_workers": keep_workers and self.num_workers > 0,
-            "worker_init_fn": _start_worker,
         }
 
 
@@ -170,7 +172,3 @@ def collate(windows: Sequence[Views]) -> Views:
                 assert window.depth is not None
                 window.labels = torch.full_like(window.depth, UNLABELLED, dtype=torch.int64)
     return Views.stack(windows)
-
-
-def _start_worker(worker: int) -> None:
-    cv2.setNumThreads(1)  # a worker is one of many processes
