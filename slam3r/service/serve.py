@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from common.device import choose_device, choose_dtype
+from common.geometry.undistortion import Calibration
 from slam3r.live import LiveSettings, StreamingSettings, for_live
 from slam3r.pretrained import ModelConfig, load_model
 from slam3r.reconstruction import ReconstructionSettings
@@ -29,12 +30,14 @@ class ServeConfiguration:
 
     model: ModelConfig
     reconstruction: ReconstructionSettings
+    streaming: StreamingSettings
     service: ServiceSettings
     size: tuple[int, int]
     device: str
     dtype: str
     threads: int | None
     structured_logs: bool
+    camera: Calibration | None = None
 
 
 def serve(chosen: ServeConfiguration) -> None:
@@ -46,12 +49,12 @@ def serve(chosen: ServeConfiguration) -> None:
     configure_logs(chosen.structured_logs)
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
-    live = LiveSettings(for_live(chosen.reconstruction), StreamingSettings(), chosen.size)
+    live = LiveSettings(for_live(chosen.reconstruction), chosen.streaming, chosen.size)
     chosen.service.intake.check_prefetch(live)
     _ = chosen.service.broker.address  # is it an address at all?
     device = choose_device(chosen.device)
     networks = load_model(chosen.model).networks(device, choose_dtype(device, chosen.dtype))
-    asyncio.run(_run(chosen, live, live_sessions(networks, live)))
+    asyncio.run(_run(chosen, live, live_sessions(networks, live, chosen.camera)))
 
 
 async def _run(chosen: ServeConfiguration, live: LiveSettings, make_session) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from common.geometry.undistortion import Calibration
 from slam3r.live import FinishedSegment, FrameUpdate, LiveReconstruction, LiveSettings, PreparedFrame
 from slam3r.reconstruction import Networks
 
@@ -30,12 +31,12 @@ SessionFactory = Callable[[Path | None, OnWorldEnd], Session]
 """Makes a session: a new one, or that of a checkpoint if a path is given."""
 
 
-def live_sessions(networks: Networks, settings: LiveSettings) -> SessionFactory:
-    """Sessions that share their networks and take turns on them."""
+def live_sessions(networks: Networks, settings: LiveSettings, calibration: Calibration | None = None) -> SessionFactory:
+    """Sessions that share their networks and take turns on them. A calibration is that of every camera."""
 
     def make(checkpoint: Path | None, on_end: OnWorldEnd) -> Session:
         if checkpoint is not None:
             return LiveReconstruction.restore(checkpoint, networks, on_end)
-        return LiveReconstruction(networks, settings, None, on_end)
+        return LiveReconstruction(networks, settings, calibration, on_end)
 
     return make
