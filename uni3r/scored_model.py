@@ -25,8 +25,8 @@ NOTES: Sequence[str] = (
     "LPIPS: VGG on [0, 1] images, as published",
     "psnr, ssim, lpips, labels and depth are taken after the pose of every target was aligned to the very picture that "
     "is scored (100 steps, as published); the columns _unaligned are without",
-    "what no Gaussian covers has the colour that the model's configuration says (black as published, or the mean colour "
-    "of the context)",
+    "what no Gaussian covers is black as published, or the mean colour of the context, as the model's configuration "
+    "says",
     "psnr_nearest: the best context picture as it is; psnr_mean_colour: their mean colour; psnr_gain: above the better",
     "mIoU of a row: mean over the classes that the scene's labels or predictions have",
     "depth: accumulated along z; least squares with trimming (80 %, twice, capped at 10) or median scale, per image; "

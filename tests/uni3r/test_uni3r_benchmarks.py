@@ -44,7 +44,7 @@ class Oracle(torch.nn.Module):
 
 
 def _scorer(window: Views) -> WindowScorer:
-    ready = ReadyModel(network(), InferenceSettings(SIZE, None, None, "rooms", UNIT), {})
+    ready = ReadyModel(network(), InferenceSettings(SIZE, None, teacher=None, labels="rooms", unit=UNIT), {})
     scorer = WindowScorer(ready, torch.device("cpu"), QUICK, None, lpips=False)
     scorer.network = Oracle(window)  # type: ignore[assignment]
     return scorer
