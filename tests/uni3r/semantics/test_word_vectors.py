@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -77,6 +78,13 @@ def test_a_room_of_labels_is_found_by_words_that_are_no_label(teacher: LabelTeac
     assert alone.masks(features, dim=-3)[0, 0, 0].tolist() == [[True, True, False], [False, False, False]]
 
 
-def test_importing_leaves_the_log_alone(teacher: LabelTeacher) -> None:
-    assert logging.getLogger().level == logging.WARNING
+def test_importing_leaves_the_log_alone() -> None:
+    code = (
+        "import logging; from uni3r.semantics.word_vectors import WordVectors; before = logging.getLogger().level; "
+        "WordVectors(); assert logging.getLogger().level == before and not logging.getLogger().handlers"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=config_folder().parent)
+
+
+def test_the_label_set_is_that_of_the_rooms(teacher: LabelTeacher) -> None:
     assert load_label_set("rooms") == teacher.labels
