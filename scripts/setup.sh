@@ -36,7 +36,7 @@ is_current() {
     [ -x .venv/bin/python ] && [ -f "$stamp" ] && [ "$(sed -n 1p "$stamp")" = "$(checksum)" ] || return 1
     local extra
     for extra in ${wanted//,/ }; do
-        case ",$(extras_of_stamp)," in *",$extra,"*) ;; *) return 1 ;; esac
+        case ",$(extras_of_stamp)," in *",$extra,"* | *,all,*) ;; *) return 1 ;; esac
     done
 }
 
