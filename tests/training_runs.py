@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -41,7 +42,12 @@ def run(experiment: str, output: Path, *overrides: str) -> Trainer:
 
 def forked(function: Callable[[], Any], timeout: float = 300) -> int | None:
     """Call a function in a fork of this process; the exit code, negative for a signal."""
-    process = multiprocessing.get_context("fork").Process(target=function)
+
+    def alone() -> None:
+        torch.set_num_threads(1)  # OpenMP would wait for threads of its pool that did not come along
+        function()
+
+    process = multiprocessing.get_context("fork").Process(target=alone)
     process.start()
     process.join(timeout)
     if process.exitcode is None:
