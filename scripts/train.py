@@ -11,6 +11,7 @@ import logging
 from dataclasses import fields
 
 import hydra
+import torch
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
@@ -39,6 +40,8 @@ def train(config: DictConfig) -> Trainer:
     OmegaConf.resolve(config)
     settings = to_dataclass({field.name: config[field.name] for field in fields(TrainSettings)}, TrainSettings)
     seed_everything(settings.seed, verbose=False)
+    if settings.threads:  # before anything computes: ranks may be forks, in which a pool of threads does not live on
+        torch.set_num_threads(settings.threads)
     data = instantiate(config.data)  # first, as missing data should be known before weights are fetched
     objective = instantiate(config.objective)
     record = RunRecord(OmegaConf.to_yaml(config))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains slam3r_tiny from nothing, on the processor: the commands that made checkpoints/slam3r_tiny, in their order. Run
-# command by command, never yet as one piece; about 3.5 hours on two cores that have nothing else to do. Rooms go to
+# command by command, never yet as one piece; about 3.5 hours on two cores that had other work beside it. Rooms go to
 # data/, runs to outputs/. Arguments are added to every training command, e.g. seed=1.
 #
 # The shipped weights saw two interruptions that this script leaves out: the first run was started again from its
@@ -32,7 +32,7 @@ train $both experiment=tiny_i2p_confidence network.source=outputs/tiny_i2p_small
 train experiment=tiny_retrieval "$@"
 
 # Local to world. The first four runs read the tokens of an earlier I2P, that of tiny_i2p with its own confidence and
-# retrieval runs; begun with the present one they are as good a start.
+# retrieval runs; beginning with the present one, as here, was not tried.
 world="image_to_points=outputs/tiny_i2p_confidence/weights"
 train $small experiment=tiny_l2w_small $world objective.with_references=true trainer.max_steps=1100 \
     'objective.frozen=[pointmap_embedding.void_token]' "$@"

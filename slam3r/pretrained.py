@@ -5,7 +5,6 @@ A name stands for ``configs/model/<name>.yaml``.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from common.checkpoints.hub import CheckpointError, PretrainedModel
+from common.checkpoints.revision import revision_of
 from common.configuration import ConfigurationError, config_folder, to_dataclass
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.reconstruction.networks import Networks
@@ -160,7 +160,8 @@ def _load(config: ModelConfig) -> LoadedModel:
         description["license"] = config.license
         logger.info("%s: weights under %s", config.name, config.license)
     for key, network in (("image_to_points", image_to_points), ("local_to_world", local_to_world)):
-        description[key] = {"weights": paths[key], "revision": _revision(network)}
+        file = network.load_report.source if network.load_report else None
+        description[key] = {"weights": paths[key], "revision": None if file is None else revision_of(file)}
     return LoadedModel(image_to_points, local_to_world, config.confidence, description)
 
 
@@ -179,17 +180,3 @@ def _load_network(kind: type[ModelT], source: str, config: ModelConfig) -> Model
     if wrong:
         raise CheckpointError(f"{source} does not hold the weights of {config.name}: {', '.join(wrong)}")
     return network
-
-
-def _revision(network: PretrainedModel) -> str | None:
-    """The hub's commit where the file is in the hub's cache, else a hash of the file."""
-    file = Path(network.load_report.source) if network.load_report else None
-    if file is None or not file.is_file():
-        return None
-    if file.parent.parent.name == "snapshots":
-        return file.parent.name
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while block := content.read(1 << 22):
-            digest.update(block)
-    return f"sha256:{digest.hexdigest()[:16]}"

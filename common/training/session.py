@@ -65,8 +65,6 @@ def fit(
     """
     checkpoint = choose_checkpoint(settings.resume, f"{settings.output}/checkpoints")
     torch.set_float32_matmul_precision(settings.matmul_precision)
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
     _describe(objective)
     objective.accelerate(settings.recompute_activations, settings.compile)
     # First in the list, so that the average is in place when the others see the end of the training.
