@@ -1,4 +1,4 @@
-"""Whole training runs for tests: a composed experiment, in this process or in a fork of it."""
+"""Whole training runs for tests: a composed experiment, in this process or in one of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -40,14 +39,15 @@ def run(experiment: str, output: Path, *overrides: str) -> Trainer:
     return train(composed(experiment, f"output={output}", *quiet, *overrides))
 
 
-def forked(function: Callable[[], Any], timeout: float = 300) -> int | None:
-    """Call a function in a fork of this process; the exit code, negative for a signal."""
+def in_own_process(function: Callable[..., Any], *arguments: Any, timeout: float = 300) -> int | None:
+    """Call a module's function in a process of its own; the exit code, negative for a signal, none if it hung.
 
-    def alone() -> None:
-        torch.set_num_threads(1)  # OpenMP would wait for threads of its pool that did not come along
-        function()
-
-    process = multiprocessing.get_context("fork").Process(target=alone)
+    Such a process is a fork of a server that has imported torch and computed nothing: a fork of this one would wait
+    for threads (OpenMP, gloo, OpenCV) that did not come along.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    process = context.Process(target=function, args=arguments)
     process.start()
     process.join(timeout)
     if process.exitcode is None:
@@ -56,9 +56,12 @@ def forked(function: Callable[[], Any], timeout: float = 300) -> int | None:
 
 
 def scalars(output: Path, tag: str) -> dict[int, float]:
-    """A curve in a run's TensorBoard: value by step, the newest where a step was done twice."""
+    """A curve in a run's TensorBoard: value by step, in order, the newest where a step was done twice."""
     board = board_of(output)
-    return {event.step: event.value for event in board.Scalars(tag)} if tag in board.Tags()["scalars"] else {}
+    events = board.Scalars(tag) if tag in board.Tags()["scalars"] else []
+    # A run and its continuation write a file each, which are read in the order of their names, not of their times.
+    curve = {event.step: event.value for event in sorted(events, key=lambda event: event.wall_time)}
+    return dict(sorted(curve.items()))
 
 
 def board_of(output: Path) -> EventAccumulator:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from common.checkpoints.hub import CheckpointError
 from common.training.checkpoint_io import choose_checkpoint, read_checkpoint
 from common.training.nonfinite import TrainingDiverged
-from tests.training_runs import forked, run, scalars
+from tests.training_runs import in_own_process, run, scalars
 
 STEPS, EPOCH = 9, 4
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -41,7 +41,7 @@ def train(output: Path, *overrides: str, steps: int = STEPS) -> None:
 def whole(tmp_path_factory) -> Path:
     """The output of a run that nothing happened to."""
     output = tmp_path_factory.mktemp("whole")
-    assert forked(lambda: train(output)) == 0  # as the others: each run begins in the same state of this process
+    assert in_own_process(train, output) == 0
     return output
 
 
@@ -61,8 +61,7 @@ def assert_same_run(output: Path, expected: Path) -> None:
 def test_killed_in_mid_epoch(killed_at: int, workers: int, whole: Path, tmp_path: Path) -> None:
     kill = ("+callbacks.kill._target_=tests.training_runs.SignalAt", f"+callbacks.kill.step={killed_at}")
     workers_ = f"when_debug.data.num_workers={workers}"
-    code = forked(lambda: train(tmp_path, *kill, "+callbacks.kill.name=SIGKILL", workers_))
-    assert code == -9
+    assert in_own_process(train, tmp_path, *kill, "+callbacks.kill.name=SIGKILL", workers_) == -9
     newest = choose_checkpoint("auto", tmp_path / "checkpoints")
     assert newest is not None and read_checkpoint(newest)["global_step"] == 6  # two batches into the second epoch
     train(tmp_path, "resume=auto", workers_)
@@ -76,7 +75,7 @@ def test_asked_to_stop(name: str, whole: Path, tmp_path: Path) -> None:
         "+callbacks.ask.step=3",
         f"+callbacks.ask.name={name}",
     )
-    assert forked(lambda: train(tmp_path, *ask)) == 75
+    assert in_own_process(train, tmp_path, *ask) == 75
     assert (tmp_path / "checkpoints" / "requeue").read_text() == "step 3\n"
     assert read_checkpoint(tmp_path / "checkpoints" / "preempted.ckpt")["global_step"] == 3
     train(tmp_path, "resume=auto")

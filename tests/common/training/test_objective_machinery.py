@@ -18,7 +18,7 @@ from common.training.run_record import git_revision, random_states, restore_rand
 from common.training.validation import WindowStatistics
 from slam3r.models import ImageToPoints
 from tests.parity import procedural_frames
-from tests.training_runs import forked, run
+from tests.training_runs import in_own_process, run
 
 SIZES = {"encoder_width": 32, "encoder_depth": 2, "encoder_heads": 2}
 SIZES |= {"decoder_width": 32, "decoder_depth": 2, "decoder_heads": 2}
@@ -153,9 +153,9 @@ class TestOptions:
         common = (*self.QUICK, "callbacks.export.dtype=float32", "recompute_activations=true")
         run("tiny_i2p", plain, *common)
         fsdp = "when_debug.trainer.strategy={_target_:common.training.sharded_strategy.ShardedStrategy}"
-        for steps in (1, 2):  # in a fork: the strategy leaves its process group behind
+        for steps in (1, 2):  # the strategy leaves its process group behind
             last = (f"when_debug.trainer.max_steps={steps}", "resume=auto")
-            assert forked(lambda last=last: run("tiny_i2p", sharded, *common, fsdp, *last)) == 0
+            assert in_own_process(run, "tiny_i2p", sharded, *common, fsdp, *last) == 0
         weights, expected = (load_file(output / "weights" / "model.safetensors") for output in (sharded, plain))
         assert weights.keys() == expected.keys()
         for name, value in weights.items():
