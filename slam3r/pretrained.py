@@ -48,6 +48,8 @@ class ModelConfidence:
     """Mean over a registered frame below which it is reported as weak."""
     rigid: bool = False
     """L2W is surer of where a frame stands than of where each of its pixels does: `rigid_registration`."""
+    rigid_neighbours: int = 0
+    """I2P is surer of how a frame stands to those before it than L2W of where it stands: so many vote as well."""
 
     def settings(self, changes: Mapping[str, Any] | None = None) -> ReconstructionSettings:
         """Reconstruction settings for the model, with the user's changes, which win.
@@ -60,6 +62,7 @@ class ModelConfidence:
             "initial_confidence": self.initial,
             "weak_confidence": self.weak,
             "rigid_registration": self.rigid,
+            "rigid_neighbours": self.rigid_neighbours,
         }
         return to_dataclass({**own, **(changes or {})}, ReconstructionSettings)
 

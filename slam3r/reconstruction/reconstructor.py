@@ -193,9 +193,12 @@ class Reconstructor:
             while self._round_ready(size):
                 yield from self._register_round(size, self._buffer)
             reach = self.settings.window_radius * max(self._stride, self._largest_stride)
-            needed = min(self._next_local - reach, self._next_frame, self._buffer.milestone)
+            # Neighbours that frames are placed by: tokens and registered points.
+            placing = self._next_frame - self.settings.rigid_neighbours * max(self._stride, self._largest_stride)
+            offered = min(placing, self._buffer.milestone)
+            needed = min(self._next_local - reach, offered)
             self._first_held = max(self._first_held, needed)
-            self._store.forget(needed, self._buffer.milestone, self._buffer.frames)
+            self._store.forget(needed, offered, self._buffer.frames)
 
     def _search_stride(self) -> int | None:
         wanted = self.settings.stride_search_frames
@@ -244,11 +247,9 @@ class Reconstructor:
     def _register_head(self, stride: int, scene: InitialScene) -> BufferingSet:
         """Register the frames between the initial keyframes, each alone, and open the buffering set."""
         head = [frame for frame in range(scene.frames[-1]) if frame % stride]
-        batch = self.settings.window_batch
+        groups = [[frame] for frame in head]
         with self.timer("registration"):
-            for start in range(0, len(head), batch):
-                groups = [[frame] for frame in head[start : start + batch]]
-                register(groups, scene.frames, self._store, self._patch_grid, self.networks, self.settings)
+            register(groups, scene.frames, stride, self._store, self._patch_grid, self.networks, self.settings)
         # The world is the reference's camera frame, so its world pointmap is a camera pointmap too.
         seen = [self._store.local[frame] for frame in (scene.frames[scene.reference], *head)]
         if self._pose_solver.intrinsics is None:
@@ -264,6 +265,7 @@ class Reconstructor:
         return self._next_frame < end <= self._next_local
 
     def _register_round(self, size: int, buffer: BufferingSet) -> list[RegisteredFrame]:
+        assert self._stride is not None, "frames are registered after the stride was found"
         frames = list(range(self._next_frame, min(self._next_frame + size, self._received)))
         # Every second frame asks, as published.
         queries, candidates = frames[::2], tuple(buffer.frames)
@@ -279,7 +281,7 @@ class Reconstructor:
         selected = tuple(candidates[position] for position in positions)
         self._observe(Registered(candidates, tuple(queries), selected, None if scores is None else tuple(scores)))
         with self.timer("registration"):
-            register([frames], selected, self._store, self._patch_grid, self.networks, self.settings)
+            register([frames], selected, self._stride, self._store, self._patch_grid, self.networks, self.settings)
         self._next_frame = frames[-1] + 1
         finished = [self._finish(frame) for frame in frames]
         registered_means = {frame: world.mean_confidence for frame, world in self._store.world.items()}

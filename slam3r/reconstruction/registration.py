@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from common.backbone import PatchGrid
-from common.geometry.poses import poses_from_pointmaps
-from common.geometry.transforms import apply_transform
 from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import LocalPointmap, WorldPointmap
 from slam3r.reconstruction.initialization import InitialScene
 from slam3r.reconstruction.networks import Networks
+from slam3r.reconstruction.placement import place, votes_of_neighbours, votes_of_network, whole_shapes
 from slam3r.reconstruction.scaling import normalize_all
 from slam3r.reconstruction.settings import ReconstructionSettings
 
@@ -21,6 +19,7 @@ from slam3r.reconstruction.settings import ReconstructionSettings
 def register(
     groups: Sequence[Sequence[int]],
     references: Sequence[int],
+    stride: int,
     store: FrameStore,
     grid: PatchGrid,
     networks: Networks,
@@ -29,14 +28,33 @@ def register(
     """Register groups of frames with the same references and put their world pointmaps into the store.
 
     Args:
-        groups: frames of a group see each other through the references; groups of equal length are a batch.
+        groups: of equal length; frames of a group see each other through the references, groups do not.
         references: registered frames; their world pointmaps are given to the network as they are stored.
-        store: read and written.
+        stride: keyframe stride.
+        store: read, and written when all groups are registered.
         grid: patch grid of the tokens.
-        networks: L2W.
-        settings: whether to normalize the input.
+        networks: L2W, and I2P where frames are placed as a whole.
+        settings: whether to normalize the input, whether to place frames as a whole, groups decoded at once.
     """
+    registered: dict[int, WorldPointmap] = {}
+    for start in range(0, len(groups), settings.window_batch):
+        batch = groups[start : start + settings.window_batch]
+        registered |= _register_batch(batch, references, stride, store, grid, networks, settings)
+    store.world |= registered
+
+
+def _register_batch(
+    groups: Sequence[Sequence[int]],
+    references: Sequence[int],
+    stride: int,
+    store: FrameStore,
+    grid: PatchGrid,
+    networks: Networks,
+    settings: ReconstructionSettings,
+) -> dict[int, WorldPointmap]:
+    """The world pointmaps of a few groups' frames."""
     count = len(groups)
+    frames = [frame for group in groups for frame in group]
     tokens = store.tokens(references)[None]
     points = torch.stack([store.world[frame].points for frame in references])[None]
     source_tokens = torch.stack([store.tokens(group) for group in groups])
@@ -52,36 +70,19 @@ def register(
         source_points,
         grid,
     )
-    world = pointmaps.points * scale
+    local, world, confidence = (
+        each.flatten(0, 1) for each in (source_points, pointmaps.points * scale, pointmaps.confidence)
+    )
     if settings.rigid_registration:
-        world = move_rigidly(source_points, world, pointmaps.confidence)
-    for i, group in enumerate(groups):
-        for j, frame in enumerate(group):
-            confidence = pointmaps.confidence[i, j].clone()
-            store.world[frame] = WorldPointmap(world[i, j], confidence, float(confidence.double().mean()))
-
-
-def move_rigidly(local: Tensor, world: Tensor, confidence: Tensor) -> Tensor:
-    """The shape of the local pointmap at the place where the network put it.
-
-    A small network knows better where a frame stands than where each of its pixels does. One robust similarity per
-    frame averages over all pixels, and errors of shape no longer pile up from reference to reference.
-
-    Args:
-        local: (..., H, W, 3) as the network read them; 0 where masked.
-        world: (..., H, W, 3) as the network registered them.
-        confidence: (..., H, W) of the registration; the better half of a frame votes.
-
-    Returns:
-        (..., H, W, 3); the network's own points where the local pointmap is masked or no similarity was found.
-    """
-    median = confidence.flatten(-2).median(dim=-1).values[..., None, None]
-    poses = poses_from_pointmaps(local, world, torch.where(confidence >= median, confidence, 0.0))
-    similarity = poses.camera_to_world.clone()
-    similarity[..., :3, :3] *= poses.scale[..., None, None]
-    moved = apply_transform(similarity, local.flatten(-3, -2)).view(world.shape)
-    known = (local != 0).any(dim=-1) & poses.found[..., None, None]
-    return torch.where(known[..., None], moved, world)
+        votes = [votes_of_network(local, world, confidence)]
+        shapes = whole_shapes(torch.stack([store.local[frame].raw_points for frame in frames]), local)
+        if settings.rigid_neighbours:
+            votes.append(votes_of_neighbours(frames, shapes, stride, store, grid, networks, settings))
+        world = place(shapes, world, votes)
+    return {
+        frame: WorldPointmap(own, sure.clone(), float(sure.double().mean()))
+        for frame, own, sure in zip(frames, world, confidence, strict=True)
+    }
 
 
 def adopt_initial_frames(scene: InitialScene, store: FrameStore) -> None:

@@ -35,7 +35,10 @@ class ReconstructionSettings:
     normalize_input: bool = False
     """Bring the references to unit scale before L2W, and its answer back."""
     rigid_registration: bool = False
-    """Keep the shape of a frame's local pointmap and take only its place from L2W. For small networks."""
+    """Keep the shape of a frame's local pointmap and only place it as a whole. For small networks; not published."""
+    rigid_neighbours: int = 0
+    """Registered frames before a frame that vote on its place beside L2W, through an I2P window of its own. Read only
+    with ``rigid_registration``."""
     buffer_size: int = 100
     """Frames in the buffering set; 0 keeps all."""
     buffer_strategy: Literal["reservoir", "fifo"] = "reservoir"
