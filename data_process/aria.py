@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import hydra
@@ -25,7 +25,6 @@ from common.launch import clear_errors, launch
 from data_process.command import run
 from data_process.fisheye624 import ASE_DEVICE_FROM_CAMERA, ASE_RGB_704, ASE_VALID_RADIUS_704
 from data_process.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
-from data_process.manifest import DatasetInfo
 from data_process.rectify import (
     Matrix,
     Rectification,
@@ -193,8 +192,7 @@ def _device_pose(row: Mapping[str, str]) -> DevicePose:
 def main(config: DictConfig) -> None:
     """Convert, or verify."""
     settings = to_dataclass(config, AriaSettings)
-    dataset = DatasetInfo("aria", LICENCE, settings.own("first"), jpeg_quality=settings.jpeg_quality)
-    run(dataset, partial(find_scenes, settings), partial(convert, settings=settings), settings)
+    run("aria", LICENCE, find_scenes, convert, settings, settings.own("first"))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import hydra
@@ -32,7 +31,7 @@ from data_process.co3d_annotations import (
 )
 from data_process.command import run
 from data_process.frame_files import BadFrameError, decode_color, read_bytes, read_plane
-from data_process.manifest import MANIFEST_FILE, DatasetInfo
+from data_process.manifest import MANIFEST_FILE
 from data_process.rectify import Matrix, Size, crop_intrinsics, resize_image, resize_intrinsics, resize_nearest
 from data_process.runner import ProcessSettings
 from data_process.scene_writer import SceneError, SceneWriter
@@ -235,9 +234,8 @@ def write_selected_sequences(output: Path) -> None:
 def main(config: DictConfig) -> None:
     """Convert, or verify."""
     settings = to_dataclass(config, Co3dSettings)
-    dataset = DatasetInfo(NAME, LICENCE, settings.own("categories"), jpeg_quality=settings.jpeg_quality)
     try:
-        run(dataset, partial(find_scenes, settings), partial(convert, settings=settings), settings)
+        run(NAME, LICENCE, find_scenes, convert, settings, settings.own("categories"))
     finally:  # also after an interrupted or partly failed run
         if not settings.verify:
             write_selected_sequences(Path(settings.output))

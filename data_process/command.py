@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -14,20 +16,27 @@ from data_process.manifest import DatasetInfo
 from data_process.runner import ProcessSettings, ProcessSummary, SceneT, process, verify
 from data_process.scene_writer import SceneWriter
 
+SettingsT = TypeVar("SettingsT", bound=ProcessSettings)
 _SHOWN = 20
 
 
 def run(
-    dataset: DatasetInfo,
-    find: Callable[[], Sequence[SceneT]],
-    convert: Callable[[SceneT, SceneWriter], None],
-    settings: ProcessSettings,
+    name: str,
+    licence: str,
+    find: Callable[[SettingsT], Sequence[SceneT]],
+    convert: Callable[[SceneT, SceneWriter, SettingsT], None],
+    settings: SettingsT,
+    knobs: Mapping[str, Any] | None = None,
 ) -> None:
     """Verify the output, or convert the scenes that `find` returns; exits with 1 where something is wrong.
 
     Args:
-        dataset, convert, settings: as `data_process.runner.process` takes them.
+        name: of the data set.
+        licence: see `DatasetInfo`.
         find: looks for the scenes of the raw data; not called when the output is only verified.
+        convert: adds the frames of a scene; see `data_process.runner.process`.
+        settings: are given to both.
+        knobs: the settings that decide what the output holds; None for all that the data set adds.
     """
     if settings.workers < 0:
         raise ConfigurationError(f"workers: at least 0, got {settings.workers}")
@@ -38,7 +47,9 @@ def run(
         _list(problems, len(problems))
         print(f"{settings.output}: {len(problems)} problems" if problems else f"{settings.output}: all is well")
         sys.exit(1 if problems else 0)
-    summary = process(dataset, find(), convert, settings)
+    dataset = DatasetInfo(name, licence, settings.own() if knobs is None else knobs, jpeg_quality=settings.jpeg_quality)
+    with_settings: Callable[[SceneT, SceneWriter], None] = partial(convert, settings=settings)  # type: ignore[call-arg]
+    summary = process(dataset, find(settings), with_settings, settings)
     print_summary(summary, settings.output)
     sys.exit(summary.exit_code)
 

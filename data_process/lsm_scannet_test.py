@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,14 @@ from omegaconf import DictConfig
 
 from common.checkpoints.atomic import read_json
 from common.configuration import ConfigurationError, to_dataclass
+from common.data.scene_folder import MILLIMETRES
 from common.launch import clear_errors, launch
 from data_process.command import run
 from data_process.frame_files import BadFrameError, metres, read_color, read_plane
-from data_process.manifest import DatasetInfo
 from data_process.runner import ProcessSettings
-from data_process.scannet_labels import TABLE_NAME, LabelTable
+from data_process.scannet_labels import SCANNET_LICENCE, TABLE_NAME, LabelTable
 from data_process.scene_writer import SceneWriter
 
-_MILLIMETRES = 1000.0
 _SELECTION = "selected_seqs_test.json"
 
 
@@ -76,7 +74,7 @@ def find_scenes(settings: LsmSettings) -> list[LsmScene]:
     ]
 
 
-def convert(scene: LsmScene, writer: SceneWriter) -> None:
+def convert(scene: LsmScene, writer: SceneWriter, settings: LsmSettings) -> None:
     """Add the frames of a scene."""
     names = sorted(path.stem for path in (scene.folder / "images").glob("*.jpg"))
     number_of = {name: number for number, name in enumerate(names)}
@@ -88,7 +86,7 @@ def convert(scene: LsmScene, writer: SceneWriter) -> None:
             pose, intrinsics = _read_camera(scene.folder / "images" / f"{name}.npz")
             if depths is None:
                 raise BadFrameError("no depth image")
-            depth = metres(read_plane(depths / f"{name}.png", "depth image"), _MILLIMETRES)
+            depth = metres(read_plane(depths / f"{name}.png", "depth image"), MILLIMETRES)
             label = scene.table(read_plane(scene.folder / "labels" / f"{name}.png", "label image"))
             image = read_color(scene.folder / "images" / f"{name}.jpg")
             writer.add(number, image, depth, pose, intrinsics, label=label)
@@ -110,13 +108,8 @@ def _read_camera(path: Path) -> tuple[NDArray, NDArray]:
 def main(config: DictConfig) -> None:
     """Convert, or verify."""
     settings = to_dataclass(config, LsmSettings)
-    dataset = DatasetInfo(
-        "lsm_scannet_test",
-        licence="ScanNet terms of use (non-commercial research)",
-        settings=settings.own("label_table"),
-        jpeg_quality=settings.jpeg_quality,
-    )
-    run(dataset, partial(find_scenes, settings), convert, settings)
+    knobs = settings.own("label_table")
+    run("lsm_scannet_test", SCANNET_LICENCE, find_scenes, convert, settings, knobs)
 
 
 if __name__ == "__main__":

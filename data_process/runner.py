@@ -72,6 +72,18 @@ class ProcessSettings:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in common}
 
 
+@dataclass(frozen=True, kw_only=True)
+class StridedSettings(ProcessSettings):
+    """Of videos, of which not every frame need be taken."""
+
+    every: int = 1
+    """Take every n-th frame."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}")
+
+
 @dataclass
 class ProcessSummary:
     """What a run did."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from common.configuration import ConfigurationError, to_dataclass
+from common.data.scene_folder import MILLIMETRES
 from common.launch import clear_errors, launch
 from data_process.command import run
 from data_process.frame_files import (
@@ -32,28 +33,22 @@ from data_process.frame_files import (
     read_matrix,
     read_plane,
 )
-from data_process.manifest import DatasetInfo
-from data_process.runner import ProcessSettings
-from data_process.scannet_labels import TABLE_NAME, UNLABELLED, LabelTable
+from data_process.runner import StridedSettings
+from data_process.scannet_labels import SCANNET_LICENCE, TABLE_NAME, UNLABELLED, LabelTable
 from data_process.scene_writer import SceneError, SceneWriter
 from data_process.sens import SensFile, SensTruncatedError
 
 _PLACES = ("", "*/", "scans*/*/")
-_MILLIMETRES = 1000.0
 _LABELS = "label-filt"
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScanNetSettings(ProcessSettings):
+class ScanNetSettings(StridedSettings):
     """configs/process/scannet.yaml"""
 
     every: int = 10
     labels: bool = True
     label_table: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"every must be at least 1, got {self.every}")
 
 
 @dataclass(frozen=True)
@@ -158,7 +153,7 @@ def _folder_color(path: Path) -> NDArray[np.uint8]:
 
 
 def _folder_depth(path: Path) -> NDArray[np.float32]:
-    return metres(read_plane(path, "depth image"), _MILLIMETRES)
+    return metres(read_plane(path, "depth image"), MILLIMETRES)
 
 
 class _Labels:
@@ -207,13 +202,8 @@ def _label_source(folder: Path, name: str) -> Path | None:
 def main(config: DictConfig) -> None:
     """Convert, or verify."""
     settings = to_dataclass(config, ScanNetSettings)
-    dataset = DatasetInfo(
-        "scannet",
-        licence="ScanNet terms of use (non-commercial research)",
-        settings=settings.own("label_table"),
-        jpeg_quality=settings.jpeg_quality,
-    )
-    run(dataset, partial(find_scenes, settings), partial(convert, settings=settings), settings)
+    knobs = settings.own("label_table")
+    run("scannet", SCANNET_LICENCE, find_scenes, convert, settings, knobs)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from common.configuration import ConfigurationError
 CLASSES = ("wall", "floor", "ceiling", "chair", "table", "sofa", "bed", "other")
 """Class k is the k-th word, as in `common.data.rooms.LABEL_NAMES`."""
 UNLABELLED = 255
+SCANNET_LICENCE = "ScanNet terms of use (non-commercial research)"
 TABLE_NAME = "scannetv2-labels.combined.tsv"
 
 _OTHER = CLASSES.index("other")

@@ -10,7 +10,7 @@ et al., "ScanNet++", ICCV 2023.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import hydra
@@ -25,7 +25,6 @@ from data_process import scannetpp_labels
 from data_process.colmap_model import undistortion
 from data_process.command import run
 from data_process.frame_files import BadFrameError
-from data_process.manifest import DatasetInfo
 from data_process.mesh_depth import SceneMesh
 from data_process.rectify import resize_image, resize_intrinsics, resize_nearest
 from data_process.runner import ProcessSettings
@@ -149,9 +148,7 @@ def _usable(frame: SensorFrame, require_mask: bool) -> NDArray[np.uint8]:
 def main(config: DictConfig) -> None:
     """Convert, or verify."""
     settings = to_dataclass(config, ScannetppSettings)
-    knobs = settings.own("sensors", "splits")
-    dataset = DatasetInfo("scannetpp", LICENCE, knobs, jpeg_quality=settings.jpeg_quality)
-    run(dataset, partial(find_scenes, settings), partial(convert, settings=settings), settings)
+    run("scannetpp", LICENCE, find_scenes, convert, settings, settings.own("sensors", "splits"))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,22 +19,21 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from common.configuration import to_dataclass
+from common.data.scene_folder import MILLIMETRES
 from common.launch import clear_errors, launch
 from data_process.command import run
 from data_process.depth_registration import register_depth
 from data_process.frame_files import metres, read_color, read_matrix, read_plane
-from data_process.manifest import DatasetInfo
-from data_process.runner import ProcessSettings
+from data_process.runner import StridedSettings
 from data_process.scene_writer import SceneWriter
 
-_MILLIMETRES = 1000.0
 _INVALID = 65535
 _FRAME = re.compile(r"frame-(\d+)\.(?:color\.(?:png|jpe?g)|depth\.png|pose\.txt)")
 _COLOR_ENDINGS = ("color.png", "color.jpg", "color.jpeg")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SevenScenesSettings(ProcessSettings):
+class SevenScenesSettings(StridedSettings):
     """configs/process/seven_scenes.yaml"""
 
     depth: Literal["auto", "projected", "register", "raw"]
@@ -44,13 +42,11 @@ class SevenScenesSettings(ProcessSettings):
     principal_point: tuple[float, float]
     depth_to_color: tuple[tuple[float, ...], ...]
     move_poses: bool
-    every: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if np.shape(self.depth_to_color) != (4, 4):
             raise ValueError("depth_to_color must be a 4 x 4 matrix")
-        if self.every < 1:
-            raise ValueError(f"every must be at least 1, got {self.every}")
 
     def intrinsics(self, focal: float) -> NDArray[np.float64]:
         """(3, 3), pixels."""
@@ -114,7 +110,7 @@ def _add_frame(stem: Path, number: int, kind: str, writer: SceneWriter, settings
     endings = [ending for ending in _COLOR_ENDINGS if _beside(stem, ending).exists()]
     image = read_color(_beside(stem, endings[0] if endings else _COLOR_ENDINGS[0]))
     file = _beside(stem, "depth.proj.png" if kind == "projected" else "depth.png")
-    depth = metres(read_plane(file, "depth image"), _MILLIMETRES, invalid=_INVALID)
+    depth = metres(read_plane(file, "depth image"), MILLIMETRES, invalid=_INVALID)
     intrinsics = settings.intrinsics(settings.focal_depth if kind == "raw" else settings.focal_color)
     depth_to_color = np.array(settings.depth_to_color)
     if kind == "register":
@@ -133,13 +129,7 @@ def _beside(stem: Path, ending: str) -> Path:
 def main(config: DictConfig) -> None:
     """Convert, or verify."""
     settings = to_dataclass(config, SevenScenesSettings)
-    dataset = DatasetInfo(
-        "seven_scenes",
-        licence="Microsoft 7-Scenes terms (non-commercial research)",
-        settings=settings.own(),
-        jpeg_quality=settings.jpeg_quality,
-    )
-    run(dataset, partial(find_scenes, settings), partial(convert, settings=settings), settings)
+    run("seven_scenes", "Microsoft 7-Scenes terms (non-commercial research)", find_scenes, convert, settings)
 
 
 if __name__ == "__main__":

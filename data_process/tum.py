@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -25,8 +24,7 @@ from common.export.trajectory import Trajectory, read_tum
 from common.launch import clear_errors, launch
 from data_process.command import run
 from data_process.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
-from data_process.manifest import DatasetInfo
-from data_process.runner import ProcessSettings
+from data_process.runner import StridedSettings
 from data_process.scene_writer import SceneError, SceneWriter
 
 
@@ -48,18 +46,18 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TumSettings(ProcessSettings):
+class TumSettings(StridedSettings):
     """configs/process/tum.yaml"""
 
     cameras: dict[str, Calibration]
     depth_scale: float
     max_difference: float
     undistort: bool
-    every: int = 1
 
     def __post_init__(self) -> None:
-        if self.every < 1 or self.max_difference <= 0 or self.depth_scale <= 0:
-            raise ValueError("every, max_difference and depth_scale must be above 0")
+        super().__post_init__()
+        if self.max_difference <= 0 or self.depth_scale <= 0:
+            raise ValueError("max_difference and depth_scale must be above 0")
 
 
 @dataclass(frozen=True)
@@ -197,10 +195,8 @@ def _read_ground_truth(path: Path) -> Trajectory:
 def main(config: DictConfig) -> None:
     """Convert, or verify."""
     settings = to_dataclass(config, TumSettings)
-    own = settings.own()
-    own["cameras"] = {name: vars(camera) for name, camera in settings.cameras.items()}
-    dataset = DatasetInfo("tum", licence="CC BY 4.0", settings=own, jpeg_quality=settings.jpeg_quality)
-    run(dataset, partial(find_scenes, settings), partial(convert, settings=settings), settings)
+    cameras = {name: vars(camera) for name, camera in settings.cameras.items()}
+    run("tum", "CC BY 4.0", find_scenes, convert, settings, {**settings.own(), "cameras": cameras})
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Speed on this machine: ``python scripts/benchmark.py [sizes=[tiny]] [stages=[peak,encode]] [device=cuda]``.
 
 Peak of matrix products first, then every stage as time, achieved share of that peak, and peak memory, in one run.
-Options are in ``configs/benchmark.yaml``; what is measured, in ``slam3r/speed_benchmark.py`` and
-``uni3r/rasterization/benchmark.py``.
+Options are in ``configs/benchmark.yaml``; what is measured, in ``slam3r/speed_benchmark.py``,
+``slam3r/scoring_benchmark.py``, ``uni3r/rasterization/benchmark.py`` and ``slam3r/service/benchmark.py``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from common.benchmark.report import Row, machine, to_json, to_table
 from common.checkpoints.atomic import write_json
 from common.configuration import to_dataclass
 from common.launch import clear_errors, launch
+from slam3r.scoring_benchmark import scoring_rows
 from slam3r.speed_run import SpeedRun
 from uni3r.rasterization.benchmark import benchmark_rows
 
@@ -35,7 +36,9 @@ def main(config: DictConfig) -> None:
         console = Console(width=170)
     description = machine(run.torch_device)
     rendering = benchmark_rows(run.torch_device, run.workload.repeats, run.quick) if "rasterizer" in run.stages else ()
-    for row in chain(run.rows(), rendering):
+    serving = run.service_rows() if "service" in run.stages else ()
+    scoring = scoring_rows(run.quick) if "scoring" in run.stages else ()
+    for row in chain(run.rows(), rendering, serving, scoring):
         rows.append(row)
         note = row.details.get("note", "")
         seconds = "" if row.seconds is None else f"{row.seconds:.4g} s"

@@ -25,6 +25,14 @@ need_weights() {
     export "$name"
 }
 
+# What both networks of SLAM3R are trained on and begin with.
+need_slam3r_inputs() {
+    need_data SCANNETPP scannetpp
+    need_data ARIA aria
+    need_data CO3D co3d
+    need_weights DUST3R_WEIGHTS
+}
+
 is_debug() {
     local argument
     for argument in "$@"; do

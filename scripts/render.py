@@ -7,7 +7,7 @@ Every knob is in ``configs/render.yaml``; what is written, in ``uni3r/outputs.py
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import hydra
@@ -52,7 +52,7 @@ def main(config: DictConfig) -> None:
             chosen.model,
             chosen.output,
             cameras=chosen.cameras,
-            export=replace(chosen.export, queries=chosen.queries, progress=chosen.run.progress),
+            export={**vars(chosen.export), "queries": chosen.queries, "progress": chosen.run.progress},
             teacher_source=chosen.teacher_source,
             overwrite=chosen.overwrite,
             **vars(chosen.run),

@@ -10,11 +10,6 @@ set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")/..}" # SLURM runs a copy of this file
 source scripts/launch_training.sh
 
-if ! is_debug "$@"; then
-    need_data SCANNETPP scannetpp
-    need_data ARIA aria
-    need_data CO3D co3d
-    need_weights DUST3R_WEIGHTS
-fi
+is_debug "$@" || need_slam3r_inputs
 bash scripts/setup.sh
 train l2w "$@"

@@ -30,6 +30,9 @@ train $both experiment=tiny_i2p_confidence network.source=outputs/tiny_i2p_small
     'objective.frozen=[correlation_head.]' data.batch_size=4 +data.seed=8 +data.train.seed=8 \
     $optimizer.learning_rate=2.5e-4 $optimizer.min_learning_rate=1e-5 $optimizer.warmup_steps=40 trainer.max_steps=700 "$@"
 train experiment=tiny_retrieval "$@"
+train experiment=tiny_retrieval output=outputs/tiny_retrieval_2 image_to_points=outputs/tiny_retrieval/weights \
+    'data.train.stride=[1,4]' data.train.num_views=6 +data.seed=41 +data.train.seed=41 data.epoch_windows=800 \
+    $optimizer.learning_rate=5e-4 trainer.max_steps=500 "$@"
 
 # Local to world. The first four runs read the tokens of an earlier I2P, that of tiny_i2p with its own confidence and
 # retrieval runs; beginning with the present one, as here, was not tried.
@@ -47,5 +50,5 @@ train $both experiment=tiny_l2w $world start=outputs/tiny_l2w_small_3/weights ou
     $optimizer.warmup_steps=30 data.epoch_windows=1200 trainer.max_steps=450 "$@"
 
 mkdir -p checkpoints/slam3r_tiny
-cp -r outputs/tiny_retrieval/weights checkpoints/slam3r_tiny/image_to_points
+cp -r outputs/tiny_retrieval_2/weights checkpoints/slam3r_tiny/image_to_points
 cp -r outputs/tiny_l2w_3/weights checkpoints/slam3r_tiny/local_to_world

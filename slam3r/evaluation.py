@@ -12,13 +12,7 @@ from torch import Tensor
 
 from common.geometry.alignment import align_to_ground_truth, transform_points
 from common.geometry.cameras import project_world, unproject_to_world
-from common.metrics.pointcloud import (
-    PointcloudScore,
-    nearest_distances,
-    reduce_and_refine,
-    score_pointcloud,
-    score_reconstruction,
-)
+from common.metrics.pointcloud import PointcloudScore, reduce_and_refine, score_pointcloud, score_reconstruction
 from common.metrics.trajectory import absolute_trajectory_error
 from common.views import Views
 from slam3r.reconstruction.networks import Networks
@@ -42,8 +36,6 @@ class ReconstructionScore:
     num_frames: int
     aligned: NDArray[np.float64]
     """(P, 3) scored points in the frame of the truth, reduced to voxels, metres."""
-    errors: NDArray[np.float64]
-    """(P,) their distances to the truth."""
 
     @property
     def accuracy_gain(self) -> float:
@@ -102,7 +94,6 @@ def score_scene(
         count,
         len(poses),
         moved,
-        nearest_distances(moved, reduced, workers=-1),
     )
 
 

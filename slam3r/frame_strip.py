@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from common.data.preprocess import denormalize
+from common.export.colors import color_confidence, color_depth
+from common.export.panel import draw_columns
 from slam3r.reconstruction.frames import RegisteredFrame
-
-_MARGIN, _CAPTION = 6, 22
-_BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
 
 
 @dataclass(frozen=True)
@@ -86,44 +84,12 @@ def draw_strip(frames: Sequence[StripFrame]) -> NDArray[np.uint8]:
         (height, width, 3) uint8 RGB.
     """
     highest = max(float(np.quantile(frame.confidence, 0.98)) for frame in frames)
-    height, width = frames[0].image.shape[:2]
-    columns = [
-        [frame.image, _color_depth(frame.depth), _color_confidence(frame.confidence, highest)] for frame in frames
-    ]
-    rows = len(columns[0])
-    size = (_CAPTION + rows * (height + _MARGIN) + _MARGIN, len(frames) * (width + _MARGIN) + _MARGIN, 3)
-    canvas = np.full(size, _BACKGROUND, np.uint8)
-    for i, (frame, column) in enumerate(zip(frames, columns, strict=True)):
-        left = _MARGIN + i * (width + _MARGIN)
-        name = frame.name.rsplit("/", 1)[-1]
-        caption = f"{name[-18:]}  {frame.confidence.mean():.1f}"
-        place = (left, _CAPTION - 6)
-        cv2.putText(canvas, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
-        for j, tile in enumerate(column):
-            top = _CAPTION + j * (height + _MARGIN)
-            canvas[top : top + height, left : left + width] = tile
-    return canvas
-
-
-def _color_depth(depth: NDArray) -> NDArray[np.uint8]:
-    """Inverse depth between its 2nd and 98th percentile; grey where unknown."""
-    known = depth > 0
-    if not known.any():
-        return np.full((*depth.shape, 3), 128, np.uint8)
-    inverse = np.where(known, 1 / np.where(known, depth, 1), 0)
-    low, high = np.quantile(inverse[known], [0.02, 0.98])
-    shade = np.clip((inverse - low) / max(high - low, 1e-12), 0, 1)
-    picture = _color(shade, cv2.COLORMAP_TURBO)
-    picture[~known] = 128
-    return picture
-
-
-def _color_confidence(confidence: NDArray, highest: float) -> NDArray[np.uint8]:
-    """Logarithm of the confidence, from 1 to the highest."""
-    shade = np.log(np.maximum(confidence, 1)) / max(np.log(max(highest, 1)), 1e-6)
-    return _color(np.clip(shade, 0, 1), cv2.COLORMAP_VIRIDIS)
-
-
-def _color(shade: NDArray, palette: int) -> NDArray[np.uint8]:
-    values = (shade * 255).round().astype(np.uint8)
-    return np.asarray(cv2.cvtColor(cv2.applyColorMap(values, palette), cv2.COLOR_BGR2RGB), np.uint8)
+    return draw_columns(
+        [
+            (
+                f"{frame.name.rsplit('/', 1)[-1][-18:]}  {frame.confidence.mean():.1f}",
+                [frame.image, color_depth(frame.depth), color_confidence(frame.confidence, highest)],
+            )
+            for frame in frames
+        ]
+    )

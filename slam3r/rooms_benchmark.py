@@ -93,7 +93,7 @@ class RoomsBenchmark:
         )
         if settings.figures:
             assert views.camera_to_world is not None
-            write_error_map(folder, score.aligned, score.errors, views.camera_to_world.numpy(), limit=0.5)
+            write_error_map(folder, score.aligned, score.points.to_truth, views.camera_to_world.numpy())
         seconds = sum(reconstructor.timer.seconds.values())
         row: Row = {"stride": reconstructor.stride, **_columns(score)}
         row["retrieval_auc"] = retrieval_auc(networks, views[:: settings.retrieval_stride])

@@ -13,13 +13,14 @@ from common.configuration import to_dataclass
 from common.evaluation.benchmark import Row
 from common.evaluation.pointmaps import PointsProtocol
 from common.evaluation.sequence import FrameChoice, RgbdSequence, SequenceReader, choose_scenes, open_readers
-from common.evaluation.truth import load_truth
+from common.evaluation.truth import SequenceTruth, load_truth
 from slam3r.evaluation_run import EvaluationRun, run_for_evaluation
 from slam3r.outputs import PREDICTIONS
 from slam3r.sequence_scores import depth_row, points_row, trajectory_row
 from slam3r.system import System
 
 Measure = Literal["points", "trajectory", "depth"]
+_TRUTH = "truth"
 
 _NOTES: Mapping[Measure, str] = {
     "points": (
@@ -104,28 +105,34 @@ class SequenceBenchmark:
             "frames": sequence.numbers.tolist(),
             "path": str(Path(settings.path).expanduser().resolve()),
         }
+        truth = self._truth(sequence, folder)  # first: a damaged file should not cost a reconstruction
         run = run_for_evaluation(self.system, sequence, settings.size, recording, key)
         row: Row = {"frames": sequence.length, "stride": run.stride}
-        row |= self._scores(run, sequence, folder)
+        row |= self._scores(run, sequence, truth, folder if settings.figures else None)
         row |= {"frames_per_second": run.frames_per_second, "peak_memory": run.peak_memory}
         row |= {"peak_gpu_memory": run.peak_gpu_memory} if run.peak_gpu_memory else {}
         if not settings.keep_predictions:
             shutil.rmtree(recording / PREDICTIONS, ignore_errors=True)
+            shutil.rmtree(folder / _TRUTH, ignore_errors=True)
         return row
 
-    def _scores(self, run: EvaluationRun, sequence: RgbdSequence, folder: Path) -> Row:
+    def _truth(self, sequence: RgbdSequence, folder: Path) -> SequenceTruth | None:
+        """What points and depth are compared with, in the scene's own folder unless there is a cache for it."""
+        settings = self.settings
+        if not {"points", "depth"} & set(settings.measures):
+            return None
+        cache = folder if settings.truth_cache is None else Path(settings.truth_cache).expanduser() / sequence.name
+        return load_truth(sequence, settings.size, cache / _TRUTH)
+
+    def _scores(
+        self, run: EvaluationRun, sequence: RgbdSequence, truth: SequenceTruth | None, pictures: Path | None
+    ) -> Row:
         """Every measure that was asked for, in order."""
         settings, row = self.settings, Row()
-        pictures = folder if settings.figures else None
-        cache = folder if settings.truth_cache is None else Path(settings.truth_cache).expanduser() / sequence.name
-        if "points" in settings.measures or "depth" in settings.measures:
-            truth = load_truth(sequence, settings.size, cache / "truth")
-            if "points" in settings.measures:
-                row |= points_row(run, truth, settings.points, pictures)
-            if "depth" in settings.measures:
-                row |= depth_row(run, truth)
-            if settings.truth_cache is None and not settings.keep_predictions:
-                shutil.rmtree(cache / "truth", ignore_errors=True)
+        if truth is not None and "points" in settings.measures:
+            row |= points_row(run, truth, settings.points, pictures)
+        if truth is not None and "depth" in settings.measures:
+            row |= depth_row(run, truth)
         if "trajectory" in settings.measures:
             row |= trajectory_row(run, sequence, pictures)
         return row

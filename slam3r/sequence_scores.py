@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +16,15 @@ from common.metrics.depth_sequence import score_depth_sequence
 from common.metrics.evo_trajectory import score_trajectory
 from slam3r.evaluation_run import EvaluationRun
 
-_IMAGES_AT_ONCE = 32
+FEWEST_POSES = 3
+"""That an alignment of paths needs."""
 
 
 def points_row(run: EvaluationRun, truth: SequenceTruth, protocol: PointsProtocol, pictures: Path | None) -> Row:
     """Accuracy, completeness and F-scores; the error map where a folder is given."""
     found = score_pointmaps(run.points, run.confidence, truth, protocol)
     if pictures is not None:
-        write_error_map(pictures, found.points, found.errors, truth.camera_to_world)
+        write_error_map(pictures, found.points, found.score.to_truth, truth.camera_to_world)
     return _points_columns(found)
 
 
@@ -44,12 +44,10 @@ def _points_columns(found: PointmapScore) -> Row:
 
 
 def trajectory_row(run: EvaluationRun, sequence: RgbdSequence, pictures: Path | None) -> Row:
-    """ATE and RPE by evo, over the frames that have a pose.
-
-    Raises:
-        ValueError: fewer than three have one.
-    """
+    """ATE and RPE by evo, over the frames that have a pose; no figure but their number where fewer than three do."""
     posed = run.posed
+    if len(posed) < FEWEST_POSES:
+        return {"ate_rmse": None, "poses": len(posed)}
     truth = sequence.camera_to_world[posed]
     score = score_trajectory(run.camera_to_world[posed], truth, sequence.timestamps[posed])
     if pictures is not None:
@@ -70,8 +68,11 @@ def trajectory_row(run: EvaluationRun, sequence: RgbdSequence, pictures: Path | 
 
 
 def depth_row(run: EvaluationRun, truth: SequenceTruth) -> Row:
-    """Depth of the registered points, seen from the estimated camera of their own frame."""
-    score = score_depth_sequence(_depths(run, truth))
+    """Depth of the registered points, seen from the estimated camera of their own frame; no figure without poses."""
+    posed = run.posed
+    if len(posed) == 0:
+        return {"depth_abs_rel": None, "depth_images": 0}
+    score = score_depth_sequence(lambda index: _depth_pair(run, truth, posed[index]), len(posed))
     return {
         "depth_abs_rel": score.abs_rel,
         "depth_rmse": score.rmse,
@@ -83,12 +84,9 @@ def depth_row(run: EvaluationRun, truth: SequenceTruth) -> Row:
     }
 
 
-def _depths(run: EvaluationRun, truth: SequenceTruth) -> Iterator[tuple[NDArray, NDArray]]:
-    posed = run.posed
-    for start in range(0, len(posed), _IMAGES_AT_ONCE):
-        chosen = posed[start : start + _IMAGES_AT_ONCE]
-        points, poses = run.points[chosen], run.camera_to_world[chosen]
-        # The camera's z axis in the world is the third column; depth is what lies along it from the centre.
-        depth = np.einsum("nhwc,nc->nhw", points - poses[:, None, None, :3, 3], poses[:, :3, 2])
-        depth[(points == 0).all(axis=-1)] = np.nan  # no point there
-        yield depth.astype(np.float32), np.asarray(truth.depth[chosen])
+def _depth_pair(run: EvaluationRun, truth: SequenceTruth, frame: int) -> tuple[NDArray, NDArray]:
+    """Depth (h, w) of a frame's registered points along its estimated camera's z axis, NaN for none, and the true."""
+    points, pose = run.points[frame], run.camera_to_world[frame]
+    depth = points.astype(np.float64) @ pose[:3, 2] - pose[:3, 3] @ pose[:3, 2]
+    depth[(points == 0).all(axis=-1)] = np.nan  # no point there
+    return depth.astype(np.float32), truth.depth[frame]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -14,10 +14,13 @@ from common.configuration import ConfigurationError
 from common.device import choose_device
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.pretrained import LoadedModel, ModelConfig, load_model
+from slam3r.service.workload import ServiceWorkload
 from slam3r.speed_benchmark import QUICK, PrecisionProbe, SpeedBenchmark, Workload
 
 DtypeName = Literal["float32", "bfloat16"]
-Stage = Literal["peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision", "rasterizer"]
+Stage = Literal[
+    "peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision", "rasterizer", "service", "scoring"
+]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class SpeedRun:
     weights: Literal["random", "pretrained"] = "random"
     quick: bool = False
     workload: Workload = field(default_factory=Workload)
+    service: ServiceWorkload = field(default_factory=ServiceWorkload)
     threads: int | None = None
     device: str = "auto"
 
@@ -67,6 +71,21 @@ class SpeedRun:
         for size in self.sizes:
             yield from self._size_rows(size, dtypes, peaks, device, work)
 
+    def service_rows(self) -> Iterator[Row]:
+        """Of the live service, with the weights that ``configs/model`` names; needs a broker.
+
+        Raises:
+            ConfigurationError: the extra is not installed.
+        """
+        try:
+            from slam3r.service.benchmark import service_rows
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"{error.name} is missing: pip install 'slam3r-uni3r[service]'") from None
+        work = replace(self.service, threads=self.service.threads or self.threads)
+        for size in self.sizes:
+            for dtype in self.dtypes:
+                yield from service_rows(size, self.models[size], dtype, self.device, work)
+
     def _peak(self, dtype: torch.dtype, device: torch.device) -> tuple[Row, float]:
         shapes = PRODUCT_SHAPES + (GPU_PRODUCT_SHAPES if device.type == "cuda" else ())
         shapes = SMALL_PRODUCT_SHAPES if self.quick else shapes
@@ -84,7 +103,7 @@ class SpeedRun:
         device: torch.device,
         work: Workload,
     ) -> Iterator[Row]:
-        if not set(self.stages) - {"peak", "rasterizer"}:
+        if not set(self.stages) - {"peak", "rasterizer", "service", "scoring"}:
             return
         # Built in float32 and converted by the probe, or by `Networks` as we go on to the next dtype.
         model = self._model(size)

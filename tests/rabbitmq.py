@@ -15,18 +15,29 @@ import psutil
 import pytest
 
 _PLACES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/homebrew/sbin/rabbitmq-server")
-_START_SECONDS = 120
+_START_SECONDS = 300
 
 
 class RabbitMQ:
-    """One broker with the plugin for consistent hashing. Keeps its queues over `stop` and `start`."""
+    """One broker with the plugin for consistent hashing, and TLS where openssl makes certificates. Keeps its queues
+    over `stop` and `start`."""
 
     def __init__(self, program: str, folder: Path) -> None:
         self._program, self._folder = program, folder
         self.port, self._distribution, self._names = _free_port(), _free_port(), _free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         self._process: subprocess.Popen | None = None
+        self._tls_port = _free_port()
+        self.authority = make_certificates(folder / "tls")
+        """Certificate of the authority that vouches for the broker; None where there is no TLS."""
         (folder / "plugins").write_text("[rabbitmq_consistent_hash_exchange].\n")
+        (folder / "rabbit.conf").write_text(
+            "" if self.authority is None else _tls_lines(folder / "tls", self._tls_port)
+        )
+
+    def tls_url(self, authority: Path) -> str:
+        """The URL for TLS, with the authority that is trusted."""
+        return f"amqps://guest:guest@localhost:{self._tls_port}/?cafile={authority}"
 
     def start(self) -> None:
         """Start, and wait until it answers."""
@@ -41,7 +52,7 @@ class RabbitMQ:
             "RABBITMQ_MNESIA_BASE": str(self._folder / "data"),
             "RABBITMQ_LOG_BASE": str(self._folder / "log"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
-            "RABBITMQ_CONFIG_FILE": str(self._folder / "none"),
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbit.conf"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
         }
         with (self._folder / "output.txt").open("ab") as output:
@@ -100,6 +111,33 @@ def rabbitmq(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
         yield broker
     finally:
         broker.close()
+
+
+def make_certificates(folder: Path) -> Path | None:
+    """An authority ``authority.pem``, and ``server.pem`` of it for this machine; None without openssl."""
+    if shutil.which("openssl") is None:
+        return None
+    folder.mkdir()
+    key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    for command in (
+        f"req -x509 {key} -days 2 -keyout authority.key -out authority.pem",
+        f"req {key} -keyout server.key -out server.csr",
+        "x509 -req -in server.csr -CA authority.pem -CAkey authority.key -CAcreateserial -days 2 -extfile names "
+        "-out server.pem",
+    ):
+        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    return folder / "authority.pem"
+
+
+def _tls_lines(folder: Path, port: int) -> str:
+    return (
+        f"listeners.ssl.default = 127.0.0.1:{port}\n"
+        f"ssl_options.cacertfile = {folder / 'authority.pem'}\n"
+        f"ssl_options.certfile = {folder / 'server.pem'}\n"
+        f"ssl_options.keyfile = {folder / 'server.key'}\n"
+        "ssl_options.verify = verify_none\n"
+    )
 
 
 def _free_port() -> int:

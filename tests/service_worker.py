@@ -15,9 +15,11 @@ from typing import Any
 import aio_pika
 import numpy as np
 
+from common.geometry.undistortion import Calibration
 from slam3r.live import LiveSettings, StreamingSettings, for_live
 from slam3r.reconstruction import Networks, ReconstructionSettings
 from slam3r.reconstruction.tracking import TrackingSettings
+from slam3r.scene_map import MapSettings
 from slam3r.service.client import ServiceClient, encode_jpeg
 from slam3r.service.messages import Message, decode
 from slam3r.service.sessions import SessionFactory, live_sessions
@@ -31,6 +33,9 @@ from slam3r.service.settings import (
 )
 from slam3r.service.worker import Worker
 from tests.tiny_scene import tiny_models
+
+LIMIT_SECONDS = 300.0
+"""For what should take a moment: only a test that would never end runs into it."""
 
 LIVE = LiveSettings(
     for_live(
@@ -46,7 +51,7 @@ LIVE = LiveSettings(
             max_frames_per_round=2,
         )
     ),
-    StreamingSettings(tracking=TrackingSettings(reinitialise_after=0)),
+    StreamingSettings(tracking=TrackingSettings(reinitialise_after=0), map=MapSettings(20_000, confidence=0.0)),
     size=(32, 32),
 )
 
@@ -102,16 +107,24 @@ def make_place(url: str, folder: Path) -> Place:
 
 
 @asynccontextmanager
-async def running(place: Place, make_session: SessionFactory | None = None) -> AsyncIterator[Worker]:
+async def running(
+    place: Place, make_session: SessionFactory | None = None, calibration: Calibration | None = None
+) -> AsyncIterator[Worker]:
     """A worker that runs while the block does, and is then stopped gracefully."""
-    worker = Worker(place.settings, LIVE, make_session or random_sessions(), threshold=0.0)
+    worker = Worker(place.settings, LIVE, make_session or random_sessions(), threshold=0.0, calibration=calibration)
     stop = asyncio.Event()
     task = asyncio.create_task(worker.run(stop))
     try:
         yield worker
     finally:
         stop.set()
-        await asyncio.wait_for(task, 60)
+        await asyncio.wait_for(task, LIMIT_SECONDS)
+
+
+async def run_until_it_ends(place: Place) -> None:
+    """A worker that is not told to stop; raises what ends it."""
+    worker = Worker(place.settings, LIVE, random_sessions(), threshold=0.0)
+    await asyncio.wait_for(worker.run(asyncio.Event()), LIMIT_SECONDS)
 
 
 class Collector:
@@ -169,6 +182,14 @@ async def queue_length(place: Place, name: str) -> int:
         return queue.declaration_result.message_count or 0
 
 
+async def has_no_worker(place: Place) -> bool:
+    """Whether the broker knows that the worker is gone, and has taken back what it had not acknowledged."""
+    connection = await aio_pika.connect(place.url)
+    async with connection:
+        queue = await (await connection.channel()).declare_queue(place.settings.broker.frame_queue, passive=True)
+        return queue.declaration_result.consumer_count == 0
+
+
 async def dead_letters(place: Place) -> list[aio_pika.abc.AbstractIncomingMessage]:
     """What is in the dead-letter queue."""
     connection = await aio_pika.connect(place.url)
@@ -188,7 +209,7 @@ async def send(place: Place, numbers: Iterable[int], **names: Any) -> None:
             await client.publish(jpeg(number), number, **names)
 
 
-async def until(condition: Callable[[], Any], seconds: float = 60) -> None:
+async def until(condition: Callable[[], Any], seconds: float = LIMIT_SECONDS) -> None:
     """Wait until a condition holds; it may be a coroutine function."""
     deadline = time.monotonic() + seconds
     while True:

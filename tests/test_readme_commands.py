@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "data_process/README.md", ROOT / "CONTRIBUTING.md"]
+PAGES = [ROOT / page for page in ("README.md", "data_process/README.md", "slam3r/service/README.md", "CONTRIBUTING.md")]
 INTERPRETERS = ("python", "python3", ".venv/bin/python")
 
 

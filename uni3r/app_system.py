@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,16 @@ import numpy as np
 import torch
 
 from common.data.preprocess import denormalize
-from common.data.sources import FrameSource
-from common.export.colors import color_confidence, color_depth
+from common.data.sources import Frame, FrameSource
+from common.export.colors import color_confidence
+from common.export.panel import draw_columns
 from common.export.video import video_writer
 from common.presentation import Cloud, Option, Outcome, Picture, PosedFrame, Splats, WatchedSource, Watcher
 from common.views import Cameras
 from uni3r.api import reconstruct
 from uni3r.gaussian_files import save_ply
-from uni3r.outputs import GAUSSIANS, Painter
+from uni3r.outputs import GAUSSIANS
+from uni3r.painter import Painter
 from uni3r.scene import Scene
 from uni3r.semantics.labels import load_label_set
 from uni3r.trajectory_video import FlightSettings, flight
@@ -27,9 +29,11 @@ _FIRST_HARMONIC = 0.5 / np.sqrt(np.pi)
 """The constant spherical harmonic."""
 
 OPTIONS = (
-    Option("views", "Views", "Pictures to build from, spread evenly over the input.", 4, "whole", 1, 16, 1, basic=True),
+    Option("views", "Views", "Pictures to build from.", 4, "whole", 1, 16, 1, basic=True),
+    Option("step", "Frames between views (0: spread)", "Views stand side by side in the middle of the input, so many "
+           "frames apart, or are spread over all of it.", 2, "whole", 0, 30, 1, basic=True),
     Option("refine", "Refine poses", "Fit the model's own poses to the pictures.", True, "switch"),
-)
+)  # fmt: skip
 
 
 @dataclass
@@ -47,8 +51,10 @@ class Uni3RSystem:
     def run(self, source: FrameSource, model: str, values: Mapping[str, Any], watcher: Watcher) -> Outcome:
         """Build a scene."""
         watcher.report("loading the model")
+        values = dict(values)
+        neighbours = Neighbours(source, values["views"], values.pop("step"))
         scene = reconstruct(
-            WatchedSource(source, watcher),
+            WatchedSource(neighbours, watcher),
             model,
             teacher_source=self.teacher_source,
             device=self.device,
@@ -84,6 +90,44 @@ class Uni3RSystem:
         )
 
 
+class Neighbours(FrameSource):
+    """Some frames in the middle of another source, evenly apart; all of a source that has few, or of unknown length."""
+
+    def __init__(self, source: FrameSource, count: int, step: int) -> None:
+        """
+        Args:
+            source: to choose from.
+            count: frames to choose.
+            step: from one to the next; less where the source is too short for it. 0 chooses all.
+        """
+        super().__init__()
+        self._source, self.skipped = source, source.skipped
+        length = source.length or 0
+        self._step = min(step, (length - 1) // max(1, count - 1)) or 1
+        self._all = step == 0 or length <= count
+        span = (count - 1) * self._step + 1
+        self._start = 0 if self._all else (length - span) // 2
+        self._count = count
+
+    @property
+    def length(self) -> int | None:
+        return self._source.length if self._all else self._count
+
+    def validate(self) -> None:
+        self._source.validate()
+
+    def __iter__(self) -> Iterator[Frame]:
+        given = 0
+        for number, frame in enumerate(self._source):
+            if self._all:
+                yield frame
+            elif number >= self._start and (number - self._start) % self._step == 0:
+                yield frame
+                given += 1
+                if given == self._count:
+                    return
+
+
 def _frames(scene: Scene) -> list[PosedFrame]:
     poses = scene.cameras.camera_to_world.cpu().double().numpy()
     return [
@@ -111,13 +155,13 @@ def _strip(scene: Scene) -> list[Picture]:
     pictures = []
     for index, rendering in zip(scene.posed, renderings, strict=True):
         painted = painter.paint(rendering)
-        rows = [denormalize(scene.images[index].cpu()).numpy(), painted["color"]]
-        rows.append(painted.get("depth", color_depth(rendering.depth.cpu().numpy())))
-        rows.append(color_confidence(confidence[index], highest))
-        rows += [painted[name] for name in ("segmentation",) if name in painted]
-        caption = f"{scene.views[index].name}: picture, rendering, depth, confidence"
-        caption += ", segmentation" if "segmentation" in painted else ""
-        pictures.append(Picture(caption, np.concatenate(rows)))
+        tiles = {"picture": denormalize(scene.images[index].cpu()).numpy(), "rendering": painted["color"]}
+        tiles |= {"depth": painted["depth"], "confidence": color_confidence(confidence[index], highest)}
+        if "segmentation" in painted:
+            tiles["segmentation"] = painted["segmentation"]
+        name = scene.views[index].name
+        caption = f"{name}: {', '.join(tiles)}"
+        pictures.append(Picture(caption, draw_columns([(name[-18:], list(tiles.values()))])))
     return pictures
 
 
@@ -149,11 +193,12 @@ def _film(scene: Scene, folder: Path, frames: int, watcher: Watcher) -> Path:
 
 
 def _search(scene: Scene, words: Sequence[str]) -> list[Picture]:
-    painter = Painter(scene, tuple(words))
+    renderings = [scene.render(_camera(scene, index))[0] for index in scene.posed]
+    maps = Painter(scene, words).heat_maps(renderings)
     return [
-        Picture(f"{word} in {scene.views[index].name}", picture)
-        for index in scene.posed
-        for word, picture in zip(words, painter.heat_maps(scene.render(_camera(scene, index))[0]), strict=True)
+        Picture(f"{word} in {scene.views[index].name}", view[number])
+        for number, word in enumerate(words)
+        for index, view in zip(scene.posed, maps, strict=True)
     ]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from common.export.colors import color_depth, depth_limits
 
 _PCA_SAMPLES = 20_000
 _TAILS = (0.02, 0.98)
@@ -21,33 +22,26 @@ def color_image(image: Tensor) -> NDArray[np.uint8]:
 
 
 def depth_image(depth: Tensor, alpha: Tensor, nearest: float, farthest: float) -> NDArray[np.uint8]:
-    """(H, W, 3) of depth and alpha (H, W): near is red, far is blue, even in 1 / depth; black where there is nothing.
+    """(H, W, 3) of depth and alpha (H, W) of a rendering in the colours of `common.export.colors.color_depth`.
 
     Args:
         depth: accumulated, divided here by alpha.
-        alpha: opacity of the rendering.
+        alpha: opacity of the rendering; where it is 0.1 or less, the depth is unknown.
         nearest: depth of the one end of the colours, the same for all frames of a video.
         farthest: depth of the other.
     """
-    disparity = alpha / depth.clamp_min(1e-8)
-    span = max(1 / nearest - 1 / farthest, 1e-12)
-    shade = ((disparity - 1 / farthest) / span).clamp(0, 1)
-    return np.where((alpha > 0.1)[..., None].cpu().numpy(), color_map(shade, cv2.COLORMAP_TURBO), 0).astype(np.uint8)
+    return color_depth(_expected(depth, alpha, 0.1), (nearest, farthest))
 
 
 def depth_range(depth: Tensor, alpha: Tensor) -> tuple[float, float]:
     """Nearest and farthest depth worth a colour, of renderings (..., H, W); (1, 2) where there is nothing."""
-    expected = (depth / alpha.clamp_min(1e-8))[alpha > 0.5].detach().float()
-    if expected.numel() == 0:
-        return 1.0, 2.0
-    near, far = np.quantile(expected.cpu().numpy(), _TAILS).tolist()
-    return max(near, 1e-6), max(far, near * 1.01, 1e-5)
+    return depth_limits(_expected(depth, alpha, 0.5))
 
 
-def color_map(values: Tensor, palette: int = cv2.COLORMAP_INFERNO) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of values (H, W) in [0, 1] in one of OpenCV's palettes."""
-    levels = (values.detach().clamp(0, 1) * 255).round().byte().cpu().numpy()
-    return np.asarray(cv2.cvtColor(cv2.applyColorMap(levels, palette), cv2.COLOR_BGR2RGB), np.uint8)
+def _expected(depth: Tensor, alpha: Tensor, least: float) -> NDArray[np.float32]:
+    """Accumulated depth over alpha, 0 where alpha is not above the least."""
+    mean = depth / alpha.clamp_min(1e-8)
+    return torch.where(alpha > least, mean, 0).detach().float().cpu().numpy()
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,12 @@ class WindowScorer:
     """A model, made ready once, against many windows."""
 
     def __init__(
-        self, model: ReadyModel, device: torch.device, settings: ProtocolSettings, teacher: Teacher | None, lpips: bool
+        self,
+        model: ReadyModel,
+        device: torch.device,
+        settings: ProtocolSettings,
+        teacher: Teacher | None,
+        lpips: Lpips | None,
     ) -> None:
         """
         Args:
@@ -70,13 +75,13 @@ class WindowScorer:
             device: to run on.
             settings: see `ProtocolSettings`.
             teacher: the model's; without one nothing is said about labels.
-            lpips: also score LPIPS, on [0, 1] images as published; its weights must be there.
+            lpips: None leaves LPIPS out; made for [0, 1] images (`ImageRange`), as published.
         """
         self.network = model.network.to(device).eval()
         self.model, self.device, self.settings, self.teacher = model, device, settings, teacher
         if isinstance(teacher, torch.nn.Module):
             teacher.to(device)
-        self.lpips = Lpips("zero_to_one").to(device) if lpips else None
+        self.lpips = None if lpips is None else lpips.to(device)
 
     def score(self, views: Views, context: Sequence[int], targets: Sequence[int], query: Query | None) -> WindowScore:
         """Score one window.

@@ -28,16 +28,36 @@ def ssim_loss(rendered: Tensor, images: Tensor) -> Tensor:
     return 1 - ssim(rendered.flatten(0, -4).float(), images.flatten(0, -4).float()).mean()
 
 
-def feature_loss(features: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+def feature_loss(
+    features: Tensor, target: Tensor, valid: Tensor | None = None, weights: Tensor | None = None
+) -> Tensor:
     """1 - cosine similarity between feature maps, mean over valid pixels.
 
     Args:
         features: (..., C, h, w) of the rendering.
         target: (..., C, h, w) of the true view.
         valid: (..., h, w) bool; all where None.
+        weights: (..., h, w) of the pixels, 0 or more, for a weighted mean; equal where None.
     """
     distance = 1 - torch.cosine_similarity(features.float(), target.float(), dim=-3)
+    if weights is not None:
+        kept = weights if valid is None else torch.where(valid, weights, 0.0)
+        return (distance * kept).sum() / kept.sum().clamp(min=1e-6)
     return distance.mean() if valid is None else _masked_mean(distance, valid)
+
+
+def pixel_weights(labels: Tensor, class_weights: Tensor) -> Tensor:
+    """Weights (..., H, W) of pixels by their class.
+
+    Rare classes teach little in a mean over pixels: a room is mostly wall. Shares to the power of -1 balance them
+    entirely ("median frequency balancing" of Eigen and Fergus, ICCV 2015), -1/2 is a compromise.
+
+    Args:
+        labels: (..., H, W) integer classes; any other number, such as 255, has weight 0.
+        class_weights: (K,), 0 or more.
+    """
+    known = (labels >= 0) & (labels < len(class_weights))
+    return torch.where(known, class_weights[torch.where(known, labels, 0).long()], 0.0)
 
 
 def pointmap_loss(

@@ -13,9 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from tqdm import tqdm
 
 from common.checkpoints.atomic import atomic_folder, atomic_path, write_json
@@ -25,18 +23,17 @@ from common.export.nerfstudio import write_nerfstudio
 from common.export.trajectory import write_tum
 from common.export.video import video_writer
 from common.views import Cameras
-from uni3r.colouring import FeatureColors, color_image, color_map, depth_image, depth_range
 from uni3r.gaussian_files import save_ply
+from uni3r.overview import draw_overview
+from uni3r.painter import Painter
 from uni3r.rasterization import Rendering
 from uni3r.scene import Scene
-from uni3r.semantics.labels import load_label_set
-from uni3r.semantics.query import Query
-from uni3r.trajectory_video import FlightSettings, flight
+from uni3r.trajectory_video import FlightSettings, enlarged, flight
 
 GAUSSIANS, TRAJECTORY, TRANSFORMS, SUMMARY = "gaussians.ply", "trajectory.txt", "transforms.json", "summary.json"
-VIEWS, QUERIES = "views", "queries"
+VIEWS, QUERIES, OVERVIEW = "views", "queries", "overview.png"
 FILMS = ("color.mp4", "depth.mp4", "features.mp4", "segmentation.mp4")
-FILES = (SUMMARY, GAUSSIANS, TRAJECTORY, TRANSFORMS, *FILMS)
+FILES = (SUMMARY, GAUSSIANS, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS)
 
 
 @dataclass(frozen=True)
@@ -101,6 +98,8 @@ def write_results(scene: Scene, folder: str | Path, export: ExportSettings | Non
     renderings = [scene.render(inputs[view : view + 1])[0] for view in range(len(scene.posed))]
     painter.fit(renderings)
     written += _write_views(scene, painter, renderings, folder)
+    write_image(folder / OVERVIEW, draw_overview(scene, painter, export.film_scale))
+    written.append(folder / OVERVIEW)
     if export.queries:
         written.append(_write_queries(scene, painter, renderings, folder))
     if export.flight.frames:
@@ -108,65 +107,6 @@ def write_results(scene: Scene, folder: str | Path, export: ExportSettings | Non
     names = [path.relative_to(folder).as_posix() for path in written]
     write_json(folder / SUMMARY, {**summarize(scene), "queries": list(export.queries), "written": names})
     return [*written, folder / SUMMARY]
-
-
-class Painter:
-    """Renderings as pictures, in colours that are the same all over a scene."""
-
-    def __init__(self, scene: Scene, queries: tuple[str, ...] = ()) -> None:
-        from common.configuration import ConfigurationError
-
-        if queries and (scene.text is None or scene.gaussians.features is None):
-            raise ConfigurationError("queries: this model understands no words")
-        self._scene = scene
-        self.segments = self.query = self.features = None
-        if scene.text is not None and scene.gaussians.features is not None:
-            self.segments = Query.of(scene.text, load_label_set(scene.labels))
-            self.query = Query.of(scene.text, queries) if queries else None
-        if scene.gaussians.features is not None:
-            self.features = FeatureColors.fit(scene.gaussians.features[0], scene.gaussians.opacities[0])
-        self._range = (1.0, 2.0)
-
-    def fit(self, renderings: list[Rendering]) -> None:
-        """Choose the range of depths that the colours span."""
-        depth, alpha = (torch.stack([getattr(one, name) for one in renderings]) for name in ("depth", "alpha"))
-        self._range = depth_range(depth, alpha)
-
-    def paint(self, rendering: Rendering) -> dict[str, NDArray[np.uint8]]:
-        """Pictures (H, W, 3) of one view (without leading axes) by name: color, depth, features, segmentation."""
-        pictures = {
-            "color": color_image(rendering.image),
-            "depth": depth_image(rendering.depth, rendering.alpha, *self._range),
-        }
-        if self.features is not None and rendering.features is not None:
-            pictures["features"] = self.features(rendering.features, rendering.alpha)
-        if self.segments is not None and rendering.features is not None:
-            pictures["segmentation"] = self._segmentation(rendering)
-        return pictures
-
-    def heat_maps(self, rendering: Rendering) -> list[NDArray[np.uint8]]:
-        """A picture (H, W, 3) per query: where it is, over the rendering in grey."""
-        assert self.query is not None and rendering.features is not None
-        size = (rendering.image.shape[-2], rendering.image.shape[-1])
-        features = self._scene.word_features(rendering.features[None])[0]
-        relevance = self.query.to(features.device).relevance(features, dim=-3)
-        relevance = torch.nn.functional.interpolate(relevance[None], size, mode="bilinear", align_corners=False)[0]
-        grey = color_image(rendering.image.mean(dim=0, keepdim=True).expand(3, -1, -1))
-        maps = []
-        for score in relevance:
-            shade = ((score - 0.5) * 2).clamp(0, 1)
-            heat = color_map(shade).astype(np.float32)
-            share = (0.25 + 0.75 * shade.cpu().numpy())[..., None]
-            maps.append((share * heat + (1 - share) * grey).astype(np.uint8))
-        return maps
-
-    def _segmentation(self, rendering: Rendering) -> NDArray[np.uint8]:
-        assert self.segments is not None and rendering.features is not None
-        features = self._scene.word_features(rendering.features[None])[0]
-        size = (rendering.image.shape[-2], rendering.image.shape[-1])
-        labels = self.segments.to(features.device).segment(features, dim=-3, size=size).cpu().numpy()
-        seen = (rendering.alpha > 0.1).cpu().numpy()[..., None]
-        return np.where(seen, self.segments.labels.colors[labels], 0).astype(np.uint8)
 
 
 def summarize(scene: Scene) -> dict[str, Any]:
@@ -217,10 +157,9 @@ def _write_views(scene: Scene, painter: Painter, renderings: list[Rendering], fo
 
 
 def _write_queries(scene: Scene, painter: Painter, renderings: list[Rendering], folder: Path) -> Path:
-    assert painter.query is not None
     with atomic_folder(folder / QUERIES) as place:
-        for index, rendering in zip(scene.posed, renderings, strict=True):
-            for word, picture in zip(painter.query.labels.names, painter.heat_maps(rendering), strict=True):
+        for index, maps in zip(scene.posed, painter.heat_maps(renderings), strict=True):
+            for word, picture in zip(painter.queries, maps, strict=True):
                 name = "".join(sign if sign.isalnum() else "_" for sign in word)
                 write_image(place / f"{name}_{index:02d}.png", picture)
     return folder / QUERIES
@@ -228,9 +167,9 @@ def _write_queries(scene: Scene, painter: Painter, renderings: list[Rendering], 
 
 def _write_films(scene: Scene, painter: Painter, inputs: Cameras, folder: Path, export: ExportSettings) -> list[Path]:
     settings = export.flight
-    path = _enlarged(flight(inputs, scene.median_depth, settings), export.film_scale)
+    path = enlarged(flight(inputs, scene.median_depth, settings), export.film_scale)
     size = (scene.size[0] * export.film_scale, scene.size[1] * export.film_scale)
-    names = FILMS if painter.segments is not None else FILMS[:3] if painter.features is not None else FILMS[:2]
+    names = FILMS if painter.labels is not None else FILMS[:3] if scene.gaussians.features is not None else FILMS[:2]
     names = names if settings.features else FILMS[:2]
     with ExitStack() as stack:
         writers = {name: stack.enter_context(video_writer(folder / name, size, settings.fps)) for name in names}
@@ -240,11 +179,3 @@ def _write_films(scene: Scene, painter: Painter, inputs: Cameras, folder: Path, 
             for name, write in writers.items():
                 write(pictures[name.removesuffix(".mp4")])
     return [folder / name for name in names]
-
-
-def _enlarged(cameras: Cameras, factor: int) -> Cameras:
-    """Cameras of pictures so many times larger (pixel centres at whole numbers)."""
-    intrinsics: Tensor = cameras.intrinsics.clone()
-    intrinsics[:, :2] *= factor
-    intrinsics[:, :2, 2] += (factor - 1) / 2
-    return Cameras(cameras.camera_to_world, intrinsics)

@@ -11,7 +11,7 @@ from common.configuration import to_dataclass
 from common.data.rooms import room_seed, room_sequence
 from common.evaluation.benchmark import Row
 from uni3r.evaluation import ProtocolSettings
-from uni3r.scored_model import NOTES, ScoredModel, pooled_miou, write_confusion
+from uni3r.scored_model import NOTES, LpipsChoice, ScoredModel, pooled_miou, write_confusion
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class RoomsSettings:
     stride: int = 1
     """Path frames from one view to the next: 5 to 15 cm and 3 to 7 degrees each."""
     split: str = "held_out"
-    lpips: bool = False
-    """Needs torchvision's VGG-16."""
+    lpips: LpipsChoice = False
+    """See `uni3r.scored_model.LpipsChoice`."""
     teacher_source: str | None = None
     """Weights of the model's teacher, where it needs any."""
     protocol: ProtocolSettings = field(default_factory=ProtocolSettings)
@@ -60,7 +60,7 @@ class RoomsBenchmark:
     @property
     def notes(self) -> Sequence[str]:
         """How the figures are defined, and the one that is of all scenes together."""
-        return (*NOTES, *pooled_miou(self._folder, self.model.labels))
+        return (*NOTES, *self.model.remarks, *pooled_miou(self._folder, self.model.labels))
 
     def describe(self) -> dict[str, Any]:
         """What the figures depend on."""

@@ -16,7 +16,7 @@ from common.evaluation.benchmark import Row
 from common.evaluation.columns import mean_row
 from uni3r.data.windows import TestWindows
 from uni3r.evaluation import ProtocolSettings
-from uni3r.scored_model import NOTES, ScoredModel, pooled_miou, write_confusion
+from uni3r.scored_model import NOTES, LpipsChoice, ScoredModel, pooled_miou, write_confusion
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class ScanNetSettings:
     """Names of scenes; None for all."""
     ignored: tuple[str, ...] = ("scene0696_02",)
     """Left out, as published."""
-    lpips: bool = True
+    lpips: LpipsChoice = True
+    """See `uni3r.scored_model.LpipsChoice`."""
     teacher_source: str | None = None
     """LSeg's ``demo_e200.ckpt``."""
     protocol: ProtocolSettings = field(default_factory=ProtocolSettings)
@@ -70,7 +71,7 @@ class ScanNetBenchmark:
         own = (
             "a row is the mean over the windows of a scene; with 2 context views two of every eight frames are targets"
         )
-        return (*NOTES, own, *pooled_miou(self._folder, self.model.labels))
+        return (*NOTES, own, *self.model.remarks, *pooled_miou(self._folder, self.model.labels))
 
     def describe(self) -> dict[str, Any]:
         """What the figures depend on."""

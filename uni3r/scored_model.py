@@ -11,8 +11,10 @@ import numpy as np
 import torch
 
 from common.checkpoints.atomic import read_json, write_json
+from common.checkpoints.hub import CheckpointError
 from common.configuration import ConfigurationError, to_dataclass
 from common.device import choose_device
+from common.metrics.lpips import Lpips
 from common.metrics.segmentation import score_confusion
 from uni3r.evaluation import ProtocolSettings, WindowScore, WindowScorer
 from uni3r.inference import InferenceSettings, load_teacher, ready_model
@@ -34,6 +36,8 @@ NOTES: Sequence[str] = (
     "seconds: Gaussians from pictures, refinement of the context's poses included",
 )
 _CONFUSION = "confusion.json"
+LpipsChoice = bool | str
+"""Whether to score LPIPS, where VGG-16 is in torch's cache; or the file that it is in."""
 
 
 @dataclass
@@ -45,16 +49,18 @@ class ScoredModel:
     labels: LabelSet
     size: tuple[int, int]
     facts: dict[str, Any]
+    remarks: tuple[str, ...] = ()
+    """What could not be measured, and why."""
 
     @classmethod
     def from_config(
-        cls, config: Mapping[str, Any], teacher_source: str | None, lpips: bool, protocol: ProtocolSettings
+        cls, config: Mapping[str, Any], teacher_source: str | None, lpips: LpipsChoice, protocol: ProtocolSettings
     ) -> ScoredModel:
         """Load what ``model`` names in the configuration of an evaluation.
 
         Raises:
             ConfigurationError: the model is no Uni3R, or a value does not fit.
-            CheckpointError: its weights are missing or damaged.
+            CheckpointError: its weights are missing or damaged, or those of LPIPS where a file is named.
         """
         model = ready_model(to_dataclass(config["model"], ModelConfig))
         device = choose_device(config.get("device", "auto"))
@@ -65,12 +71,26 @@ class ScoredModel:
             raise ConfigurationError(str(error)) from error
         labels = load_label_set(inference.labels)
         query = None if teacher is None else Query.of(teacher, labels)
-        scorer = WindowScorer(model, device, protocol, teacher, lpips)
-        return cls(scorer, query, labels, inference.size, {"model": model.description, "device": str(device)})
+        network, remarks = _perceptual(lpips)
+        scorer = WindowScorer(model, device, protocol, teacher, network)
+        facts = {"model": model.description, "device": str(device), "lpips": network is not None}
+        return cls(scorer, query, labels, inference.size, facts, remarks)
 
     def describe(self) -> dict[str, Any]:
         """What figures depend on."""
         return self.facts
+
+
+def _perceptual(choice: LpipsChoice) -> tuple[Lpips | None, tuple[str, ...]]:
+    """LPIPS on [0, 1] images as published; where it was wished for and cannot be had, a remark in its place."""
+    if choice is False:
+        return None, ()
+    if isinstance(choice, str):
+        return Lpips("zero_to_one", choice), ()
+    try:
+        return Lpips("zero_to_one"), ()
+    except (CheckpointError, ImportError) as error:
+        return None, (f"LPIPS: not measured ({error})",)
 
 
 def write_confusion(folder: Path, score: WindowScore | Sequence[WindowScore]) -> None:

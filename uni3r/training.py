@@ -25,7 +25,7 @@ from uni3r.background import Background, over_background
 from uni3r.colouring import color_image, depth_image, depth_range
 from uni3r.feature_compressor import resize_features
 from uni3r.geometry_distillation import DistillationSettings, PointmapTeacher, geometry_loss
-from uni3r.losses import depth_loss, feature_loss, l1_loss, mse_loss, pointmap_loss, ssim_loss
+from uni3r.losses import depth_loss, feature_loss, l1_loss, mse_loss, pixel_weights, pointmap_loss, ssim_loss
 from uni3r.model import Prediction, Uni3R
 from uni3r.rasterization import RasterizationSettings, Rendering, rasterize
 from uni3r.semantics.teacher import Teacher
@@ -51,12 +51,19 @@ class LossWeights:
     lpips: float = 0.05
     feature: float = 0.2
     """0.2 in the published code, 0.02 in the paper."""
+    context_feature: float = 0.0
+    """As ``feature``, of the context's own pixels before rendering. Not published: for features that learn slowly,
+    since steps without any rendered term render nothing and are cheaper."""
     geometry: float = 0.005
     """Of the pointmap teacher."""
     depth: float = 0.0
     """Of rendered depth, where the data has true depth."""
     pointmap: float = 0.0
     """Of the Gaussian centres, where the data has true depth."""
+
+
+RENDERED_TERMS = ("l1", "mse", "ssim", "lpips", "feature", "depth")
+"""Terms of `LossWeights` that ask for a rendering."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,7 @@ class GaussianObjective(Objective):
         distill_up_to: int | None = 2,
         perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
         true_poses: bool = False,
+        class_weights: Sequence[float] | None = None,
     ) -> None:
         """
         Args:
@@ -149,17 +157,22 @@ class GaussianObjective(Objective):
             true_poses: for models with centres on rays: in training, these lie by the true poses of the context, so
                 that depth and appearance learn from clean pictures while the points, and so the poses, are still
                 learning. Validation always takes the model's own poses.
+            class_weights: of the pixels of every class in the feature term, for data with labels; None weighs all
+                pixels alike (published). See `uni3r.losses.pixel_weights`.
 
         Raises:
-            ValueError: a term has a weight, and what it needs is missing.
+            ValueError: a term has a weight, and what it needs is missing; or a negative class weight.
         """
         super().__init__(model, optimizer, frozen)
         self.weights, self.views = weights or LossWeights(), views or ViewSelection()
         self.rendering, self.unit = rendering or RenderOptions(), unit or SceneUnit()
         self.target_range, self.feature_residual = target_range, feature_residual
         self.true_poses = true_poses
+        if class_weights is not None and (min(class_weights) < 0 or max(class_weights) == 0):
+            raise ValueError(f"class_weights: expected numbers of at least 0, not all of them 0, got {class_weights}")
+        self.class_weights = None if class_weights is None else torch.tensor([float(one) for one in class_weights])
         self.distillation, self.distill_up_to = distillation or DistillationSettings(), distill_up_to
-        needs = {"feature": teacher, "geometry": pointmap_teacher, "lpips": perceptual}
+        needs = {"feature": teacher, "context_feature": teacher, "geometry": pointmap_teacher, "lpips": perceptual}
         for name, part in needs.items():
             if getattr(self.weights, name) and part is None:
                 raise ValueError(f"the loss term {name} has a weight, but nothing to compute it with")
@@ -179,15 +192,18 @@ class GaussianObjective(Objective):
         with self._full_precision():
             unit = scene_unit(context, self.unit)
         prediction = self._predict(context, unit if training and self.true_poses else None)
+        wanted = vars(self.weights)
         with self._full_precision():
-            rendering = self._render(prediction, context, rendered, unit)
-            seen = (context.images + 1) / 2
-            rendering = replace(rendering, image=over_background(rendering, seen, self.rendering.background))
-            terms = self._colour_terms(rendering, rendered)
-            if self.weights.feature:
-                terms["feature"] = self._feature_term(rendering, rendered)
-            terms.update(self._geometry_terms(prediction, rendering, context, rendered, unit))
-            wanted = vars(self.weights)
+            terms: dict[str, Tensor] = {}
+            if any(wanted[name] for name in RENDERED_TERMS):
+                terms |= self._rendered_terms(prediction, context, rendered, unit)
+            if self.weights.context_feature:
+                features = prediction.gaussians.features
+                assert features is not None, "the model's Gaussians have no features"
+                pixels = context.images.shape[-2:]
+                maps = features.unflatten(1, (context.images.shape[1], *pixels)).movedim(-1, 2)
+                terms["context_feature"] = self._feature_term(maps, context)
+            terms |= self._geometry_terms(prediction, context, unit)
             parts = [wanted[name] * value for name, value in terms.items() if wanted.get(name)]
             terms["loss"] = torch.stack(parts).sum()
         return terms
@@ -206,6 +222,21 @@ class GaussianObjective(Objective):
             with self._full_precision():
                 poses = cameras_in_unit(context, context.camera_to_world[:, 0], unit).camera_to_world
         return self.model(context.images, context.intrinsics, residual, poses)
+
+    def _rendered_terms(
+        self, prediction: Prediction, context: Views, rendered: Views, unit: Tensor
+    ) -> dict[str, Tensor]:
+        rendering = self._render(prediction, context, rendered, unit)
+        seen = (context.images + 1) / 2
+        rendering = replace(rendering, image=over_background(rendering, seen, self.rendering.background))
+        terms = self._colour_terms(rendering, rendered)
+        if self.weights.feature:
+            assert rendering.features is not None, "the model's Gaussians have no features"
+            terms["feature"] = self._feature_term(rendering.features, rendered)
+        if self.weights.depth:
+            assert rendered.depth is not None, "the depth loss needs depth"
+            terms["depth"] = depth_loss(rendering.depth, rendering.alpha, rendered.depth / unit.view(-1, 1, 1, 1))
+        return terms
 
     def _render(self, prediction: Prediction, context: Views, rendered: Views, unit: Tensor) -> Rendering:
         assert context.camera_to_world is not None, "training views need poses"
@@ -231,30 +262,31 @@ class GaussianObjective(Objective):
         terms["psnr"] = -10 * mse_loss(image.detach(), truth).clamp_min(1e-10).log10()
         return terms
 
-    def _feature_term(self, rendering: Rendering, rendered: Views) -> Tensor:
-        assert rendering.features is not None, "the model's Gaussians have no features"
-        images = (rendered.images + 1) / 2 if self.target_range == "zero_to_one" else rendered.images
+    def _feature_term(self, features: Tensor, views: Views) -> Tensor:
+        """Distance of (B, V, C, h, w) features from the teacher's of the same views."""
+        images = (views.images + 1) / 2 if self.target_range == "zero_to_one" else views.images
         with torch.no_grad():
-            target = self._teacher.on(self.device).features(images, rendered.labels)
-        features, compressor = rendering.features, self.model.feature_compressor
+            target = self._teacher.on(self.device).features(images, views.labels)
+        compressor = self.model.feature_compressor
         if compressor is not None and features.shape[2] != target.shape[2]:
             features = compressor.expand(features)
-        target = resize_features(target, (features.shape[-2], features.shape[-1]))
-        return feature_loss(features, target, target.norm(dim=2) > 0)
+        size = (features.shape[-2], features.shape[-1])
+        target = resize_features(target, size)
+        weights = None
+        if self.class_weights is not None:
+            if views.labels is None:
+                raise ValueError("class_weights weigh labels, and these views have none")
+            weights = pixel_weights(views.labels, self.class_weights.to(target.device))
+            weights = resize_features(weights[:, :, None], size)[:, :, 0]
+        return feature_loss(features, target, target.norm(dim=2) > 0, weights)
 
-    def _geometry_terms(
-        self, prediction: Prediction, rendering: Rendering, context: Views, rendered: Views, unit: Tensor
-    ) -> dict[str, Tensor]:
+    def _geometry_terms(self, prediction: Prediction, context: Views, unit: Tensor) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
         asked = self.distill_up_to is None or context.images.shape[1] <= self.distill_up_to
         if self.weights.geometry and asked:
             with torch.no_grad():
                 seen: Pointmaps = self._pointmap_teacher.on(self.device)(context.images)
             terms["geometry"] = geometry_loss(prediction.pointmaps.points, seen, self.distillation)
-        if self.weights.depth:
-            assert rendered.depth is not None, "the depth loss needs depth"
-            truth = rendered.depth / unit.view(-1, 1, 1, 1)
-            terms["depth"] = depth_loss(rendering.depth, rendering.alpha, truth)
         if self.weights.pointmap:
             points, valid = context_points(context)
             scale = joint_scale(points, valid)

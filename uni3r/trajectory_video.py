@@ -52,12 +52,31 @@ def flight(cameras: Cameras, depth: float, settings: FlightSettings) -> Cameras:
     # Starts and ends on the path: a circle through it.
     offset = np.stack([np.sin(angle), 1 - np.cos(angle), np.zeros_like(angle)], axis=-1) * settings.sway * depth
     positions = positions + np.einsum("nij,nj->ni", rotations, offset)
+    return _cameras(cameras, place, positions, rotations)
+
+
+def between(cameras: Cameras, place: np.ndarray) -> Cameras:
+    """Cameras (N,) at places (N,) along (V,) cameras: 0 is the first, 0.5 is half way to the second."""
+    poses = cameras.camera_to_world.detach().cpu().double().numpy()
+    return _cameras(cameras, place, *_interpolate(poses, place))
+
+
+def enlarged(cameras: Cameras, factor: int) -> Cameras:
+    """Cameras of pictures so many times larger (pixel centres at whole numbers)."""
+    intrinsics = cameras.intrinsics.clone()
+    intrinsics[..., :2, :] *= factor
+    intrinsics[..., :2, 2] += (factor - 1) / 2
+    return Cameras(cameras.camera_to_world, intrinsics)
+
+
+def _cameras(given: Cameras, place: np.ndarray, positions: np.ndarray, rotations: np.ndarray) -> Cameras:
+    """Poses with the intrinsics between those of their neighbours."""
     low = np.floor(place).astype(int)
-    high = np.minimum(low + 1, len(poses) - 1)
-    share = torch.from_numpy(place - low).to(cameras.intrinsics)[:, None, None]
-    intrinsics = torch.lerp(cameras.intrinsics[low], cameras.intrinsics[high], share)
+    high = np.minimum(low + 1, len(given.camera_to_world) - 1)
+    share = torch.from_numpy(place - low).to(given.intrinsics)[:, None, None]
+    intrinsics = torch.lerp(given.intrinsics[low], given.intrinsics[high], share)
     path = make_transform(torch.from_numpy(rotations), torch.from_numpy(positions))
-    return Cameras(path.to(cameras.camera_to_world), intrinsics)
+    return Cameras(path.to(given.camera_to_world), intrinsics)
 
 
 def _interpolate(poses: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

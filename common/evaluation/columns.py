@@ -37,53 +37,87 @@ def _cm(title: str) -> Column:
     return Column(f"{title} (cm)", "lower", 100, 2)
 
 
-COLUMNS: Mapping[str, Column] = {
-    "accuracy": _cm("accuracy"),
-    "completeness": _cm("completeness"),
-    "accuracy_median": _cm("accuracy median"),
-    "completeness_median": _cm("completeness median"),
-    "chamfer": _cm("chamfer"),
-    "completion_ratio_5cm": Column("within 5 cm (%)", "higher", 100, 1),
-    "f_1cm": Column("F 1 cm", "higher"),
-    "f_1.5cm": Column("F 1.5 cm", "higher"),
-    "f_2cm": Column("F 2 cm", "higher"),
-    "f_5cm": Column("F 5 cm", "higher"),
-    "f_10cm": Column("F 10 cm", "higher"),
-    "confident_share": Column("confident (%)", None, 100, 1),
-    "constant_accuracy": _cm("constant accuracy"),
-    "constant_completeness": _cm("constant completeness"),
-    "accuracy_gain": Column("accuracy gain", "higher", digits=2),
-    "completeness_gain": Column("completeness gain", "higher", digits=2),
-    "ate_rmse": _cm("ATE RMSE"),
-    "ate_mean": _cm("ATE mean"),
-    "ate_median": _cm("ATE median"),
-    "ate_max": _cm("ATE max"),
-    "rpe_translation": _cm("RPE translation"),
-    "rpe_rotation": Column("RPE rotation (°)", "lower"),
-    "path_length": Column("path (m)", digits=2),
-    "depth_abs_rel": Column("AbsRel, median scale", "lower"),
-    "depth_rmse": Column("RMSE (m), median scale", "lower"),
-    "depth_delta_1": Column("δ < 1.25, median scale", "higher"),
-    "depth_abs_rel_ls": Column("AbsRel, least squares", "lower"),
-    "depth_rmse_ls": Column("RMSE (m), least squares", "lower"),
-    "depth_tau_1_ls": Column("τ < 1.03, least squares", "higher"),
-    "retrieval_auc": Column("retrieval AUC", "higher"),
-    "psnr": Column("PSNR (dB)", "higher", digits=2),
-    "ssim": Column("SSIM", "higher"),
-    "lpips": Column("LPIPS", "lower"),
-    "miou": Column("mIoU", "higher"),
-    "pixel_accuracy": Column("pixel accuracy", "higher"),
-    "frames_per_second": Column("frames/s", "higher", digits=2),
-    "peak_memory": Column("peak memory (GiB)", "lower", 2.0**-30, 2),
-    "peak_gpu_memory": Column("peak GPU memory (GiB)", "lower", 2.0**-30, 2),
-    "seconds": Column("seconds", "lower", digits=1),
+GROUPS: Mapping[str, Mapping[str, Column]] = {
+    "Frames": {
+        "frames": Column("frames", digits=1),
+        "stride": Column("stride", digits=1),
+        "windows": Column("windows", digits=1),
+    },
+    "Points": {
+        "accuracy": _cm("accuracy"),
+        "completeness": _cm("completeness"),
+        "accuracy_median": _cm("accuracy median"),
+        "completeness_median": _cm("completeness median"),
+        "chamfer": _cm("chamfer"),
+        "completion_ratio_5cm": Column("within 5 cm (%)", "higher", 100, 1),
+        "f_1cm": Column("F 1 cm", "higher"),
+        "f_1.5cm": Column("F 1.5 cm", "higher"),
+        "f_2cm": Column("F 2 cm", "higher"),
+        "f_5cm": Column("F 5 cm", "higher"),
+        "f_10cm": Column("F 10 cm", "higher"),
+        "aligned": Column("aligned"),
+        "confident_share": Column("confident (%)", None, 100, 1),
+        "constant_accuracy": _cm("constant accuracy"),
+        "constant_completeness": _cm("constant completeness"),
+        "accuracy_gain": Column("accuracy gain", "higher", digits=2),
+        "completeness_gain": Column("completeness gain", "higher", digits=2),
+        "retrieval_auc": Column("retrieval AUC", "higher"),
+    },
+    "Path": {
+        "ate_rmse": _cm("ATE RMSE"),
+        "ate_mean": _cm("ATE mean"),
+        "ate_median": _cm("ATE median"),
+        "ate_max": _cm("ATE max"),
+        "rpe_translation": _cm("RPE translation"),
+        "rpe_rotation": Column("RPE rotation (°)", "lower"),
+        "path_length": Column("path (m)", digits=2),
+        "poses": Column("poses", digits=1),
+    },
+    "Depth": {
+        "depth_abs_rel": Column("AbsRel, median scale", "lower"),
+        "depth_rmse": Column("RMSE (m), median scale", "lower"),
+        "depth_delta_1": Column("δ < 1.25, median scale", "higher"),
+        "depth_abs_rel_ls": Column("AbsRel, least squares", "lower"),
+        "depth_rmse_ls": Column("RMSE (m), least squares", "lower"),
+        "depth_tau_1_ls": Column("τ < 1.03, least squares", "higher"),
+        "depth_tau_2_ls": Column("τ < 1.03², least squares", "higher"),
+        "depth_tau_3_ls": Column("τ < 1.03³, least squares", "higher"),
+        "depth_images": Column("depth images", digits=1),
+    },
+    "Renderings": {
+        "psnr": Column("PSNR (dB)", "higher", digits=2),
+        "psnr_nearest": Column("PSNR of the nearest input picture (dB)", None, digits=2),
+        "psnr_mean_colour": Column("PSNR of the inputs' mean colour (dB)", None, digits=2),
+        "ssim": Column("SSIM", "higher"),
+        "lpips": Column("LPIPS", "lower"),
+        "miou": Column("mIoU", "higher"),
+        "pixel_accuracy": Column("pixel accuracy", "higher"),
+    },
+    "Speed": {
+        "frames_per_second": Column("frames/s", "higher", digits=2),
+        "peak_memory": Column("peak memory (GiB)", "lower", 2.0**-30, 2),
+        "peak_gpu_memory": Column("peak GPU memory (GiB)", "lower", 2.0**-30, 2),
+        "seconds": Column("seconds", "lower", digits=1),
+    },
 }
-"""Stored values are in metres, degrees, shares from 0 to 1, bytes and seconds."""
+"""What can be told of a scene, by kind. Stored values are in metres, degrees, shares from 0 to 1, bytes and seconds."""
+
+COLUMNS: Mapping[str, Column] = {key: shown for group in GROUPS.values() for key, shown in group.items()}
+"""All of them."""
 
 
 def column(key: str) -> Column:
     """How to show a figure; a plain one for names that are not known here."""
     return COLUMNS.get(key, Column(key.replace("_", " ")))
+
+
+def grouped(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Columns by their group, in its order of groups; those that are not known come under "Other"."""
+    names = {key: group for group, own in GROUPS.items() for key in own}
+    found: dict[str, list[str]] = {group: [] for group in (*GROUPS, "Other")}
+    for key in keys:
+        found[names.get(key, "Other")].append(key)
+    return {group: own for group, own in found.items() if own}
 
 
 def columns_of(rows: Iterable[Row]) -> list[str]:

@@ -13,6 +13,8 @@ from common.evaluation.bootstrap import Interval, bootstrap_mean
 from common.evaluation.columns import column, columns_of
 
 METRICS = "metrics.json"
+FEWEST_SCENES = 6
+"""With fewer there is no verdict: by chance, five differences have one sign in 1 of 16 cases, six in 1 of 32."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Difference:
     def verdict(self) -> str:
         """In a word: better, worse, or not told apart."""
         better = column(self.key).better
-        if better is None or not self.interval.excludes_zero or len(self.scenes) < 2:
+        if better is None or not self.interval.excludes_zero or len(self.scenes) < FEWEST_SCENES:
             return "–"
         return "better" if (self.interval.mean < 0) == (better == "lower") else "worse"
 
@@ -99,6 +101,8 @@ def comparison_report(first: str | Path, second: str | Path) -> str:
             for value in (difference.interval.mean, difference.interval.low, difference.interval.high)
         )
         lines.append(_line([unit.heading, *cells, mean, f"{low} to {high}", difference.verdict]))
+    if len(names) < FEWEST_SCENES:
+        lines += ["", f"No verdict with fewer than {FEWEST_SCENES} scenes in common: their intervals are too narrow."]
     lines += ["", *_absent(a, b, first, second)]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -13,6 +13,8 @@ from common.configuration import ConfigurationError
 from common.export.ply import write_ply
 from common.export.preview import render_preview
 
+LIMITS = (0.1, 0.2, 0.4, 1.0, 2.0, 4.0)
+"""Ends of the colour scale of errors, metres."""
 _BAR, _LABELS = 26, 96  # width of the colour bar and of its scale, pixels
 
 
@@ -22,9 +24,13 @@ def error_colors(errors: NDArray, limit: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.applyColorMap(shades[:, None], cv2.COLORMAP_TURBO)[:, 0, ::-1], np.uint8)
 
 
-def write_error_map(
-    folder: Path, points: NDArray, errors: NDArray, camera_to_world: NDArray, limit: float = 0.1
-) -> list[Path]:
+def choose_limit(errors: NDArray) -> float:
+    """The first of `LIMITS` that nine of ten errors (N,) stay below; the last where none is: maps of good
+    reconstructions share a scale, and a poor one is not all of one colour."""
+    return next((limit for limit in LIMITS if np.quantile(errors, 0.9) <= limit), LIMITS[-1])
+
+
+def write_error_map(folder: Path, points: NDArray, errors: NDArray, camera_to_world: NDArray) -> list[Path]:
     """``error_map.ply``, the reconstruction coloured by its distance to the truth, and a picture of it with a scale.
 
     Args:
@@ -32,8 +38,8 @@ def write_error_map(
         points: (N, 3), aligned to the truth, metres.
         errors: (N,) metres.
         camera_to_world: (n, 4, 4) true poses, for the point of view.
-        limit: error that gets the last colour, metres.
     """
+    limit = choose_limit(errors)
     colors = error_colors(errors, limit)
     cloud, picture = folder / "error_map.ply", folder / "error_map.png"
     write_ply(cloud, points, colors)
@@ -97,6 +103,7 @@ def write_trajectory_plot(
     panel = figure.add_subplot(grid[3, 1])
     panel.plot(seconds, 100 * errors, color="tab:red")
     panel.set(xlabel="seconds", ylabel="error (cm)", ylim=(0, None))
+    figure.align_ylabels()
     with atomic_path(path) as temporary:
         figure.savefig(temporary)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from common.evaluation.truth import SequenceTruth
 from common.geometry.alignment import AlignmentResult, align_to_ground_truth, transform_points
-from common.metrics.pointcloud import PointcloudScore, nearest_distances, reduce_and_refine, score_pointcloud
+from common.metrics.pointcloud import PointcloudScore, reduce_and_refine, score_pointcloud
 
 THRESHOLDS = (0.01, 0.015, 0.02, 0.05, 0.10)
 """Of F-scores, metres."""
@@ -50,8 +50,6 @@ class PointmapScore:
     alignment: AlignmentResult
     points: NDArray[np.float64]
     """(N, 3) predicted points, aligned and reduced to voxels, metres."""
-    errors: NDArray[np.float64]
-    """(N,) their distances to the truth, metres."""
     num_confident: int
     """Pixels above the confidence threshold with known depth."""
     num_valid: int
@@ -98,8 +96,7 @@ def score_pointmaps(
     aligned = transform_points(alignment.transform, predicted)
     aligned, target = reduce_and_refine(aligned, target, protocol.voxel_size)
     score = score_pointcloud(aligned, target, THRESHOLDS, workers=workers)
-    errors = nearest_distances(aligned, target, workers)
-    return PointmapScore(score, alignment, aligned, errors, num_confident, num_valid)
+    return PointmapScore(score, alignment, aligned, num_confident, num_valid)
 
 
 def draw_pixels(

@@ -10,12 +10,13 @@ from filelock import FileLock
 
 from common.checkpoints.atomic import atomic_write, write_json
 from common.evaluation.benchmark import SCENE_FOLDER, Row
-from common.evaluation.columns import column, columns_of, mean_row
+from common.evaluation.columns import column, columns_of, grouped, mean_row
 from common.evaluation.compare import METRICS
 from common.evaluation.references import Reference
 from common.evaluation.runner import SceneResult, read_results
 
 REPORT = "report.md"
+_WIDEST = 12  # columns of one table
 
 
 def write_report(
@@ -84,8 +85,15 @@ def report_text(
 
 
 def markdown_table(rows: Sequence[Row]) -> list[str]:
-    """Lines of a table: a row per scene, then the mean."""
+    """Lines of a table: a row per scene, then the mean. If it were too wide: of a table for each kind of figure."""
     keys = columns_of(rows)
+    if len(keys) <= _WIDEST:
+        return _table(rows, keys)
+    tables = ([f"**{name}**", "", *_table(rows, own), ""] for name, own in grouped(keys).items())
+    return [line for table in tables for line in table][:-1]
+
+
+def _table(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
     mean: Row = {"scene": "**mean**", **mean_row(list(rows))}
     body = [*rows, mean] if len(rows) > 1 else [*rows]
     return [
@@ -109,12 +117,14 @@ def reference_table(rows: Sequence[Row], references: Sequence[Reference]) -> lis
     for number, reference in enumerate(references, 1):
         values = [reference.mean.get(key) for key in keys]
         values += [reference.scenes.get(scene, {}).get(key) for scene in scenes for key in keys]
-        table.append(_line([f"{reference.method} [{number}]", *map(_show, keyed, values)]))
+        mark = "" if reference.read_from == "paper" else " \\*"
+        table.append(_line([f"{reference.method} [{number}]{mark}", *map(_show, keyed, values)]))
     table.append("")
     for number, reference in enumerate(references, 1):
-        read = "" if reference.read_from == "paper" else " Read from a copy, not from the paper itself."
         note = f" {reference.note}" if reference.note else ""
-        table.append(f"[{number}] {reference.source}.{note}{read}  ")
+        table.append(f"[{number}] {reference.source}.{note}  ")
+    if any(reference.read_from == "secondary" for reference in references):
+        table.append("\\* secondary: read from a copy of the table, not from the paper itself; verify before quoting.")
     return table
 
 
@@ -135,6 +145,8 @@ def _pictures(output: Path, scene: str) -> list[str]:
 def _flat(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_flat(inner)}" for key, inner in value.items() if inner is not None)
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
     return str(value)
 
 

@@ -104,7 +104,7 @@ def _run_scene(benchmark: Benchmark, scene: str, output: Path, description: dict
         reason = f"{type(error).__name__}: {error}".strip()[:_LONGEST_REASON]
         with atomic_write(folder / ERROR, "w") as file:
             file.write(traceback.format_exc())
-        logger.warning("%s failed: %s", scene, reason)
+        logger.debug("%s failed: %s", scene, reason)  # the caller is told through `on_scene`
     result = SceneResult(scene, row, reason, round(time.perf_counter() - start, 3), description)
     write_json(folder / RESULT, asdict(result))
     return result

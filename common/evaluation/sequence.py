@@ -17,8 +17,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from common.checkpoints.atomic import read_json
 from common.data.images import InputError
+from common.data.replica_files import TRAJECTORY, ReplicaCamera, read_camera, read_trajectory
 from common.data.scene_folder import DataError, Scene, SceneIndex, read_pixels
 from common.data.sources import Frame, FrameSource
 
@@ -91,11 +91,7 @@ class ReplicaReader:
 
     @cached_property
     def _trajectory(self) -> NDArray[np.float64]:
-        file = self._folder / "traj.txt"
-        try:
-            return np.loadtxt(file, ndmin=2).reshape(-1, 4, 4)
-        except ValueError as error:
-            raise DataError(f"{file}: expected the 16 numbers of a pose on every line ({error})") from None
+        return read_trajectory(self._folder)
 
     @property
     def camera_to_world(self) -> NDArray:
@@ -103,25 +99,18 @@ class ReplicaReader:
 
     @property
     def intrinsics(self) -> NDArray:
-        camera = self._camera
-        matrix = [[camera["fx"], 0, camera["cx"]], [0, camera["fy"], camera["cy"]], [0, 0, 1]]
-        return np.tile(np.array(matrix, np.float64), (len(self.numbers), 1, 1))
+        return np.tile(self._camera.intrinsics, (len(self.numbers), 1, 1))
 
     @cached_property
-    def _camera(self) -> dict[str, float]:
-        file = self._folder.parent / "cam_params.json"
-        try:
-            camera = read_json(file)["camera"]
-            return {key: float(camera[key]) for key in ("fx", "fy", "cx", "cy", "scale")}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{file}: expected camera: fx, fy, cx, cy, scale ({error})") from None
+    def _camera(self) -> ReplicaCamera:
+        return read_camera(self._folder.parent)
 
     def image(self, position: int) -> NDArray[np.uint8]:
         return read_pixels(self._folder / "results" / f"frame{self.numbers[position]:06d}.jpg", np.uint8, 3)
 
     def depth(self, position: int) -> NDArray[np.float32]:
         file = self._folder / "results" / f"depth{self.numbers[position]:06d}.png"
-        return read_pixels(file, np.uint16, 1).astype(np.float32) / np.float32(self._camera["scale"])
+        return read_pixels(file, np.uint16, 1).astype(np.float32) / np.float32(self._camera.depth_scale)
 
 
 def open_readers(root: Path, split: str | None = None) -> list[SequenceReader]:
@@ -138,7 +127,7 @@ def open_readers(root: Path, split: str | None = None) -> list[SequenceReader]:
         raise InputError(f"{root} is not a folder; give benchmark.path=DIR")
     if any((root / name).is_file() for name in ("cameras.npz", "intrinsics.txt")):
         return [ProcessedReader(Scene(root))]
-    replica = [root] if (root / "traj.txt").is_file() else [file.parent for file in sorted(root.glob("*/traj.txt"))]
+    replica = [file.parent for pattern in (TRAJECTORY, f"*/{TRAJECTORY}") for file in sorted(root.glob(pattern))]
     if replica:
         return [ReplicaReader(folder) for folder in replica]
     try:

@@ -6,6 +6,8 @@ for the pixels that are asked for.
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from common.evaluation.sequence import RgbdSequence
 from common.export.npy import NpyWriter
 
 _DEPTH, _FACTS = "depth.npy", "truth.json"
+_IMAGES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -72,15 +75,21 @@ def load_truth(sequence: RgbdSequence, size: tuple[int, int], folder: Path) -> S
     key = {"key": digest(facts)}
     shape = sequence.depth(0).shape
     rows, columns = _nearest_pixels((shape[0], shape[1]), size)
+
+    def network_depth(index: int) -> NDArray[np.float32]:
+        depth = sequence.depth(index)
+        if depth.shape != shape:
+            raise InputError(f"{sequence.name}: depth of frame {sequence.numbers[index]} is {depth.shape}, not {shape}")
+        return np.nan_to_num(depth[rows[:, None], columns], nan=0, posinf=0, neginf=0)
+
     if not _is_cached(folder, key):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with atomic_folder(folder) as temporary:
             writer = NpyWriter(temporary / _DEPTH, size, np.float32)
-            for index in range(sequence.length):
-                depth = sequence.depth(index)
-                if depth.shape != shape:
-                    raise InputError(f"{sequence.name}: depth of frame {sequence.numbers[index]} is {depth.shape}")
-                writer.append(np.where(np.isfinite(depth), depth, 0)[rows][:, columns][None])
+            with ThreadPoolExecutor(os.cpu_count()) as threads:  # decoding is most of it
+                for start in range(0, sequence.length, _IMAGES_AT_ONCE):
+                    chunk = range(start, min(start + _IMAGES_AT_ONCE, sequence.length))
+                    writer.append(np.stack(list(threads.map(network_depth, chunk))))
             writer.close()
             write_json(temporary / _FACTS, key)
     depth = np.load(folder / _DEPTH, mmap_mode="r")

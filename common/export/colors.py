@@ -31,7 +31,7 @@ def color_depth(depth: ArrayLike, limits: tuple[float, float] | None = None) -> 
 
 
 def depth_limits(depth: ArrayLike) -> tuple[float, float]:
-    """2nd and 98th percentile of the known depths; (1, 2) if there are none."""
+    """2nd and 98th percentile of the known depths, of any shape; (1, 2) if there are none."""
     values = np.asarray(depth, np.float64)
     known = values[np.isfinite(values) & (values > 0)]
     near, far = np.quantile(known, [0.02, 0.98]) if len(known) else (1.0, 2.0)
@@ -42,6 +42,11 @@ def color_scores(scores: ArrayLike, low: float, high: float) -> NDArray[np.uint8
     """(H, W) numbers to (H, W, 3) RGB, dark at ``low`` and below, bright at ``high`` and above."""
     shade = (np.asarray(scores, np.float64) - low) / max(high - low, 1e-12)
     return _colored(np.nan_to_num(shade), cv2.COLORMAP_VIRIDIS)
+
+
+def color_heat(values: ArrayLike) -> NDArray[np.uint8]:
+    """(H, W) values in [0, 1], others clipped, to (H, W, 3) RGB from black over red to yellow."""
+    return _colored(np.nan_to_num(np.asarray(values, np.float64)), cv2.COLORMAP_INFERNO)
 
 
 def color_confidence(confidence: ArrayLike, highest: float) -> NDArray[np.uint8]:

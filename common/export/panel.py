@@ -1,4 +1,4 @@
-"""Pictures side by side: a column per view, a row per kind of map, each row with its name."""
+"""Pictures side by side: a column per view, a row per kind of map; each row, or each column, with its name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MARGIN, _CAPTION = 4, 18
+_GAP, _COLUMN_CAPTION = 6, 22
 _BACKGROUND, _INK = 255, (40, 40, 40)
 
 
@@ -29,6 +30,30 @@ def draw_panel(rows: Mapping[str, Sequence[NDArray[np.uint8]]], least_width: int
     for strip in strips:
         canvas[top : top + len(strip), : strip.shape[1]] = strip
         top += len(strip)
+    return canvas
+
+
+def draw_columns(columns: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]]) -> NDArray[np.uint8]:
+    """One picture of columns of equally many tiles.
+
+    Args:
+        columns: caption and tiles, from top to bottom, of each column; at least one. All tiles (H, W, 3) uint8 RGB
+            have the same size.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
+    """
+    tile_height, tile_width = columns[0][1][0].shape[:2]
+    rows = len(columns[0][1])
+    size = (_COLUMN_CAPTION + rows * (tile_height + _GAP) + _GAP, len(columns) * (tile_width + _GAP) + _GAP, 3)
+    canvas = np.full(size, _BACKGROUND, np.uint8)
+    for number, (caption, tiles) in enumerate(columns):
+        left = _GAP + number * (tile_width + _GAP)
+        place = (left, _COLUMN_CAPTION - 6)
+        cv2.putText(canvas, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
+        for row, tile in enumerate(tiles):
+            top = _COLUMN_CAPTION + row * (tile_height + _GAP)
+            canvas[top : top + tile_height, left : left + tile_width] = tile
     return canvas
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
+from common.export.seen_sides import faces_viewer, seen_normals
 from common.export.splatting import (
     LIGHT,
     NEIGHBOURS,
@@ -23,7 +24,7 @@ from common.export.splatting import (
     render,
     supersampled,
 )
-from common.export.up_axis import find_up
+from common.export.up_axis import find_up, level_direction
 
 _PATH_START, _PATH_END = np.array([38.0, 110, 230]), np.array([235.0, 70, 50])
 
@@ -32,9 +33,9 @@ _PATH_START, _PATH_END = np.array([38.0, 110, 230]), np.array([235.0, 70, 50])
 class PreviewStyle:
     """How a preview looks."""
 
-    azimuth: float = 30.0
-    """Degrees of the viewer to the side of "straight behind the first camera"."""
-    elevation: float = 42.0
+    azimuth: float = 20.0
+    """Degrees of the viewer to the side of "straight behind the cameras"; the first one where they look all round."""
+    elevation: float = 50.0
     """Degrees of the viewer above the horizon."""
     field_of_view: float = 35.0
     """Degrees, vertical."""
@@ -42,7 +43,7 @@ class PreviewStyle:
     """Leave out surfaces whose back the viewer would see."""
     frusta: int = 12
     """Camera frusta to draw at most."""
-    shading: float = 0.9
+    shading: float = 0.4
     """Strength of the edge darkening; 0 for none."""
     background: Color = LIGHT
     """RGB."""
@@ -55,7 +56,7 @@ def render_preview(
     size: tuple[int, int] = (720, 1080),
     style: PreviewStyle | None = None,
 ) -> NDArray[np.uint8]:
-    """Picture of a whole reconstruction from above and behind the first camera.
+    """Picture of a whole reconstruction from above and behind the cameras.
 
     Args:
         points: (..., 3) world, any unit; points that are not finite are left out.
@@ -94,7 +95,7 @@ class PreviewStage:
         self._radius = _radius(self._cloud.points, self.poses)
         self._normals = None
         if self.style.hide_backs and len(self._cloud.points) > NEIGHBOURS:
-            self._normals = _seen_normals(self._cloud, self.poses[:, :3, 3])
+            self._normals = seen_normals(self._cloud, self.poses[:, :3, 3])
 
     @property
     def viewpoint(self) -> NDArray[np.float64]:
@@ -102,12 +103,10 @@ class PreviewStage:
         return self._viewpoint
 
     def turned(self, degrees: float) -> NDArray[np.float64]:
-        """The viewpoint moved round the scene's middle about the up axis."""
-        turn = np.eye(4)
-        turn[:3, :3] = Rotation.from_rotvec(np.radians(degrees) * find_up(self.poses)).as_matrix()
-        middle = np.median(draw_sample(self._cloud.points), axis=0) if len(self._cloud.points) else np.zeros(3)
-        turn[:3, 3] = middle - turn[:3, :3] @ middle
-        return turn @ self._viewpoint
+        """The viewpoint moved round the scene about the up axis, as near as everything is still in the picture."""
+        turn = Rotation.from_rotvec(np.radians(degrees) * find_up(self.poses)).as_matrix()
+        extent = np.concatenate([draw_sample(self._cloud.points), self.poses[:, :3, 3]])
+        return _fit(turn @ self._viewpoint[:3, :3], extent, self.size, self.style.field_of_view)
 
     def draw(
         self, shown: NDArray[np.bool_] | None = None, cameras: int | None = None, viewpoint: NDArray | None = None
@@ -122,7 +121,7 @@ class PreviewStage:
         pose = self._viewpoint if viewpoint is None else viewpoint
         visible = np.ones(len(self._cloud.points), bool) if shown is None else shown[self.kept]
         if self._normals is not None:
-            visible = visible & _faces_viewer(self._cloud, self._normals, pose[:3, 3])
+            visible = visible & faces_viewer(self._cloud, self._normals, pose[:3, 3])
         intrinsics, style = _intrinsics(self.size, self.style.field_of_view), self.style
         image = render(self._cloud[visible], pose, intrinsics, self.size, style.background, style.shading)
         count = len(self.poses) if cameras is None else cameras
@@ -164,10 +163,7 @@ def choose_viewpoint(
 ) -> NDArray[np.float64]:
     """(4, 4) camera-to-world pose from which all points (P, 3) and cameras (N, 4, 4) are in the picture."""
     up = find_up(camera_poses)
-    forward = camera_poses[0, :3, 2] - camera_poses[0, :3, 2] @ up * up
-    if np.linalg.norm(forward) < 1e-3:  # the first camera looks straight up or down
-        forward = np.cross(up, camera_poses[0, :3, 0])
-    forward /= np.linalg.norm(forward)
+    forward = level_direction(camera_poses, up)
     azimuth, elevation = np.radians([style.azimuth, style.elevation])
     level = np.cos(azimuth) * forward + np.sin(azimuth) * np.cross(forward, up)
     look = np.cos(elevation) * level - np.sin(elevation) * up
@@ -206,27 +202,6 @@ def _radius(points: NDArray, poses: NDArray) -> float:
     """Half the diagonal of the scene."""
     extent = np.concatenate([draw_sample(points), poses[:, :3, 3]])
     return float(np.linalg.norm(np.ptp(extent, axis=0))) / 2
-
-
-def _seen_normals(cloud: SurfaceCloud, cameras: NDArray) -> NDArray[np.float64]:
-    """(S, 3) normals of the sample, on the side that the cameras (N, 3) see."""
-    sample, neighbours = cloud.sample, cloud.neighbours
-    spread = sample[neighbours] - sample[neighbours].mean(axis=1, keepdims=True)
-    normals = np.linalg.eigh(spread.swapaxes(1, 2) @ spread)[1][:, :, 0]
-    seen_from = np.zeros(len(sample))
-    for camera in cameras[:: max(1, len(cameras) // 24)]:  # near cameras count most
-        direction = camera - sample
-        seen_from += np.einsum("nc,nc->n", normals, direction) / (np.linalg.norm(direction, axis=1) ** 3 + 1e-12)
-    return normals * np.sign(seen_from)[:, None]
-
-
-def _faces_viewer(cloud: SurfaceCloud, normals: NDArray, viewer: NDArray) -> NDArray[np.bool_]:
-    """(P,) whether the side of each point's surface that the cameras see is the viewer's side too."""
-    direction = viewer - cloud.sample
-    cosine = np.einsum("nc,nc->n", normals, direction) / np.linalg.norm(direction, axis=1)
-    # One vote per neighbourhood, so that there are no ragged holes; a quarter of hidden neighbours hides.
-    lower_quartile = np.partition(cosine[cloud.neighbours], NEIGHBOURS // 4, axis=1)[:, NEIGHBOURS // 4]
-    return lower_quartile[cloud.owner] > -0.05
 
 
 def _reduced(image: NDArray, size: tuple[int, int]) -> NDArray[np.uint8]:

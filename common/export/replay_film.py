@@ -15,6 +15,9 @@ from common.checkpoints.atomic import atomic_path
 from common.export.preview import PreviewStage, PreviewStyle
 from common.export.video import video_writer
 
+_GIF_COLORS = 128
+"""Hardly worse to look at than 256, and a sixth smaller."""
+
 
 @dataclass(frozen=True)
 class FilmSettings:
@@ -93,7 +96,7 @@ def write_film(path: Path, growing: GrowingMap, settings: FilmSettings, progress
         return
     # One palette for all frames, so that colours do not flicker.
     pictures = [Image.fromarray(frame) for frame in frames]
-    palette = pictures[-1].quantize(256)
+    palette = pictures[-1].quantize(_GIF_COLORS)
     first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     with atomic_path(path) as temporary:
         first.save(

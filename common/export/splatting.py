@@ -46,7 +46,7 @@ class SurfaceCloud:
         return SurfaceCloud(*parts, self.sample, self.neighbours)
 
 
-def make_cloud(points: ArrayLike, colors: ArrayLike) -> SurfaceCloud:
+def make_cloud(points: ArrayLike, colors: ArrayLike, sample_size: int = SAMPLE_SIZE) -> SurfaceCloud:
     """Cloud of points (..., 3), those that are not finite left out, with colours (..., 3) uint8 RGB."""
     cloud, shades = np.asarray(points, np.float32).reshape(-1, 3), np.asarray(colors, np.uint8).reshape(-1, 3)
     finite = np.isfinite(cloud).all(axis=1)
@@ -54,7 +54,7 @@ def make_cloud(points: ArrayLike, colors: ArrayLike) -> SurfaceCloud:
     count = min(NEIGHBOURS, len(cloud))
     if count < 2:
         return SurfaceCloud(cloud, shades, np.zeros(count), np.zeros(count, int), cloud, np.zeros((count, 1), int))
-    sample = draw_sample(cloud)
+    sample = draw_sample(cloud, sample_size)
     tree = cKDTree(sample)
     distances, neighbours = tree.query(sample, k=count)
     # With one point per a * a, count = pi r^2 / a^2 neighbours lie within r; the cloud is denser than its sample.

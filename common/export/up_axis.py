@@ -1,10 +1,12 @@
-"""Which way is up, from how the cameras were held."""
+"""Which way is up and which way the cameras looked, from how they were held."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+_ALL_ROUND = 0.3
+"""Length of the mean of unit directions below which the cameras looked all round."""
 _SPREAD = 0.02
 """Least second eigenvalue, of a sum of one, for the cameras' horizontal axes to span a plane (8 degrees to a side)."""
 
@@ -29,3 +31,18 @@ def find_up(camera_poses: ArrayLike) -> NDArray[np.float64]:
             return up * np.sign(up @ mean)
     norm = np.linalg.norm(mean)
     return mean / norm if norm > 1e-3 else image_up[0] / np.linalg.norm(image_up[0])
+
+
+def level_direction(camera_poses: ArrayLike, up: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit vector (3,), orthogonal to ``up`` (3,), in which the cameras (N, 4, 4) look on average.
+
+    Where they look all round, it is the first camera's.
+    """
+    poses = np.asarray(camera_poses, np.float64).reshape(-1, 4, 4)
+    mean = poses[:, :3, 2].mean(axis=0)
+    for direction in (mean if np.linalg.norm(mean) > _ALL_ROUND else poses[0, :3, 2], poses[0, :3, 2]):
+        level = direction - direction @ up * up
+        if np.linalg.norm(level) > 1e-3:
+            return level / np.linalg.norm(level)
+    level = np.cross(up, poses[0, :3, 0])  # the first camera looks straight up or down
+    return level / np.linalg.norm(level)

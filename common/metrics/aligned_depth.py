@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 Alignment = Literal["least_squares", "median", "none"]
@@ -58,50 +59,55 @@ def score_aligned_depth(
         ValueError: no pixel is valid.
     """
     rows, counts = [], []
-    for guess, true in zip(prediction.detach().float(), truth.float(), strict=True):
-        valid = (true > 0) & true.isfinite() & guess.isfinite()
-        count = int(valid.sum())
+    guesses, truths = (depth.detach().float().cpu().numpy() for depth in (prediction, truth))
+    for guess, true in zip(guesses, truths, strict=True):
+        valid = (true > 0) & np.isfinite(true) & np.isfinite(guess)
+        count = int(np.count_nonzero(valid))
         if count == 0:
             continue
         aligned = _align(guess[valid], true[valid], alignment, trimming_rounds, keep, max_depth)
-        rows.append(_errors(aligned.double(), true[valid].double(), base))
+        rows.append(_errors(aligned.astype(np.float64), true[valid].astype(np.float64), base))
         counts.append(count)
     if not rows:
         raise ValueError("no valid pixel in any depth map")
-    weights = torch.tensor(counts, dtype=torch.float64)
-    means = (torch.stack(rows) * weights[:, None]).sum(dim=0) / weights.sum()
-    abs_rel, rmse, tau_1, tau_2, tau_3 = means.tolist()
+    abs_rel, rmse, tau_1, tau_2, tau_3 = np.average(rows, axis=0, weights=counts).tolist()
     return AlignedDepthScore(abs_rel, rmse, tau_1, tau_2, tau_3, sum(counts))
 
 
-def fit_scale_and_shift(prediction: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def fit_scale_and_shift(prediction: NDArray, truth: NDArray) -> tuple[np.float32, np.float32]:
     """Least-squares scale and shift with truth = scale * prediction + shift, of (P,) values; solved in double."""
-    guess, true = prediction.double(), truth.double()
+    guess, true = prediction.astype(np.float64), truth.astype(np.float64)
     centred = guess - guess.mean()
-    scale = (centred * (true - true.mean())).sum() / centred.square().sum().clamp_min(1e-12)
-    return scale, true.mean() - scale * guess.mean()
+    scale = centred @ (true - true.mean()) / max(centred @ centred, 1e-12)
+    return np.float32(scale), np.float32(true.mean() - scale * guess.mean())
 
 
-def _align(guess: Tensor, true: Tensor, alignment: Alignment, rounds: int, keep: float, max_depth: float) -> Tensor:
+def _align(guess: NDArray, true: NDArray, alignment: Alignment, rounds: int, keep: float, max_depth: float) -> NDArray:
     if alignment == "none":
         return guess
     if alignment == "median":
-        return guess * (true / guess).median()
+        return guess * _ranked(true / guess, (len(true) - 1) // 2)
     if alignment != "least_squares":
         raise ValueError(f"unknown alignment {alignment!r}; use least_squares, median or none")
     scale, shift = fit_scale_and_shift(guess, true)
     for _ in range(rounds):
-        error = (scale * guess + shift - true).abs()
-        good = error < error.sort().values[min(len(error) - 1, int(keep * len(error)))]
-        if good.sum() < 2:  # a fit so exact that errors tie, or hardly a pixel
+        error = np.abs(scale * guess + shift - true)
+        good = error < _ranked(error, min(len(error) - 1, int(keep * len(error))))
+        if np.count_nonzero(good) < 2:  # a fit so exact that errors tie, or hardly a pixel
             break
         scale, shift = fit_scale_and_shift(guess[good], true[good])
-    return (scale * guess + shift).float().clamp(max=max_depth)
+    return np.minimum(scale * guess + shift, np.float32(max_depth))
 
 
-def _errors(guess: Tensor, true: Tensor, base: float) -> Tensor:
-    """(5,) AbsRel, RMSE and the three shares. A prediction that is not positive is outside every threshold."""
-    error = (guess - true).abs()
-    ratio = torch.where(guess > 0, torch.maximum(guess / true, true / guess), torch.inf)
-    shares = [(ratio < base**power).double().mean() for power in (1, 2, 3)]
-    return torch.stack([(error / true).mean(), error.square().mean().sqrt(), *shares])
+def _ranked(values: NDArray, rank: int) -> np.float32:
+    """The value at a place of the sorted order."""
+    return np.partition(values, rank)[rank]
+
+
+def _errors(guess: NDArray, true: NDArray, base: float) -> list[float]:
+    """AbsRel, RMSE and the three shares. A prediction that is not positive is outside every threshold."""
+    error = np.abs(guess - true)
+    with np.errstate(divide="ignore"):
+        ratio = np.where(guess > 0, np.maximum(guess / true, true / guess), np.inf)
+    shares = [float(np.count_nonzero(ratio < base**power)) / len(true) for power in (1, 2, 3)]
+    return [float((error / true).mean()), float(np.sqrt((error**2).mean())), *shares]

@@ -43,39 +43,36 @@ def score_depth(
             or not at all.
     """
     count = len(truth)
-    predicted, true = (np.asarray(depth, np.float64).reshape(count, -1) for depth in (prediction, truth))
-    mask = np.isfinite(true) & (true > 0) & np.isfinite(predicted)
-    if valid is not None:
-        mask &= np.asarray(valid, bool).reshape(count, -1)
-    has_pixels = mask.any(axis=1)
-    if not has_pixels.any():
+    pairs: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+    for image in range(count):
+        predicted, true = np.asarray(prediction[image]), np.asarray(truth[image])
+        mask = np.isfinite(true) & (true > 0) & np.isfinite(predicted)
+        if valid is not None:
+            mask &= np.asarray(valid[image], bool)
+        if mask.any():
+            pairs[image] = predicted[mask].astype(np.float64), true[mask].astype(np.float64)
+    if not pairs:
         raise ValueError("no valid pixel")
     scales = np.full(count, np.nan)
-    scales[has_pixels] = _scales(predicted[has_pixels], true[has_pixels], mask[has_pixels], scale)
-    predicted, true, mask = predicted[has_pixels] * scales[has_pixels, None], true[has_pixels], mask[has_pixels]
-    predicted, true = np.where(mask, predicted, 1), np.where(mask, true, 1)
-    with np.errstate(divide="ignore"):
-        ratio = np.where(predicted > 0, np.maximum(predicted / true, true / predicted), np.inf)
-    error = np.abs(predicted - true)
-    return DepthScore(
-        abs_rel=_mean(error / true, mask),
-        rmse=float(np.sqrt((error**2).sum(axis=1) / mask.sum(axis=1)).mean()),
-        delta_1=_mean(ratio < 1.25, mask),
-        delta_2=_mean(ratio < 1.25**2, mask),
-        delta_3=_mean(ratio < 1.25**3, mask),
-        scales=scales,
-    )
+    scales[list(pairs)] = _scales(list(pairs.values()), scale)
+    errors = [_errors(predicted * scales[image], true) for image, (predicted, true) in pairs.items()]
+    abs_rel, rmse, delta_1, delta_2, delta_3 = np.mean(errors, axis=0).tolist()
+    return DepthScore(abs_rel, rmse, delta_1, delta_2, delta_3, scales)
 
 
-def _scales(predicted: NDArray, true: NDArray, mask: NDArray, scale: str) -> NDArray | float:
+def _scales(pairs: list[tuple[NDArray, NDArray]], scale: str) -> NDArray | float:
     if scale == "none":
         return 1.0
     if scale == "sequence":
-        return float(np.median(true[mask]) / np.median(predicted[mask]))
-    medians = [np.nanmedian(np.where(mask, depth, np.nan), axis=1) for depth in (true, predicted)]
-    return medians[0] / medians[1]
+        predicted, true = (np.concatenate(depths) for depths in zip(*pairs, strict=True))
+        return float(np.median(true) / np.median(predicted))
+    return np.array([np.median(true) / np.median(predicted) for predicted, true in pairs])
 
 
-def _mean(values: NDArray, mask: NDArray) -> float:
-    """Mean over each row's masked values, then over rows."""
-    return float((np.where(mask, values, 0).sum(axis=1) / mask.sum(axis=1)).mean())
+def _errors(predicted: NDArray, true: NDArray) -> list[float]:
+    """AbsRel, RMSE and the three shares of an image, of its valid pixels (P,)."""
+    with np.errstate(divide="ignore"):
+        ratio = np.where(predicted > 0, np.maximum(predicted / true, true / predicted), np.inf)
+    error = np.abs(predicted - true)
+    shares = [float(np.count_nonzero(ratio < 1.25**power)) / len(true) for power in (1, 2, 3)]
+    return [float((error / true).mean()), float(np.sqrt((error**2).mean())), *shares]

@@ -1,8 +1,10 @@
-"""Depth errors of a whole sequence, a few images in memory at a time."""
+"""Depth errors of a whole sequence, an image per thread in memory at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,29 +33,41 @@ class SequenceDepthScore:
     """Images with a valid pixel."""
 
 
-def score_depth_sequence(chunks: Iterable[tuple[NDArray, NDArray]]) -> SequenceDepthScore:
+def score_depth_sequence(
+    image: Callable[[int], tuple[NDArray, NDArray]], count: int, workers: int = -1
+) -> SequenceDepthScore:
     """Compare depth maps.
 
     Args:
-        chunks: predicted (N, H, W), any unit, NaN or not positive where unknown, and true (N, H, W) metres, 0 invalid.
+        image: gives the n-th pair: predicted (H, W), any unit, NaN or not positive where unknown, and true (H, W)
+            metres, 0 invalid. Called from several threads.
+        count: number of pairs.
+        workers: threads; -1 for as many as there are cores.
 
     Raises:
         ValueError: no image has a valid pixel.
     """
-    by_image, by_pixel, images, pixels = np.zeros(3), np.zeros(3), 0, 0
-    for prediction, truth in chunks:
-        usable = np.isfinite(prediction) & (prediction > 0) & (truth > 0)
-        some = usable.any(axis=(1, 2))
-        if not some.any():
-            continue
-        guess, true = prediction[some], np.where(usable[some], truth[some], 0)
-        median = score_depth(guess, true)
-        fitted = score_aligned_depth(torch.from_numpy(np.ascontiguousarray(guess)), torch.from_numpy(true))
-        by_image += int(some.sum()) * np.array([median.abs_rel, median.rmse, median.delta_1])
-        by_pixel += fitted.pixels * np.array([fitted.abs_rel, fitted.rmse, fitted.tau_1])
-        images, pixels = images + int(some.sum()), pixels + fitted.pixels
-    if images == 0:
+
+    def score(index: int) -> tuple[list[float], int] | None:
+        return _image_errors(*image(index))
+
+    with ThreadPoolExecutor(workers if workers > 0 else os.cpu_count()) as threads:
+        found = [row for row in threads.map(score, range(count)) if row is not None]
+    if not found:
         raise ValueError("no image has a pixel with predicted and true depth")
-    abs_rel, rmse, delta_1 = (by_image / images).tolist()
-    abs_rel_ls, rmse_ls, tau_1_ls = (by_pixel / pixels).tolist()
-    return SequenceDepthScore(abs_rel, rmse, delta_1, abs_rel_ls, rmse_ls, tau_1_ls, images)
+    rows, pixels = np.array([row for row, _ in found]), [number for _, number in found]
+    abs_rel, rmse, delta_1 = rows[:, :3].mean(axis=0).tolist()
+    abs_rel_ls, rmse_ls, tau_1_ls = np.average(rows[:, 3:], axis=0, weights=pixels).tolist()
+    return SequenceDepthScore(abs_rel, rmse, delta_1, abs_rel_ls, rmse_ls, tau_1_ls, len(found))
+
+
+def _image_errors(prediction: NDArray, truth: NDArray) -> tuple[list[float], int] | None:
+    """The six errors of an image and its valid pixels; None where there are none."""
+    usable = np.isfinite(prediction) & (prediction > 0) & np.isfinite(truth) & (truth > 0)
+    if not usable.any():
+        return None
+    guess, true = prediction[usable][None], truth[usable][None]
+    median = score_depth(guess, true)
+    fitted = score_aligned_depth(torch.from_numpy(guess), torch.from_numpy(true))
+    row = [median.abs_rel, median.rmse, median.delta_1, fitted.abs_rel, fitted.rmse, fitted.tau_1]
+    return row, fitted.pixels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ class PointcloudScore:
     """Share of predicted points nearer to the truth than each threshold."""
     recall: dict[float, float]
     """Share of true points nearer to the prediction than each threshold."""
+    to_truth: NDArray[np.float64] = field(repr=False, compare=False)
+    """(N,) distance of each predicted point to the truth, for pictures."""
 
     @property
     def chamfer(self) -> float:
@@ -85,6 +87,7 @@ def score_pointcloud(
         completion_ratio=float((to_prediction < completion_distance).mean()),
         precision={t: float((to_truth < t).mean()) for t in thresholds},
         recall={t: float((to_prediction < t).mean()) for t in thresholds},
+        to_truth=to_truth,
     )
 
 

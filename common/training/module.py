@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from common.training.validation import WindowStatistics
 from common.views import Views
 
 
-class Objective(LightningModule):
+class Objective(LightningModule, ABC):
     """A model, a loss with named terms, and an optimizer.
 
     A subclass implements `terms`, and `pictures` if it has something to show. A step whose loss or gradient is not
@@ -41,9 +42,9 @@ class Objective(LightningModule):
         self.skipped_in_a_row = 0
         self._statistics = WindowStatistics()
 
+    @abstractmethod
     def terms(self, views: Views, training: bool) -> dict[str, Tensor]:
         """Named loss terms of a batch; ``loss`` is minimized, scalars are logged."""
-        raise NotImplementedError
 
     def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:
         """Pictures (H, W, 3) RGB by name of what the model makes of the first window of a batch."""

@@ -12,7 +12,7 @@ import gradio as gr
 import numpy as np
 
 from common.export.bundle import write_bundle
-from common.export.mesh import mesh_of_cloud
+from common.export.mesh import mesh_of_cloud, write_mesh_glb
 from common.presentation import Outcome, Picture, System
 from slam3r.app.controls import option_values
 from slam3r.app.inputs import FOLDER, Limits, open_input, plain_sentence
@@ -20,6 +20,8 @@ from slam3r.app.jobs import Job, message
 from slam3r.app.scenes import Scene, Scenes
 
 _NOTHING = "There is no finished reconstruction yet."
+_RESULTS = 6
+"""Components besides the status that a run fills."""
 
 
 class Actions:
@@ -31,16 +33,21 @@ class Actions:
     def begin(self, token: str | None) -> tuple[str, Any, str]:
         """Make the visitor known, and show the view, which follows the run by itself."""
         scene = self._scenes.find(token)
+        if scene is not None:
+            scene.unwanted = False
         if token is None or scene is None:
             token = self._scenes.add()
             return token, _view(token), message("Waiting for a free place.")
         return token, gr.skip(), message("Waiting for a free place.")
 
     def run(self, token: str | None, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """Reconstruct; yields status, kind of view, threshold, figures, strip and legend."""
+        """Reconstruct; yields status, kind of view, threshold, figures, strip, legend and the last tab."""
         scene = self._scenes.find(token)
         if scene is None:
-            yield _said("This session is over; load the page again.", 5)
+            yield _said("This session is over; load the page again.", _RESULTS)
+            return
+        if scene.unwanted:
+            yield message("Cancelled."), *(gr.skip() for _ in range(_RESULTS))
             return
         kind, files, folder, fps, system_name, model, *options = values
         uploads = folder if kind == FOLDER else files
@@ -54,20 +61,25 @@ class Actions:
         job = Job(work, watcher, lambda error: plain_sentence(error, uploads))
         for progress in job:
             scene.last_seen = time.monotonic()
-            yield progress, *(gr.skip() for _ in range(5))
+            yield progress, *(gr.skip() for _ in range(_RESULTS))
         scene.outcome, scene.running = job.result, False
         if job.result is None:
-            yield _said(job.error, 5) if job.error else (message("Cancelled."), *(gr.skip() for _ in range(5)))
+            yield (
+                _said(job.error, _RESULTS)
+                if job.error
+                else (message("Cancelled."), *(gr.skip() for _ in range(_RESULTS)))
+            )
             return
         yield _results(job.result)
 
     def cancel(self, token: str | None) -> Any:
-        """Stop the visitor's run at its next step."""
+        """Stop the visitor's work at its next step."""
         scene = self._scenes.find(token)
-        if scene is None or scene.outcome is not None:
-            return gr.skip()
+        if scene is None:
+            return message("Nothing is running.")
         scene.watcher.cancel()
-        return message("Stopping.")
+        scene.unwanted = not scene.running
+        return message("Stopping.") if scene.running else gr.skip()
 
     def write_files(self, token: str | None, threshold: float) -> tuple[Any, Any]:
         """Files to download with the points above a confidence."""
@@ -79,8 +91,18 @@ class Actions:
         written = write_bundle(folder, outcome.cloud, outcome.frames, float(threshold))
         if outcome.write_more is not None:
             written += outcome.write_more(folder)
+        if scene.mesh is not None:
+            written.append(write_mesh_glb(folder / "mesh.glb", scene.mesh, outcome.cameras))
         count = int((outcome.cloud.confidence > threshold).sum())
         return message(f"The files hold {count:,} points."), [str(path) for path in written]
+
+    def show(self, token: str | None, kind: str, threshold: float) -> Iterator[tuple[Any, Any]]:
+        """Make the mesh when it is to be shown and there is none."""
+        found = self._finished(token)
+        if kind == "Mesh" and (found is None or found[0].mesh is None):
+            yield from self.make_mesh(token, threshold)
+        else:
+            yield gr.skip(), gr.skip()
 
     def make_mesh(self, token: str | None, threshold: float) -> Iterator[tuple[Any, Any]]:
         """A mesh of the points above a confidence, in the view."""
@@ -90,8 +112,9 @@ class Actions:
             return
         scene, outcome = found
         cloud, keep = outcome.cloud, outcome.cloud.confidence > threshold
-        scene.watcher.report("making a mesh")
-        job = Job(lambda: mesh_of_cloud(cloud.points[keep], cloud.colors[keep], outcome.cameras), scene.watcher)
+        watcher = scene.watch()
+        watcher.report("making a mesh")
+        job = Job(lambda: mesh_of_cloud(cloud.points[keep], cloud.colors[keep], outcome.cameras), watcher)
         for progress in job:
             yield progress, gr.skip()
         if job.result is None or not len(job.result.faces):
@@ -107,26 +130,33 @@ class Actions:
             yield _said(_NOTHING if found is None else "This system makes no films; Uni3R does.", 1)
             return
         scene, film = found[0], found[1].film
-        job = Job(lambda: film(scene.folder, scene.watcher), scene.watcher)
+        watcher = scene.watch()
+        job = Job(lambda: film(scene.folder, watcher), watcher)
         for progress in job:
             yield progress, gr.skip()
         path: Path | None = job.result
         yield _said(job.error or "Cancelled.", 1) if path is None else (message("The film is ready."), str(path))
 
-    def find_words(self, token: str | None, words: str) -> tuple[Any, Any]:
+    def find_words(self, token: str | None, words: str) -> Iterator[tuple[Any, Any]]:
         """Heat maps of words, by systems that understand them."""
         found = self._finished(token)
-        asked = [word.strip() for word in (words or "").split(",") if word.strip()]
+        asked = list(dict.fromkeys(word.strip() for word in (words or "").split(",") if word.strip()))
         if found is None or found[1].search is None or not asked:
             reason = "Write some words first." if found and found[1].search else "This model understands no words."
-            return _said(_NOTHING if found is None else reason, 1)
-        search = found[1].search
-        job = Job(lambda: search(asked), found[0].watcher)
-        for _ in job:
-            pass
+            yield _said(_NOTHING if found is None else reason, 1)
+            return
+        search, watcher = found[1].search, found[0].watch()
+        watcher.report("looking")
+        job = Job(lambda: search(asked), watcher)
+        for progress in job:
+            yield progress, gr.skip()
         if job.result is None:
-            return _said(job.error or "Cancelled.", 1)
-        return message("Bright is where the words are."), _gallery(job.result)
+            yield _said(job.error or "Cancelled.", 1)
+            return
+        yield (
+            message("Bright is where a word fits best."),
+            gr.update(value=_gallery(job.result), columns=max(2, min(4, len(job.result) // len(asked)))),
+        )
 
     def _system(self, name: str, options: Sequence[Any]) -> tuple[System, dict[str, Any]]:
         start = 0
@@ -157,8 +187,10 @@ def _results(outcome: Outcome) -> tuple[Any, ...]:
     frames = f"{len(outcome.frames)} posed frame{'' if len(outcome.frames) == 1 else 's'}"
     said = message(f"Done: {len(confidence):,} {kind} from {frames}.")
     said += "".join(message(plain_sentence(warning, ())) for warning in outcome.warnings)
-    show = "Gaussians" if outcome.splats is not None else "Points"
-    return said, gr.update(value=show), threshold, _table(outcome), _gallery(outcome.strip), _legend(outcome)
+    shows = ["Points", "Mesh"] if outcome.splats is None else ["Gaussians", "Points", "Mesh"]
+    show = gr.update(choices=shows, value=shows[0])
+    more = gr.update(visible=outcome.film is not None or outcome.search is not None)
+    return said, show, threshold, _table(outcome), _gallery(outcome.strip), _legend(outcome), more
 
 
 def _view(token: str) -> str:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from common.presentation import Option, System
 
-VIEW_SETTINGS = ("show", "threshold", "count", "mode", "size", "cameras", "up")
+VIEW_SETTINGS = ("show", "threshold", "count", "mode", "size", "cameras", "inside", "up")
 """Names by which the viewer (``assets/viewer.js``) knows the controls of `view_controls`, in their order."""
 UPDATE_VIEW = f"""(...values) => {{
   const names = {list(VIEW_SETTINGS)};
@@ -61,22 +61,23 @@ def option_values(system: System, values: Sequence[Any]) -> dict[str, Any]:
 def view_controls() -> list[Any]:
     """What is shown and how, in the order of `VIEW_SETTINGS`."""
     with gr.Row():
-        show = gr.Radio(["Points", "Mesh", "Gaussians"], value="Points", label="Show")
+        show = gr.Radio(["Points", "Mesh"], value="Points", label="Show", min_width=200)
         threshold = gr.Slider(
-            0, 20, value=5, step=0.1, label="Confidence", info="Points above it are shown and written."
+            0, 20, value=5, step=0.1, label="Confidence", info="Points above it are shown and written.", min_width=200
         )
     with gr.Row():
         mode = gr.Dropdown(
-            [("Picture", 0), ("Confidence", 1), ("Height", 2)], value=0, label="Colour by", min_width=120
+            [("Picture", 0), ("Confidence", 1), ("Height", 2)], value=0, label="Colour by", min_width=150
         )
-        size = gr.Slider(0.25, 4, value=1, step=0.05, label="Point size", min_width=120)
-        count = gr.Slider(10_000, 1_000_000, value=300_000, step=10_000, label="Number of points", min_width=120)
-    with gr.Row():
-        cameras = gr.Checkbox(True, label="Show cameras", min_width=120)
+        size = gr.Slider(0.25, 4, value=1, step=0.05, label="Point size", min_width=150)
+        count = gr.Slider(10_000, 1_000_000, value=300_000, step=10_000, label="Number of points", min_width=150)
+    with gr.Accordion("More of the view", open=False), gr.Row():
+        cameras = gr.Checkbox(True, label="Show cameras", min_width=150)
+        inside = gr.Checkbox(True, label="Look past walls", info="Hide what is seen from behind.", min_width=150)
         up = gr.Dropdown(
             [("From the cameras", "cameras"), "+x", "-x", "+y", "-y", "+z", "-z"],
             value="cameras",
             label="Up axis",
-            min_width=120,
+            min_width=200,
         )
-    return [show, threshold, count, mode, size, cameras, up]
+    return [show, threshold, count, mode, size, cameras, inside, up]

@@ -18,15 +18,29 @@ from slam3r.app.scenes import Scenes
 
 TITLE = "Dense 3-D reconstruction"
 CSS = """
-iframe.viewer { width: 100%; height: min(62vh, 640px); min-height: 300px; }
-iframe.viewer { border: 1px solid #d5d9de; border-radius: 8px; }
-label.progress { display: block; } label.progress progress { width: 100%; height: 14px; }
+.gradio-container { padding-top: 12px !important; } h1 { margin: 0 !important; }
+.viewer { width: 100%; height: min(56vh, 640px); min-height: 300px; box-sizing: border-box; }
+.viewer { border: 1px solid #d5d9de; border-radius: 8px; background: #eef0f3; }
+div.viewer { display: flex; align-items: center; justify-content: center; text-align: center; padding: 2em; }
+div.viewer { color: #555; }
+#status { min-height: 2.2em; }
+label.progress { display: block; } label.progress progress { width: 100%; height: 10px; }
+label.progress progress { accent-color: #f97316; }
 p.alert { color: #9b1c1c; font-weight: 600; } p.status { margin: 0; }
 table.figures { width: 100%; } table.figures th { text-align: left; font-weight: 600; padding-right: 1em; }
 .swatch { display: inline-block; width: 1em; height: 1em; margin-right: .3em; vertical-align: -0.15em; }
-#strip .thumbnail-lg { aspect-ratio: 1 / 3; }
-@media (max-width: 640px) { iframe.viewer { height: 55vh; } }
+.swatch:not(:first-child) { margin-left: .8em; }
+#strip .thumbnail-lg { aspect-ratio: auto; height: auto; } #strip .caption-label { display: none; }
+@media (max-width: 640px) { .viewer { height: 55vh; } }
 """
+
+
+_NOTHING_YET = '<div class="viewer">The reconstruction grows here as frames are registered.</div>'
+_SHOW_VIEW = """() => {
+  const place = document.getElementById("status");
+  if (window.innerWidth < 640) place.scrollIntoView({ behavior: "smooth" });
+}"""
+"""On a phone the view is below the inputs."""
 
 
 @dataclass
@@ -42,7 +56,7 @@ class _Page:
     cancel: Any = None
     status: Any = None
     results: list[Any] = field(default_factory=list)
-    """Figures, strip, legend."""
+    """Figures, strip, legend, and the tab of what only some systems can."""
 
 
 def build_page(systems: Sequence[System], scenes: Scenes, limits: Limits) -> gr.Blocks:
@@ -55,8 +69,8 @@ def build_page(systems: Sequence[System], scenes: Scenes, limits: Limits) -> gr.
             with gr.Column(scale=2, min_width=300):
                 _build_inputs(page, systems)
             with gr.Column(scale=5, min_width=320):
-                frame = gr.HTML("", elem_id="view")
                 page.status = gr.HTML(message("Choose an input, then start."), elem_id="status")
+                frame = gr.HTML(_NOTHING_YET, elem_id="view")
                 _build_results(page, actions)
         _connect(page, actions, frame)
         blocks.load(None, js=UPDATE_VIEW, inputs=page.view, api_visibility="private")
@@ -78,6 +92,9 @@ def _build_inputs(page: _Page, systems: Sequence[System]) -> None:
     kind.change(show_input, kind, [files, folder, fps], queue=False, api_visibility="private")
     system = gr.Radio([one.name for one in systems], value=first.name, label="System", visible=len(systems) > 1)
     model = gr.Dropdown(list(first.models), value=first.models[0], label="Model")
+    with gr.Row():
+        page.run = gr.Button("Reconstruct", variant="primary", elem_id="run", min_width=120)
+        page.cancel = gr.Button("Cancel", elem_id="cancel", min_width=80)
     controls, groups = option_controls(systems)
 
     def show_system(name: str) -> list[Any]:
@@ -86,46 +103,47 @@ def _build_inputs(page: _Page, systems: Sequence[System]) -> None:
         return [gr.update(choices=models, value=models[0]), *visible, *visible]  # basic options, then the others
 
     system.change(show_system, system, [model, *groups], queue=False, api_visibility="private")
-    with gr.Row():
-        page.run = gr.Button("Reconstruct", variant="primary", elem_id="run")
-        page.cancel = gr.Button("Cancel", elem_id="cancel")
     page.inputs = [kind, files, folder, fps, system, model]
     page.options = [control for one in systems for control in controls[one.name]]
 
 
 def _build_results(page: _Page, actions: Actions) -> None:
     page.view = view_controls()
-    threshold = page.view[1]
+    show, threshold = page.view[:2]
+    device: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1, "api_visibility": "private"}
     with gr.Tabs():
         with gr.Tab("Frames"):
             strip = gr.Gallery(
-                label="Picture, depth and confidence of some frames", columns=6, object_fit="contain", elem_id="strip"
+                show_label=False, label="Frames", columns=6, height="auto", object_fit="contain", elem_id="strip"
             )
+            legend = gr.HTML("", elem_id="legend")
         with gr.Tab("Figures"):
             figures = gr.HTML(message("There is nothing yet."))
         with gr.Tab("Downloads"):
             gr.Markdown("Points (PLY), points and cameras (GLB), TUM trajectory, nerfstudio and COLMAP archives.")
             prepare = gr.Button("Prepare the files at this confidence")
             downloads = gr.File(label="Files", file_count="multiple", interactive=False)
-        with gr.Tab("More"):
+        with gr.Tab("Mesh"):
+            gr.Markdown("A surface through the points above the confidence; it is also among the downloads.")
             mesh = gr.Button("Make a mesh at this confidence")
+        with gr.Tab("Words and film", visible=False) as more:
+            with gr.Row():
+                words = gr.Textbox(label="Find words in the scene", placeholder="sofa, chair", scale=4, min_width=200)
+                find = gr.Button("Find", scale=1, min_width=80)
+            maps = gr.Gallery(show_label=False, label="Where the words are", columns=4, object_fit="contain")
             film = gr.Button("Film new views")
-            video = gr.Video(label="Film", interactive=False, height=320)
-            words = gr.Textbox(label="Find words in the scene", placeholder="chair, floor")
-            find = gr.Button("Find")
-            maps = gr.Gallery(label="Where the words are", columns=4, object_fit="contain")
-            legend = gr.HTML("")
-    page.results = [figures, strip, legend]
-    device: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1, "api_visibility": "private"}
-    more = [page.status, video]
+            video = gr.Video(label="Film", interactive=False, height=320, loop=True)
+    page.results = [figures, strip, legend, more]
     prepare.click(actions.write_files, [page.token, threshold], [page.status, downloads], api_name="files")
-    mesh.click(actions.make_mesh, [page.token, threshold], [page.status, page.view[0]], **device)
-    film.click(actions.make_film, page.token, more, **device)
+    mesh.click(actions.make_mesh, [page.token, threshold], [page.status, show], **device)
+    show.input(actions.show, [page.token, show, threshold], [page.status, show], **device)
+    film.click(actions.make_film, page.token, [page.status, video], **device)
     gr.on([find.click, words.submit], actions.find_words, [page.token, words], [page.status, maps], **device)
 
 
 def _connect(page: _Page, actions: Actions, frame: Any) -> None:
     begun = page.run.click(actions.begin, page.token, [page.token, frame, page.status], queue=False, api_name="begin")
+    page.run.click(None, None, None, js=_SHOW_VIEW, api_visibility="private")
     begun.then(
         actions.run,
         [page.token, *page.inputs, *page.options],

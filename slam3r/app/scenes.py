@@ -15,11 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from common.export.mesh import Mesh, frusta_lines
-from common.export.up_axis import find_up
+from common.export.seen_sides import smooth_normals
+from common.export.up_axis import find_up, level_direction
 from common.presentation import Cloud, Outcome, Splats, Watcher
 
 _BLUE, _RED = np.array([38.0, 110, 230]), np.array([235.0, 70, 50])
 _MAX_VIEW_POINTS = 1_000_000
+_NORMALS, _LIVE_NORMALS = 50_000, 10_000
+"""Points whose neighbourhood is looked at, of a finished and of a growing scene."""
 
 
 @dataclass
@@ -32,6 +35,9 @@ class Scene:
     outcome: Outcome | None = None
     mesh: Mesh | None = None
     running: bool = False
+    """The networks are at work."""
+    unwanted: bool = False
+    """The run was cancelled while it waited for its turn."""
     runs: int = 0
     """Rises with every run, so that the viewer knows a new one from a frame more."""
     last_seen: float = field(default_factory=time.monotonic)
@@ -46,6 +52,11 @@ class Scene:
         """Forget the last run, begin a new one."""
         self.watcher, self.outcome, self.mesh = Watcher(), None, None
         self.runs, self.running = self.runs + 1, True
+        return self.watcher
+
+    def watch(self) -> Watcher:
+        """A watcher for other work on the finished run, in place of the last one."""
+        self.watcher = Watcher()
         return self.watcher
 
     def packed(self) -> bytes:
@@ -122,6 +133,10 @@ def pack(
         "colors": _padded(cloud.colors[:count]),
         "confidence": confidence.astype("<f4"),
     }
+    if len(poses):
+        sample = _NORMALS if final else _LIVE_NORMALS
+        normals = smooth_normals(points, poses[:, :3, 3], sample)
+        arrays["normals"] = np.pad(np.rint(127 * normals), ((0, 0), (0, 1))).astype("i1")
     low, high = _extent(points, poses)
     size = float(np.linalg.norm(high - low)) or 1.0
     if len(poses):
@@ -136,13 +151,14 @@ def pack(
             "vertex_colors": _padded(mesh.colors),
             "faces": mesh.faces.astype("<u4"),
         }
+    up = find_up(poses) if len(poses) else np.array([0.0, -1, 0])
     header: dict[str, Any] = {
         "version": version,
         "final": final,
         "center": ((low + high) / 2).tolist(),
         "size": size,
-        "up": (find_up(poses) if len(poses) else np.array([0.0, -1, 0])).tolist(),
-        "forward": (poses[0, :3, 2] if len(poses) else np.array([0.0, 0, 1])).tolist(),
+        "up": up.tolist(),
+        "forward": (level_direction(poses, up) if len(poses) else np.array([0.0, 0, 1])).tolist(),
         "confidence": np.quantile(confidence, [0.02, 0.98]).tolist() if len(confidence) else [1, 2],
         "arrays": [[name, array.dtype.str[1:], list(array.shape)] for name, array in arrays.items()],
     }

@@ -146,5 +146,5 @@ def _warnings(scene: Reconstruction, threshold: float) -> list[str]:
         found.append(f"No point has a confidence above {threshold:g}; lower the confidence to see the uncertain ones.")
     weak = sum(frame.status == "low_confidence" for frame in scene.frames)
     if weak:
-        found.append(f"{weak} of {len(scene.frames)} frames have a low confidence.")
+        found.append(f"Frames of low confidence: {weak} of {len(scene.frames)}.")
     return found

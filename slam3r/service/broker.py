@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,8 @@ Handler = Callable[[AbstractIncomingMessage], Awaitable[None]]
 
 
 class BrokerError(InputError):
-    """The broker cannot be used as it is: wrong credentials, or queues declared otherwise before."""
+    """The broker cannot be used as it is: wrong credentials, an untrusted certificate, or queues declared otherwise
+    before."""
 
 
 @dataclass
@@ -83,6 +85,8 @@ class Broker:
                 except (ChannelPreconditionFailed, ProbableAuthenticationError) as error:
                     raise _refusal(error, self._settings) from error
                 except _LOST as error:
+                    if (distrust := _distrust(error)) is not None:
+                        raise _refusal(distrust, self._settings) from error
                     logger.warning("no broker at %s: %s", self._settings.public_address, error or type(error).__name__)
                 finally:
                     await self._disconnect()
@@ -207,9 +211,21 @@ def queue_arguments(settings: BrokerSettings, policy: Policy) -> dict[str, Any]:
     }
 
 
+def _distrust(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The reason why a connection was not made, where it is the broker's certificate."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def _refusal(error: Exception, settings: BrokerSettings) -> BrokerError:
     if isinstance(error, ProbableAuthenticationError):
         return BrokerError(f"the broker at {settings.public_address} does not take the user and password of the URL")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return BrokerError(
+            f"the certificate of the broker at {settings.public_address} is not trusted ({error.verify_message}): "
+            "name the certificate of its authority in the URL, as amqps://.../?cafile=PATH"
+        )
     return BrokerError(
         f"{error}: it is declared otherwise on the broker (another policy or limit?); delete it there when it is "
         "empty, or choose another broker.frame_queue"

@@ -76,7 +76,9 @@ class PoseMessage(FrameMessage):
     pose_inliers: float = _value("share of the confident pixels that agree with the pose")
     image_size: NDArray = _array("<i4", 2, doc="(height, width) of the frame as it came")
     camera_to_world: NDArray | None = _array("<f8", 4, 4, doc="absent where no pose was found", optional=True)
-    intrinsics: NDArray | None = _array("<f8", 3, 3, doc="pixels of the frame as it came", optional=True)
+    intrinsics: NDArray | None = _array(
+        "<f8", 3, 3, doc="pixels of the frame as it came; undistorted, where the camera is calibrated", optional=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,7 @@ class BoundaryMessage(Message):
     """A world ends here: what follows on this stream has other coordinates."""
 
     TYPE: ClassVar[str] = "segment_boundary"
-    reason: str = _value("segment, restart, idle, lost, stopped or recovered")
+    reason: str = _value("segment, restart, idle, lost, failed, stopped or recovered")
     frames: int = _value("frames of the world that were published")
 
 

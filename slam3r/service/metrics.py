@@ -45,7 +45,7 @@ class Metrics:
         self.queue_depth = gauge("queue_depth", "Frames that wait in this worker")
         self.open_frames = gauge("frames_open", "Frames delivered and not acknowledged")
         self.streams = gauge("streams", "Streams with a session")
-        self.points = gauge("points", "Points held for saving")
+        self.points = gauge("points", "Points in the maps of the open worlds")
         self.connected = gauge("broker_connected", "1 while there is a connection")
         memory = gauge("resident_memory_bytes", "Of this process")
         memory.set_function(_resident)

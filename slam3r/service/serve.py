@@ -54,7 +54,7 @@ def serve(chosen: ServeConfiguration) -> None:
     _ = chosen.service.broker.address  # is it an address at all?
     device = choose_device(chosen.device)
     networks = load_model(chosen.model).networks(device, choose_dtype(device, chosen.dtype))
-    asyncio.run(_run(chosen, live, live_sessions(networks, live, chosen.camera)))
+    asyncio.run(_run(chosen, live, live_sessions(networks, live)))
 
 
 async def _run(chosen: ServeConfiguration, live: LiveSettings, make_session) -> None:
@@ -63,7 +63,7 @@ async def _run(chosen: ServeConfiguration, live: LiveSettings, make_session) -> 
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, stop.set)
-    worker = Worker(chosen.service, live, make_session, chosen.model.confidence.registered)
+    worker = Worker(chosen.service, live, make_session, chosen.model.confidence.registered, chosen.camera)
     async with serve_http(chosen.service.http, worker.health, worker.metrics) as port:
         logger.info("serving", extra={"http_port": port, "model": chosen.model.name})
         await worker.run(stop)

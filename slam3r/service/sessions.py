@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from common.geometry.undistortion import Calibration
 from slam3r.live import FinishedSegment, FrameUpdate, LiveReconstruction, LiveSettings, PreparedFrame
 from slam3r.reconstruction import Networks
+from slam3r.scene_map import SceneMap
 
 
 class Session(Protocol):
@@ -25,18 +25,22 @@ class Session(Protocol):
     def checkpoint(self, path: Path) -> None:
         """Write everything needed to go on."""
 
+    @property
+    def map(self) -> SceneMap | None:
+        """Of the world at hand."""
+
 
 OnWorldEnd = Callable[[FinishedSegment], None]
 SessionFactory = Callable[[Path | None, OnWorldEnd], Session]
 """Makes a session: a new one, or that of a checkpoint if a path is given."""
 
 
-def live_sessions(networks: Networks, settings: LiveSettings, calibration: Calibration | None = None) -> SessionFactory:
-    """Sessions that share their networks and take turns on them. A calibration is that of every camera."""
+def live_sessions(networks: Networks, settings: LiveSettings) -> SessionFactory:
+    """Sessions that share their networks and take turns on them. What is known of the camera comes with the frames."""
 
     def make(checkpoint: Path | None, on_end: OnWorldEnd) -> Session:
         if checkpoint is not None:
             return LiveReconstruction.restore(checkpoint, networks, on_end)
-        return LiveReconstruction(networks, settings, calibration, on_end)
+        return LiveReconstruction(networks, settings, on_segment_end=on_end)
 
     return make

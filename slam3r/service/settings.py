@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from common.data.images import InputError
 from slam3r.live import LiveSettings
 
 Policy = Literal["drop_oldest", "block"]
+
+
+def _check_numbers(settings: object, **least: float) -> None:
+    """Every number is at least so much, and greater than 0 where nothing is said."""
+    for name, value in vars(settings).items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        if name not in least and value <= 0:
+            raise ValueError(f"{name} must be greater than 0, got {value}")
+        if name in least and value < least[name]:
+            raise ValueError(f"{name} must be at least {least[name]}, got {value}")
 
 
 @dataclass(frozen=True)
@@ -48,24 +60,25 @@ class BrokerSettings:
     compress: bool = True
 
     def __post_init__(self) -> None:
-        if self.partitions < 1 or any(not 0 <= number < self.partitions for number in self.consume or []):
+        _check_numbers(self, heartbeat_seconds=0, backoff_limit_seconds=self.backoff_seconds)
+        if any(not 0 <= number < self.partitions for number in self.consume or []):
             raise ValueError(f"consume names partitions 0 to {self.partitions - 1}, got {self.consume}")
-        limits = (self.queue_limit_frames, self.queue_limit_bytes, self.dead_letter_limit, self.dead_letter_bytes)
-        if min(limits) < 1:
-            raise ValueError("the limits of the queues must be at least 1")
-        if self.backoff_seconds <= 0 or self.backoff_limit_seconds < self.backoff_seconds:
-            raise ValueError("backoff_seconds must be positive and at most backoff_limit_seconds")
 
     @property
     def address(self) -> str:
         """The URL to connect to, with its credentials.
 
         Raises:
-            InputError: the URL is not one of AMQP.
+            InputError: the URL is not one of AMQP, or names a certificate that is not there.
         """
         url = self.url or f"amqp://{self.host or 'localhost'}/"
-        if urlsplit(url).scheme not in ("amqp", "amqps"):
+        parts = urlsplit(url)
+        if parts.scheme not in ("amqp", "amqps"):
             raise InputError("broker.url (or RABBITMQ_URL) must begin with amqp:// or amqps://")
+        for name in ("cafile", "certfile", "keyfile"):
+            for path in parse_qs(parts.query).get(name, ()):
+                if not Path(path).is_file():
+                    raise InputError(f"broker.url (or RABBITMQ_URL): {name} {path} does not exist")
         return url
 
     @property
@@ -91,9 +104,7 @@ class IntakeSettings:
     remembered_frames: int = 20_000
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if name != "policy" and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        _check_numbers(self)
 
     def check_prefetch(self, live: LiveSettings) -> None:
         """Frames stay unacknowledged until they are registered; with fewer deliveries all would wait for ever.
@@ -127,6 +138,9 @@ class MeshSettings:
     memory_limit_mb: int = 4096
     finish_timeout_seconds: float = 60.0
 
+    def __post_init__(self) -> None:
+        _check_numbers(self, translation=0, rotation_degrees=0, max_skipped=0, update_seconds=0)
+
 
 @dataclass(frozen=True)
 class SegmentSettings:
@@ -142,6 +156,9 @@ class SegmentSettings:
     checkpoint_seconds: float = 30.0
     drain_seconds: float = 20.0
 
+    def __post_init__(self) -> None:
+        _check_numbers(self, max_unsaved=0, checkpoint_seconds=0, drain_seconds=0)
+
 
 @dataclass(frozen=True)
 class HttpSettings:
@@ -151,6 +168,11 @@ class HttpSettings:
     host: str = "127.0.0.1"
     port: int = 8090
     stall_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, port=0)
+        if self.port > 65535:
+            raise ValueError(f"port must be at most 65535, got {self.port}")
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,12 @@ class Streams:
         return len(self._streams)
 
     @property
+    def num_points(self) -> int:
+        """Points in the maps of all open worlds. May be asked from another thread."""
+        maps = [stream.session.map for stream in list(self._streams.values())]
+        return sum(scene.num_points for scene in maps if scene is not None)
+
+    @property
     def pending(self) -> list[FrameKey]:
         """Frames that sessions hold and have not handed out."""
         return [held.key for stream in self._streams.values() for held in stream.pending.values()]

@@ -6,6 +6,7 @@ through shared memory; the pipe carries small messages of `slam3r.service.codec`
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from multiprocessing.connection import Connection
@@ -21,6 +22,10 @@ _BLOCK = 8
 """Voxels along the side of a block."""
 _BLOCKS_AT_FIRST = 10_000
 """The grid grows by itself."""
+_NICE = 10
+"""The networks come first where processors are few."""
+_REST = 4.0
+"""Times what a mesh took to make, until the next one: large worlds must not take a whole processor."""
 
 
 def slot_type(height: int, width: int) -> np.dtype:
@@ -46,6 +51,8 @@ def run(connection: Connection, memory: str, shape: tuple[int, int, int], settin
         settings: voxel, truncation, depth_limit, update_seconds, memory_limit_mb.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which then ends the pipe
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(_NICE)
     shared = SharedMemory(memory)
     try:
         slots: NDArray[Any] = np.ndarray((shape[0],), slot_type(*shape[1:]), shared.buf)
@@ -61,13 +68,14 @@ def _serve(connection: Connection, slots: NDArray[Any], settings: dict[str, floa
     import psutil
 
     fusion, process = Fusion(settings), psutil.Process()
-    told, changed, newest, updated = False, False, 0, 0.0
+    told, changed, newest, due = False, False, 0, 0.0
     while True:
-        due = changed and time.monotonic() - updated >= settings["update_seconds"]
-        if due and not connection.poll(0):  # frames first: a mesh is only worth it when they are in
+        if changed and time.monotonic() >= due and not connection.poll(0):  # frames first: a mesh is worth it with them
+            begun = time.monotonic()
             connection.send_bytes(pack({"timestamp_ns": newest, "final": False, **fusion.mesh()})[0])
-            changed, updated = False, time.monotonic()
-        if not connection.poll(settings["update_seconds"] if changed else None):
+            changed, now = False, time.monotonic()
+            due = now + max(settings["update_seconds"], _REST * (now - begun))
+        if not connection.poll(max(0.0, due - time.monotonic()) if changed else None):
             continue
         message = unpack(connection.recv_bytes())
         if message.get("stop"):

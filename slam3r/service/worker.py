@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from aio_pika.abc import AbstractIncomingMessage
 
+from common.geometry.undistortion import Calibration
 from slam3r.live import LiveSettings
 from slam3r.live_input import FramePreparer
 from slam3r.service.broker import Broker
@@ -48,7 +49,12 @@ class Worker:
     """Made and run inside an event loop, once."""
 
     def __init__(
-        self, settings: ServiceSettings, live: LiveSettings, make_session: SessionFactory, threshold: float
+        self,
+        settings: ServiceSettings,
+        live: LiveSettings,
+        make_session: SessionFactory,
+        threshold: float,
+        calibration: Calibration | None = None,
     ) -> None:
         """
         Args:
@@ -56,6 +62,7 @@ class Worker:
             live: of the sessions.
             make_session: for new segments and checkpoints.
             threshold: confidence above which points are published.
+            calibration: of every camera; estimated where None.
 
         Raises:
             InputError: settings that contradict each other, or a state folder in use.
@@ -68,7 +75,7 @@ class Worker:
         self._broker = Broker(settings.broker, intake.policy, intake.prefetch, self.metrics)
         self._streams = Streams(make_session, self._state, intake.max_streams)
         self._publisher = ResultPublisher(settings, threshold, self._broker, self._ledger, self.metrics)
-        self._prepare = FramePreparer(live.size)
+        self._prepare = FramePreparer(live.size, calibration)
         self._intake = Intake(intake.policy, intake.pending_frames)
         self._decoded: asyncio.Queue[Restart | tuple[IncomingFrame, asyncio.Future[DecodedFrame]]] = asyncio.Queue(
             intake.decode_ahead
@@ -82,6 +89,7 @@ class Worker:
         self.metrics.observe(self.metrics.queue_depth, lambda: len(self._intake))
         self.metrics.observe(self.metrics.open_frames, lambda: self._ledger.num_open)
         self.metrics.observe(self.metrics.streams, lambda: len(self._streams))
+        self.metrics.observe(self.metrics.points, lambda: self._streams.num_points)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish what was begun.

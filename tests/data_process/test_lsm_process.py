@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def raw(tmp_path: Path) -> Path:
 
 def run(raw: Path, output: Path, **settings) -> ProcessSummary:
     chosen = LsmSettings(raw=str(raw), output=str(output), workers=0, **settings)
-    return process(DatasetInfo("lsm", "none"), find_scenes(chosen), convert, chosen)
+    return process(DatasetInfo("lsm", "none"), find_scenes(chosen), partial(convert, settings=chosen), chosen)
 
 
 def test_frames_are_counted_as_the_protocol_counts_them(raw: Path, tmp_path: Path) -> None:

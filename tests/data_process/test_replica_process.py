@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.configuration import ConfigurationError
+from common.data.scene_folder import DataError
 from data_process.manifest import DatasetInfo, verify
 from data_process.replica import ReplicaSettings, convert, find_scenes
 from data_process.runner import ProcessSummary, process
@@ -57,5 +57,5 @@ def test_faults(raw: Path, tmp_path: Path) -> None:
     assert "traj.txt: expected 16 numbers on every line" in summary.failed["office0"]
     assert summary.dropped == {"no depth image": 1, "no pose": 1}
     (raw / "cam_params.json").write_text("{}")
-    with pytest.raises(ConfigurationError, match=r"cam_params.json: expected camera"):
+    with pytest.raises(DataError, match=r"cam_params.json: expected camera"):
         run(raw, tmp_path / "out2")

@@ -114,6 +114,25 @@ def test_cancel_stops_a_run_and_the_next_one_works(actions: Actions, stub: Stub,
     assert "Done" in list(run(actions, token))[-1][0]
 
 
+def test_cancel_in_the_queue_counts_and_only_once(actions: Actions, stub: Stub) -> None:
+    token = actions.begin(None)[0]
+    actions.cancel(token)
+    assert "Cancelled" in list(run(actions, token))[-1][0] and not stub.started.is_set()
+    actions.begin(token)
+    stub.goes_on.set()
+    assert "Done" in list(run(actions, token))[-1][0]
+
+
+def test_a_mesh_is_made_once_for_the_view_and_can_be_taken_home(actions: Actions, stub: Stub) -> None:
+    token = actions.begin(None)[0]
+    assert "no finished" in list(actions.show(token, "Mesh", 0.0))[-1][0]
+    stub.goes_on.set()
+    list(run(actions, token))
+    assert "triangles" in list(actions.show(token, "Mesh", 0.0))[-1][0]
+    assert len(list(actions.show(token, "Mesh", 0.0))) == 1, "there is one already"
+    assert any(file.endswith("mesh.glb") for file in actions.write_files(token, 0.0)[1])
+
+
 def test_a_visitor_who_leaves_stops_the_run_and_leaves_nothing(actions: Actions, stub: Stub, scenes: Scenes) -> None:
     token = actions.begin(None)[0]
     steps = run(actions, token)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
 from common.export.ply import read_ply
 from common.export.trajectory import read_tum
-from tests.tiny_scene import photos, save_weights
+from tests.script_runs import random_model, run_script
+from tests.tiny_scene import photos
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "reconstruct.py"
+call = partial(run_script, "reconstruct")
 QUICK = (
     "live=true",
     "run.device=cpu",
@@ -29,24 +29,8 @@ QUICK = (
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     folder = tmp_path_factory.mktemp("live")
-    weights = save_weights(folder / "weights")
-    names = ("image_to_points", "local_to_world")
-    models = (f"model.weights.{name}={weights / name}" for name in names)
-    return "source=folder", f"source.path={photos(folder / 'photos', 10)}", "~model.sizes", *models, *QUICK
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The script in this process; its exit status."""
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
-    GlobalHydra.instance().clear()
-    try:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        GlobalHydra.instance().clear()
-    return 0
+    pictures = photos(folder / "photos", 10)
+    return "source=folder", f"source.path={pictures}", *random_model(folder / "weights"), *QUICK
 
 
 def test_a_live_run_writes_its_segments(
@@ -82,3 +66,15 @@ def test_mistakes_are_one_line(
     monkeypatch.setitem(sys.modules, "rerun", None)
     assert call(monkeypatch, *inputs, "output=out", "view.viewer=rerun") == 2
     assert "slam3r-uni3r[viewer]" in capsys.readouterr().err
+
+
+def test_the_map_can_be_watched_as_it_grows(
+    inputs: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rerun", reason="comes with the extra viewer")
+    monkeypatch.chdir(tmp_path)
+    assert call(monkeypatch, *inputs, "output=out", "view.save_to=live.rrd") == 0
+    recording = (tmp_path / "live.rrd").read_bytes()
+    assert recording[:3] == b"RRF"
+    for entity in (b"world/segment_0/camera/image", b"world/segment_0/points"):
+        assert entity in recording, entity

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
 from common.data.sources import SourceError
 from common.export.nerfstudio import read_nerfstudio
 from common.export.ply import read_ply
 from common.launch import clear_errors
-from tests.tiny_scene import photos, save_weights
+from tests.script_runs import SCRIPTS, random_model, run_script
+from tests.tiny_scene import photos
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "reconstruct.py"
+SCRIPT = SCRIPTS / "reconstruct.py"
+call = partial(run_script, "reconstruct")
 QUICK = ("run.device=cpu", "run.size=[48,64]", "reconstruction.pose_method=pointmaps", "export.confidence=1.0")
 
 
@@ -29,32 +30,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    weights = save_weights(tmp_path_factory.mktemp("weights"))
-    names = ("image_to_points", "local_to_world")
-    return "~model.sizes", *(f"model.weights.{name}={weights / name}" for name in names)
+    return random_model(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Run in an empty folder, and leave the process as it was."""
+    """Run in an empty folder."""
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     return here
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The script in this process; its exit status."""
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
-    GlobalHydra.instance().clear()
-    try:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    finally:
-        GlobalHydra.instance().clear()
-    return 0
 
 
 def test_whole_run_in_a_process_of_its_own(folder: Path, model: tuple[str, ...], elsewhere: Path) -> None:

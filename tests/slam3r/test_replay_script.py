@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import runpy
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
 import slam3r
 from common.data.images import InputError
 from common.data.video import VideoSource
 from slam3r.reconstruction import Networks
 from slam3r.recorded_run import read_run
+from tests.script_runs import run_script
 from tests.tiny_scene import photos, tiny_models
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "replay.py"
+call = partial(run_script, "replay")
 
 
 @pytest.fixture(scope="module")
@@ -36,18 +36,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, slam3r.Rec
         progress=False,
     )
     return folder / "out", scene
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """The script in this process; its exit status."""
-    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    GlobalHydra.instance().clear()
-    try:
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def test_a_run_is_read_back_as_it_was(finished: tuple[Path, slam3r.Reconstruction]) -> None:

@@ -99,6 +99,17 @@ def test_a_perfect_run_scores_perfectly(scene: Path, tmp_path: Path) -> None:
         assert (tmp_path / name).stat().st_size > 1000
 
 
+def test_a_run_without_poses_keeps_its_points(scene: Path, tmp_path: Path) -> None:
+    run, sequence = perfect_run(scene)
+    truth = load_truth(sequence, SIZE, tmp_path / "truth")
+    run.camera_to_world[2:] = np.nan
+    assert trajectory_row(run, sequence, None) == {"ate_rmse": None, "poses": 2}
+    assert depth_row(run, truth)["depth_images"] == 2
+    run.camera_to_world[:] = np.nan
+    assert depth_row(run, truth) == {"depth_abs_rel": None, "depth_images": 0}
+    assert points_row(run, truth, PointsProtocol(num_samples=500), None)["aligned"] == "yes"
+
+
 def test_depth_off_by_a_known_share(scene: Path, tmp_path: Path) -> None:
     """Half of the rows 20 % too far: the median image scale lies at one of the two, so half of the pixels err."""
     run, sequence = perfect_run(scene)

@@ -14,7 +14,7 @@ from common.data.any_source import open_source
 from common.data.video import VideoSource
 from common.presentation import Cancelled, Watcher
 from tests.tiny_scene import photos
-from uni3r.app_system import Uni3RSystem
+from uni3r.app_system import Neighbours, Uni3RSystem
 from uni3r.gaussian_files import load_ply
 from uni3r.model import Uni3R
 
@@ -40,7 +40,7 @@ def test_a_run_has_everything_that_the_page_shows(model: str, tmp_path: Path) ->
     system = Uni3RSystem(models=(model,), device="cpu", film_frames=3)
     watcher = Watcher()
     with open_source(photos(tmp_path / "photos")) as source:
-        outcome = system.run(source, model, {"views": 2, "refine": False}, watcher)
+        outcome = system.run(source, model, {"views": 2, "refine": False, "step": 0}, watcher)
     count = 2 * 32 * 32
     assert outcome.splats is not None
     assert outcome.cloud.points.shape == outcome.splats.scales.shape == (count, 3)
@@ -61,9 +61,19 @@ def test_a_run_has_everything_that_the_page_shows(model: str, tmp_path: Path) ->
 def test_words_get_heat_maps_where_the_model_understands_them(model: str, tmp_path: Path) -> None:
     pytest.importorskip("wordllama", reason="comes with the extra text")
     with open_source(photos(tmp_path / "photos")) as source:
-        outcome = Uni3RSystem().run(source, model, {"views": 1, "refine": False}, Watcher())
+        outcome = Uni3RSystem().run(source, model, {"views": 1, "refine": False, "step": 0}, Watcher())
     if outcome.search is None:
         pytest.skip("; ".join(outcome.warnings))
     maps = outcome.search(["chair", "floor"])
     assert [one.caption.split()[0] for one in maps] == ["chair", "floor"] and maps[0].image.shape == (32, 32, 3)
     assert outcome.legend and "segmentation" in outcome.strip[0].caption
+
+
+@pytest.mark.parametrize(
+    ("count", "step", "expected"),
+    [(3, 2, [1, 3, 5]), (3, 0, list(range(8))), (3, 9, [0, 3, 6]), (9, 2, list(range(8))), (1, 2, [3])],
+)
+def test_views_stand_side_by_side_in_the_middle(count: int, step: int, expected: list[int], tmp_path: Path) -> None:
+    with open_source(photos(tmp_path / "photos", 8)) as source:
+        chosen = Neighbours(source, count, step)
+        assert [frame.index for frame in chosen] == expected and chosen.length == len(expected)

@@ -12,6 +12,7 @@ from tests.parity import assert_close, header, vectors
 from uni3r.gaussians import Gaussians
 from uni3r.pose_alignment import (
     PoseAlignmentSettings,
+    Render,
     align_poses,
     corrected_pose,
     delta_transform,
@@ -24,7 +25,7 @@ ALIGNMENT = "uni3r_pose_alignment"
 
 
 def test_published_parametrization() -> None:
-    given = vectors("uni3r_pose_correction")
+    given = vectors("uni3r_poses")
     assert_close(rotation_from_6d(given["in.rotation_6d"]), given["out.rotation_6d_matrix"], 1e-5)
     assert_close(delta_transform(given["in.pose_delta"])[..., :3, :3], given["out.delta_rotation"], 1e-5)
     moved = corrected_pose(given["in.world_to_camera"], given["in.pose_delta"])
@@ -35,7 +36,8 @@ def test_no_correction_is_the_identity() -> None:
     torch.testing.assert_close(delta_transform(torch.zeros(2, 9)), torch.eye(4).expand(2, 4, 4))
 
 
-def test_published_run() -> None:
+def _published_scene() -> tuple[Render, Cameras, torch.Tensor, dict[str, torch.Tensor], dict]:
+    """How the scene of the vectors is rendered, where its camera starts, and the picture (1, 3, H, W)."""
     given, config = vectors(ALIGNMENT), header(ALIGNMENT)["config"]
     scene = Gaussians(
         given["in.means"],
@@ -53,7 +55,20 @@ def test_published_run() -> None:
         lifted = Cameras(moved.camera_to_world[None], moved.intrinsics[None])
         return rasterize(batch, lifted, size, near=config["near"], far=config["far"]).image[0]
 
-    target = given["in.target_image"].movedim(-1, 0)[None]
+    return render, cameras, given["in.target_image"].movedim(-1, 0)[None], given, config
+
+
+def test_published_gradient() -> None:
+    """Of the colour error by the nine numbers, at the start."""
+    render, cameras, target, given, _ = _published_scene()
+    delta = torch.zeros(1, 9, requires_grad=True)
+    poses = corrected_pose(invert_rigid(cameras.camera_to_world), delta)
+    (render(Cameras(poses, cameras.intrinsics)) - target).abs().mean().backward()
+    assert_close(delta.grad[0], given["out.first_gradient"].flatten(), 1e-3)
+
+
+def test_published_run() -> None:
+    render, cameras, target, given, config = _published_scene()
     settings = PoseAlignmentSettings(config["steps"], config["lr"])
     found = align_poses(render, cameras, target, settings)
     expected = given["out.loss_trajectory"]

@@ -20,7 +20,7 @@ from uni3r.known_cameras import read_cameras
 from uni3r.outputs import ExportSettings
 from uni3r.trajectory_video import FlightSettings
 
-QUICK = {"refinement": {"shrink": (8,), "steps": 2}, "progress": False, "size": SIZE}
+QUICK = {"refinement": {"shrink": (8,), "renderings": 1}, "progress": False, "size": SIZE}
 SMALL = {"flight": {"frames": 3}, "film_scale": 1, "progress": False}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from common.checkpoints.hub import CheckpointError
 from common.evaluation.benchmark import build_benchmark
 from common.views import Pointmaps, Views
 from tests.tiny_uni3r import SIZE, network, room
@@ -45,7 +46,7 @@ class Oracle(torch.nn.Module):
 
 def _scorer(window: Views) -> WindowScorer:
     ready = ReadyModel(network(), InferenceSettings(SIZE, None, teacher=None, labels="rooms", unit=UNIT), {})
-    scorer = WindowScorer(ready, torch.device("cpu"), QUICK, None, lpips=False)
+    scorer = WindowScorer(ready, torch.device("cpu"), QUICK, None, lpips=None)
     scorer.network = Oracle(window)  # type: ignore[assignment]
     return scorer
 
@@ -83,14 +84,16 @@ def test_baselines_in_closed_form() -> None:
     assert "miou" not in row
 
 
-def test_rooms_run_from_a_configuration(tmp_path: Path) -> None:
+def test_rooms_run_from_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))  # an empty cache
     network().save_pretrained(tmp_path / "weights")
-    quick = {"refinement": {"shrink": [8], "steps": 1}, "alignment": {"steps": 2}}
+    quick = {"refinement": {"shrink": [8], "renderings": 1}, "alignment": {"steps": 2}}
     config = {
         "benchmark": {
             "_target_": "uni3r.rooms_benchmark.RoomsBenchmark",
             "scenes": 1,
             "context_views": 2,
+            "lpips": True,
             "protocol": {**quick, "true_poses": True},
         },
         "model": {
@@ -105,4 +108,9 @@ def test_rooms_run_from_a_configuration(tmp_path: Path) -> None:
     assert benchmark.scenes() == ["room_1000"]
     row = benchmark.evaluate("room_1000", tmp_path)
     assert {"psnr", "ssim", "psnr_unaligned", "psnr_gain", "depth_abs_rel_ls", "seconds"} <= row.keys()
+    assert "lpips" not in row
+    assert any(note.startswith("LPIPS: not measured (LPIPS needs torchvision's VGG-16 at") for note in benchmark.notes)
     assert benchmark.describe()["model"]["name"] == "miniature"
+    config["benchmark"]["lpips"] = str(tmp_path / "nowhere.pth")
+    with pytest.raises(CheckpointError, match=r"VGG-16 at .*nowhere\.pth"):
+        build_benchmark(config)

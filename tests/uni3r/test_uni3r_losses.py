@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from common.views import Pointmaps
-from uni3r.losses import depth_loss, feature_loss, l1_loss, mse_loss, pointmap_loss, ssim_loss
+from uni3r.losses import depth_loss, feature_loss, l1_loss, mse_loss, pixel_weights, pointmap_loss, ssim_loss
 
 
 def test_colour_losses_are_means_and_do_not_clamp() -> None:
@@ -31,6 +31,19 @@ def test_feature_loss_is_one_minus_cosine_whatever_the_lengths() -> None:
     assert feature_loss(features, target) == pytest.approx((0 + 1 + 2) / 3)
     only_first = torch.tensor([[[[True, False, False]]]])
     assert feature_loss(features, target, only_first) == pytest.approx(0)
+
+
+def test_classes_are_weighed_in_the_feature_loss() -> None:
+    labels = torch.tensor([[[[0, 0, 1, 255]]]])
+    weights = pixel_weights(labels, torch.tensor([0.5, 3.0]))
+    assert weights.flatten().tolist() == [0.5, 0.5, 3.0, 0.0]
+    target = torch.zeros(1, 1, 2, 1, 4)
+    target[0, 0, 0] = 1.0
+    features = torch.tensor([[1.0, 1.0, 0.0, -1.0], [0.0, 0.0, 1.0, 0.0]]).view(1, 1, 2, 1, 4)  # distances 0, 0, 1, 2
+    assert feature_loss(features, target, None, weights) == pytest.approx(3 / 4)
+    valid = torch.tensor([[[[True, False, True, True]]]])
+    assert feature_loss(features, target, valid, weights) == pytest.approx(3 / 3.5)
+    assert feature_loss(features, target, ~torch.ones_like(valid), weights) == 0
 
 
 def test_invalid_pixels_reach_neither_value_nor_gradient() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import zlib
+
 import pytest
 import torch
 
@@ -11,10 +14,12 @@ from common.geometry.cameras import opencv_from_colmap
 from common.heads.activations import activate, activate_confidence
 from common.views import Cameras
 from tests.parity import assert_close
-from tests.uni3r_parity import fill, header, vectors
+from tests.uni3r_parity import fill, find, header, vectors, weight_of
 from uni3r.attributes import AttributeSettings
 from uni3r.camera_head import CameraHead
 from uni3r.config import Uni3RConfig
+from uni3r.feature_compressor import FeatureCompressor
+from uni3r.losses import feature_loss, l1_loss
 from uni3r.pose_encoding import cameras_from_encoding, encoding_from_cameras
 from uni3r.vggt import VGGT
 
@@ -32,6 +37,30 @@ def _toy(config: dict, **more) -> Uni3RConfig:
         table_side=config["img_size"] // config["patch_size"],
         **more,
     )
+
+
+def test_the_weight_rule_is_that_of_the_vectors() -> None:
+    for check in json.loads(find("weights_check.json").read_text()):
+        assert zlib.crc32(check["key"].encode()) == check["crc32"]
+        weight = weight_of(check["key"], torch.Size(check["shape"]))
+        torch.testing.assert_close(weight.flatten()[:3], torch.tensor(check["first"]))
+        assert float(weight.double().square().sum()) == pytest.approx(check["sum_of_squares"], rel=1e-5)
+
+
+def test_features_of_the_teacher_and_their_loss() -> None:
+    """512 channels to 64 and back, the cosine loss with its gradient, and the colour loss."""
+    given = vectors("losses")
+    compressor = fill(FeatureCompressor(), UNI3R, "feature_compressor.")
+    rendered = given["in.rendered_features"][:, None].requires_grad_()
+    target = given["in.target_features"][:, None]
+    expanded = compressor.expand(rendered)
+    assert_close(expanded[:, 0, ::8], given["out.expanded_every8th"], 1e-5)
+    assert_close(compressor.reduce(target, (16, 24))[:, 0], given["out.reduced_target"], 1e-5)
+    loss = feature_loss(expanded, target)
+    assert_close(loss, given["out.feature_loss"][0], 1e-5)
+    loss.backward()
+    assert_close(rendered.grad[:, 0], given["grad.rendered_features"], 1e-4)
+    assert_close(l1_loss(given["in.image_a"], given["in.image_b"]), given["out.l1"][0], 1e-5)
 
 
 @torch.no_grad()

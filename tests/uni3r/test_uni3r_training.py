@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -122,7 +124,34 @@ def test_a_weight_without_its_part_is_an_error() -> None:
         _objective(weights=LossWeights(lpips=0, feature=0))
 
 
+def test_features_of_the_context_learn_without_a_rendering(monkeypatch) -> None:
+    unrendered = LossWeights(l1=0, lpips=0, feature=0, geometry=0, context_feature=1.0, pointmap=0.5)
+    teacher = ByLabel()
+    objective, window = _objective(weights=unrendered, teacher=teacher), _window()
+    monkeypatch.setattr("uni3r.training.rasterize", None)  # would be called in vain
+    terms = objective.terms(window, training=False)
+    assert terms.keys() == {"context_feature", "pointmap", "regression", "loss"}
+    context = window[:, [0, 2]]
+    with torch.no_grad():
+        features = objective.model(context.images, context.intrinsics).gaussians.features[0]
+    similar = torch.cosine_similarity(features, context.labels.flatten().clamp(max=7)[:, None].eq(torch.arange(8)))
+    assert float(terms["context_feature"].detach()) == pytest.approx(1 - float(similar.mean()), abs=1e-4)
+
+
 def test_pictures_show_truth_rendering_and_depth() -> None:
     with torch.no_grad():
         picture = _objective().eval().pictures(_window())["novel_views"]
     assert picture.shape == (3 * 32, 48, 3)
+
+
+def test_class_weights_need_labels_and_change_the_feature_term_alone() -> None:
+    plain = _objective().terms(_window(), training=False)
+    weighed = _objective(class_weights=[1, 1, 1, 9, 9, 9, 9, 1]).terms(_window(), training=False)
+    assert weighed["feature"] != plain["feature"]
+    assert weighed["l1"] == plain["l1"]
+    even = _objective(class_weights=[2.0] * 8).terms(_window(), training=False)
+    assert even["feature"].detach() == pytest.approx(float(plain["feature"].detach()), rel=1e-4)
+    with pytest.raises(ValueError, match="class_weights weigh labels"):
+        _objective(class_weights=[1.0] * 8).terms(replace(_window(), labels=None), training=False)
+    with pytest.raises(ValueError, match="at least 0"):
+        _objective(class_weights=[1.0, -1.0])

@@ -8,6 +8,8 @@ import torch
 from common.data.rooms import room_seed, room_sequence
 from common.geometry.cameras import project_world, unproject_to_world
 from common.views import Views
+from tests.parity import assert_close
+from tests.uni3r_parity import vectors
 from uni3r.view_selection import (
     SceneUnit,
     ViewSelection,
@@ -61,6 +63,19 @@ def test_units(window: Views) -> None:
     points, valid = context_points(window)
     unit = scene_unit(window, SceneUnit("points", points_distance=9.0))
     assert float((points / unit).norm(dim=-1)[valid].mean()) == pytest.approx(9.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("rule", ["two_view", "first_last", "metric"])
+def test_published_normalization(rule: str) -> None:
+    """Unit and poses of the published code: three context views and two targets."""
+    given = vectors("poses")
+    poses = given["in.camera_to_world"][None]
+    intrinsics = torch.eye(3).expand(1, 5, 3, 3)
+    views = Views(torch.zeros(1, 5, 3, 4, 4), None, poses, intrinsics)
+    unit = scene_unit(views[:, :3], SceneUnit(rule))
+    assert_close(unit, given[f"out.scale_{rule}"], 1e-5)
+    cameras = cameras_in_unit(views, poses[:, 0], unit)
+    assert_close(cameras.camera_to_world[0], given[f"out.normalised_{rule}"], 1e-5)
 
 
 def test_cameras_and_points_agree(window: Views) -> None:

@@ -1,4 +1,4 @@
-"""Segmentations, relevances and legends as pictures: uint8 RGB arrays, ready to be written or shown."""
+"""Segmentations, overlays and legends as pictures: uint8 RGB arrays, ready to be written or shown."""
 
 from __future__ import annotations
 
@@ -26,12 +26,6 @@ def color_labels(labels: ArrayLike, colors: ArrayLike) -> NDArray[np.uint8]:
     known = (numbers >= 0) & (numbers < len(palette))
     table = np.concatenate([palette, np.array([UNLABELLED_COLOR], np.uint8)])
     return table[np.where(known, numbers, len(palette))]
-
-
-def color_heat(values: ArrayLike) -> NDArray[np.uint8]:
-    """(H, W) values in [0, 1], others clipped, to (H, W, 3) RGB in the colours of Turbo (Mikhailov 2019)."""
-    bytes_ = np.rint(255 * np.clip(np.nan_to_num(np.asarray(values, np.float32)), 0, 1)).astype(np.uint8)
-    return np.asarray(cv2.cvtColor(cv2.applyColorMap(bytes_, cv2.COLORMAP_TURBO), cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def overlay(image: ArrayLike, colors: ArrayLike, strength: float | ArrayLike = 0.55) -> NDArray[np.uint8]:

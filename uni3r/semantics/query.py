@@ -133,6 +133,22 @@ class Query:
         occupied = features.norm(dim=dim, keepdim=True) > 0
         return torch.sigmoid(positive - hardest).movedim(-1, dim) * occupied
 
+    def share(self, features: Tensor, dim: int = -1) -> Tensor:
+        """The softmax of a word among itself and its negatives, in (0, 1): how much of a feature is the word.
+
+        An empty pixel has 0.
+
+        Returns:
+            The shape of the features with W in place of C.
+        """
+        positive = self.logits(features, dim).movedim(dim, -1)
+        negative = text_logits(features, self.negatives, dim, self.scale).movedim(dim, -1)
+        shares = [
+            torch.sigmoid(positive[..., word] - negative[..., rivals].logsumexp(dim=-1))
+            for word, rivals in enumerate(self.rivals)
+        ]
+        return torch.stack(shares, dim=dim) * (features.norm(dim=dim, keepdim=True) > 0)
+
     def masks(self, features: Tensor, dim: int = -1, threshold: float = 0.5) -> Tensor:
         """Where a word is more relevant than a threshold; bool, the shape of `relevance`."""
         return self.relevance(features, dim) > threshold

@@ -48,7 +48,7 @@ export class Orbit {
     const level = add(forward, this.up, -dot(forward, this.up));
     this.forward = Math.hypot(...level) > 1e-3 ? unit(level) : unit(cross(this.up, Math.abs(this.up[0]) < .9 ? [1, 0, 0] : [0, 1, 0]));
     this.size = size;
-    if (!keep) Object.assign(this, { center, azimuth: 0.5, elevation: 0.7, distance: 0.95 * size });
+    if (!keep) Object.assign(this, { center, azimuth: 0.35, elevation: 0.82, distance: 0.95 * size });
   }
 
   turn(right, upwards) {
@@ -86,6 +86,6 @@ export class Orbit {
     const f = 1 / Math.tan(FIELD / 2), near = 0.002 * this.size, far = 40 * this.size;
     const projection = new Float32Array([f * height / width, 0, 0, 0, 0, f, 0, 0, 0, 0, (far + near) / (near - far), -1,
       0, 0, 2 * far * near / (near - far), 0]);
-    return { view, projection, focal: f * height / 2 };
+    return { view, projection, eye, focal: f * height / 2 };
   }
 }

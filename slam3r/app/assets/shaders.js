@@ -15,14 +15,22 @@ vec3 shade(vec3 rgb, float confidence, vec3 place) {
   return rgb;
 }`;
 
+const BACKS = `
+uniform bool inside; uniform vec3 eye;
+bool behind(vec3 place, vec4 normal) {  // the side that no camera saw is towards the viewer: the near wall of a room
+  vec3 towards = eye - place;
+  return inside && dot(normal.xyz, towards) < -.05 * length(towards);
+}`;
+
 export const POINTS = [`#version 300 es
-in vec3 place; in vec4 color; in float confidence;
+in vec3 place; in vec4 color, normal; in float confidence;
 uniform mat4 view, projection; uniform float threshold, radius, focal;
 out vec3 shown;
 ${SHADE}
+${BACKS}
 void main() {
   vec4 local = view * vec4(place, 1.);
-  gl_Position = confidence > threshold ? projection * local : vec4(2., 2., 2., 1.);
+  gl_Position = confidence > threshold && !behind(place, normal) ? projection * local : vec4(2., 2., 2., 1.);
   gl_PointSize = clamp(2. * radius * focal / max(-local.z, 1e-6), 1.5, 64.);
   shown = shade(color.rgb, confidence, place);
 }`, `#version 300 es
@@ -36,13 +44,14 @@ void main() {
 
 // Each Gaussian is a square about its projection (Zwicker et al. 2001, EWA splatting), three deviations wide.
 export const SPLATS = [`#version 300 es
-in vec2 corner; in vec3 place, scale; in vec4 rotation, color; in float opacity, confidence;
+in vec2 corner; in vec3 place, scale; in vec4 rotation, color, normal; in float opacity, confidence;
 uniform mat4 view, projection; uniform float threshold, focal; uniform vec2 resolution;
 out vec4 shown; out vec2 offset; flat out vec3 conic;
 ${SHADE}
+${BACKS}
 void main() {
   vec4 local = view * vec4(place, 1.);
-  if (local.z > -1e-4 || confidence <= threshold) { gl_Position = vec4(2., 2., 2., 1.); return; }
+  if (local.z > -1e-4 || confidence <= threshold || behind(place, normal)) { gl_Position = vec4(2., 2., 2., 1.); return; }
   vec4 q = normalize(rotation);
   float w = q.x, x = q.y, y = q.z, z = q.w;
   mat3 turn = mat3(1.-2.*(y*y+z*z), 2.*(x*y+w*z), 2.*(x*z-w*y), 2.*(x*y-w*z), 1.-2.*(x*x+z*z), 2.*(y*z+w*x),

@@ -2,12 +2,12 @@
 import { PLAIN, POINTS, SPLATS } from "./shaders.js";
 import { Orbit, dot } from "./orbit.js";
 
-const settings = { show: "Points", threshold: 0, count: 300000, mode: 0, size: 1, cameras: true, up: "cameras" };
+const settings = { show: "Points", threshold: 0, count: 300000, mode: 0, size: 1, cameras: true, inside: true, up: "cameras" };
 const token = new URLSearchParams(location.search).get("scene");
 const canvas = document.getElementById("canvas"), status = document.getElementById("count");
 const gl = canvas.getContext("webgl2", { antialias: true, preserveDrawingBuffer: true });
 const BACKGROUND = [238 / 255, 240 / 255, 243 / 255];
-const TYPES = { f4: Float32Array, u1: Uint8Array, u4: Uint32Array };
+const TYPES = { f4: Float32Array, u1: Uint8Array, i1: Int8Array, u4: Uint32Array };
 
 function program([vertex, fragment]) {
   const made = gl.createProgram();
@@ -94,7 +94,9 @@ function use(used, matrices) {
   gl.uniformMatrix4fv(at("view"), false, matrices.view);
   gl.uniformMatrix4fv(at("projection"), false, matrices.projection);
   gl.uniform1f(at("threshold"), settings.threshold);
-  gl.uniform1f(at("radius"), settings.size * scene.size * 0.0024);
+  gl.uniform1i(at("inside"), settings.inside && scene.data.normals ? 1 : 0);
+  gl.uniform3fv(at("eye"), matrices.eye);
+  gl.uniform1f(at("radius"), settings.size * scene.size * 0.003);
   gl.uniform1f(at("focal"), matrices.focal);
   gl.uniform2f(at("resolution"), canvas.width, canvas.height);
   gl.uniform1i(at("mode"), settings.mode);
@@ -109,6 +111,7 @@ function drawPoints(matrices) {
   attribute(used, "place", points, 3);
   attribute(used, "color", colors, 4, gl.UNSIGNED_BYTE, true);
   attribute(used, "confidence", confidence, 1);
+  if (scene.buffers.normals) attribute(used, "normal", scene.buffers.normals, 4, gl.BYTE, true);
   gl.drawArrays(gl.POINTS, 0, Math.min(settings.count, scene.data.points.length / 3));
 }
 
@@ -119,7 +122,8 @@ function sortSplats(view) {  // far to near; again only where the direction of v
   for (let i = 0; i < count; i++)
     depth[i] = data.points[3 * i] * axis[0] + data.points[3 * i + 1] * axis[1] + data.points[3 * i + 2] * axis[2];
   const order = Uint32Array.from({ length: count }, (_, i) => i).sort((a, b) => depth[a] - depth[b]);
-  for (const [name, width] of [["points", 3], ["colors", 4], ["confidence", 1], ["scales", 3], ["rotations", 4], ["opacities", 1]]) {
+  for (const [name, width] of [["points", 3], ["colors", 4], ["confidence", 1], ["scales", 3], ["rotations", 4], ["opacities", 1], ["normals", 4]]) {
+    if (!data[name]) continue;
     const from = data[name], to = new from.constructor(from.length);
     for (let i = 0; i < count; i++) for (let j = 0; j < width; j++) to[i * width + j] = from[order[i] * width + j];
     scene.sorted ??= {};
@@ -145,6 +149,7 @@ function drawSplats(matrices) {
   attribute(used, "scale", from.scales, 3, gl.FLOAT, false, 1);
   attribute(used, "rotation", from.rotations, 4, gl.FLOAT, false, 1);
   attribute(used, "opacity", from.opacities, 1, gl.FLOAT, false, 1);
+  if (from.normals) attribute(used, "normal", from.normals, 4, gl.BYTE, true, 1);
   gl.depthMask(false);
   gl.enable(gl.BLEND);
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
@@ -160,7 +165,9 @@ function drawPlain(matrices, places, colors, kind, count, indexed) {
   attribute(programs.plain, "color", colors, 4, gl.UNSIGNED_BYTE, true);
   if (!indexed) return gl.drawArrays(kind, 0, count);
   gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, indexed);
+  if (settings.inside) gl.enable(gl.CULL_FACE);
   gl.drawElements(kind, count, gl.UNSIGNED_INT, 0);
+  gl.disable(gl.CULL_FACE);
 }
 
 function draw() {
@@ -180,6 +187,8 @@ function draw() {
     drawPlain(matrices, buffers.vertices, buffers.vertex_colors, gl.TRIANGLES, data.faces.length, buffers.faces);
   else if (settings.show === "Gaussians" && data.scales) drawSplats(matrices);
   else drawPoints(matrices);
+  const { show, threshold, mode } = settings;  // what is on the screen now, for whoever waits for it
+  Object.assign(canvas.dataset, { show, threshold, mode, width: canvas.clientWidth, final: scene.final });
 }
 
 export function redraw() {

@@ -10,8 +10,10 @@ import pytest
 from common.configuration import ConfigurationError
 from common.evaluation.benchmark import Row, build_benchmark
 from common.evaluation.references import Reference
-from common.evaluation.report import write_report
+from common.evaluation.report import markdown_table, write_report
 from common.evaluation.runner import SceneResult, run_benchmark
+
+GROUP_NAMES = ("Frames", "Points", "Path", "Depth", "Other")
 
 
 class Stub:
@@ -75,8 +77,9 @@ def test_interrupting_is_not_a_failure_of_the_scene(tmp_path: Path) -> None:
 
 def test_report_says_what_was_found_what_failed_and_what_was_published(tmp_path: Path) -> None:
     results = run_benchmark(Stub(broken=("c",)), tmp_path)
-    reference = Reference("Other", "Paper, table 1", "secondary", {"accuracy": 0.03}, {"a": {"accuracy": 0.02}})
-    rows = write_report(tmp_path, "stub", Stub.notes, [reference], {"model": "tiny"})
+    copied = Reference("Other", "Paper, table 1", "secondary", {"accuracy": 0.03}, {"a": {"accuracy": 0.02}})
+    read = Reference("Third", "Paper, table 2", "paper", {"accuracy": 0.04}, note="Half of the frames.")
+    rows = write_report(tmp_path, "stub", Stub.notes, [copied, read], {"model": "tiny"})
     assert [row["scene"] for row in rows] == ["a", "b"]
 
     metrics = json.loads((tmp_path / "metrics.json").read_text())
@@ -86,12 +89,22 @@ def test_report_says_what_was_found_what_failed_and_what_was_published(tmp_path:
 
     report = (tmp_path / "report.md").read_text()
     assert "| a | 1.00 | – | 7 |" in report
-    assert "| **mean** | 1.50 | – | 7.000 |" in report
+    assert "| **mean** | 1.50 | – | 7.0 |" in report
     assert "- c: ValueError: no depth in c" in report
     assert "| **this run** (2 scenes) | 1.50 | 1.00 |" in report
-    assert "| Other [1] | 3.00 | 2.00 |" in report
-    assert "Read from a copy" in report and "accuracy: by agreement" in report
+    assert "| Other [1] \\* | 3.00 | 2.00 |" in report and "\\* secondary: read from a copy" in report
+    assert "| Third [2] | 4.00 | – |" in report and "[2] Paper, table 2. Half of the frames." in report
+    assert "accuracy: by agreement" in report
     assert "(scenes/a/map.png)" in report
+
+
+def test_a_wide_table_becomes_one_for_each_kind_of_figure() -> None:
+    keys = ["frames", *(f"f_{cm}cm" for cm in (1, 1.5, 2, 5, 10)), "accuracy", "ate_rmse", "ate_max", "rpe_rotation"]
+    keys += ["depth_rmse", "depth_abs_rel", "own_figure"]
+    lines = markdown_table([{"scene": "a", **dict.fromkeys(keys, 0.5)}])
+    assert [line for line in lines if line.startswith("**")] == [f"**{name}**" for name in GROUP_NAMES]
+    assert "| scene | ATE RMSE (cm) ↓ | ATE max (cm) ↓ | RPE rotation (°) ↓ |" in lines
+    assert lines[-3:] == ["| scene | own figure |", "| --- | ---: |", "| a | 0.500 |"]
 
 
 def test_a_damaged_result_is_named(tmp_path: Path) -> None:

@@ -41,7 +41,18 @@ def test_differences_are_paired_by_scene() -> None:
     (difference,) = compare_rows(first, second)
     assert difference.scenes == {"b": pytest.approx(-0.01), "c": pytest.approx(-0.02)}
     assert difference.interval.mean == pytest.approx(-0.015)
-    assert difference.verdict == "better"  # lower is better, and both scenes agree
+    assert difference.verdict == "–"  # both scenes agree, but by chance they do so every second time
+
+
+def test_verdicts_need_many_scenes_that_agree() -> None:
+    first = [{"scene": name, "accuracy": 0.1, "f_2cm": 0.5, "ate_rmse": 0.1} for name in "abcdef"]
+    second = [
+        {"scene": row["scene"], "accuracy": 0.09, "f_2cm": 0.4, "ate_rmse": 0.1 + 0.02 * (-1) ** i}
+        for i, row in enumerate(first)
+    ]
+    verdicts = {difference.key: difference.verdict for difference in compare_rows(first, second)}
+    assert verdicts == {"accuracy": "better", "f_2cm": "worse", "ate_rmse": "–"}
+    assert {difference.verdict for difference in compare_rows(first[:5], second)} == {"–"}
 
 
 def test_comparison_of_two_runs(tmp_path: Path) -> None:
@@ -53,6 +64,7 @@ def test_comparison_of_two_runs(tmp_path: Path) -> None:
         write_json(tmp_path / name / "metrics.json", {"benchmark": "x", "scenes": content})
     text = comparison_report(tmp_path / "p", tmp_path / "q")
     assert "| F 2 cm ↑ | -0.250 | -0.250 | -0.250 to -0.250 | – |" in text  # one scene tells nothing apart
+    assert "No verdict with fewer than 6 scenes" in text
     assert f"Only in {tmp_path / 'p'}: b." in text
 
     write_json(tmp_path / "r" / "metrics.json", {"benchmark": "y", "scenes": rows[1]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from common.export.up_axis import find_up
+from common.export.up_axis import find_up, level_direction
 
 
 def looking(azimuths: np.ndarray, pitch: float) -> np.ndarray:
@@ -39,3 +39,19 @@ def test_a_shaky_hand_hardly_matters() -> None:
     roll = Rotation.from_rotvec(np.random.default_rng(0).normal(0, 0.03, (30, 1)) * [0, 0, 1]).as_matrix()
     poses[:, :3, :3] = poses[:, :3, :3] @ roll
     assert np.degrees(np.arccos(find_up(poses) @ [0, -1, 0])) < 3
+
+
+def test_the_viewer_stands_behind_what_most_cameras_see() -> None:
+    poses = looking(np.linspace(0, 120, 9), -30)
+    level = level_direction(poses, np.array([0.0, -1, 0]))
+    np.testing.assert_allclose(level, looking(np.array([60.0]), 0)[0, :3, 2], atol=1e-9)
+
+
+def test_where_cameras_look_all_round_the_first_one_counts() -> None:
+    poses = looking(np.arange(0.0, 360, 30), -30)
+    np.testing.assert_allclose(level_direction(poses, np.array([0.0, -1, 0])), [0, 0, 1], atol=1e-9)
+
+
+def test_cameras_that_look_straight_down_still_give_a_level_direction() -> None:
+    level = level_direction(looking(np.zeros(3), -90), np.array([0.0, -1, 0]))
+    assert abs(level[1]) < 1e-9 and abs(np.linalg.norm(level) - 1) < 1e-9

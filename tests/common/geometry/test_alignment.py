@@ -92,6 +92,18 @@ def test_ransac_withstands_outliers() -> None:
     assert ransac_similarity(source, target)[1] == residual
 
 
+def test_ransac_of_many_pairs_finds_what_looking_at_all_of_them_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most hypotheses are dropped after a draw of the pairs; a poor prediction, as there many are nearly as good."""
+    generator = np.random.default_rng(1)
+    source = generator.normal(size=(3000, 3))
+    target = transform_points(similarity(scale=2.0).numpy(), source) + 0.5 * generator.normal(size=source.shape)
+    whole = ransac_similarity(source, target)
+    monkeypatch.setattr("common.geometry.alignment._DRAW", 1000)
+    drawn = ransac_similarity(source, target)
+    np.testing.assert_array_equal(drawn[0], whole[0])
+    assert drawn[1] == whole[1]
+
+
 def test_ransac_refuses_a_single_point() -> None:
     with pytest.raises(ValueError, match="similarity"):
         ransac_similarity(np.ones((10, 3)), np.ones((10, 3)))

@@ -51,6 +51,37 @@ def test_lpips_says_where_its_weights_belong(tmp_path: Path, monkeypatch: pytest
         Lpips()
 
 
+@pytest.fixture(scope="module")
+def vgg() -> dict[str, torch.Tensor]:
+    """Random layers under torchvision's names."""
+    from torchvision.models import vgg16
+
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in vgg16().features.state_dict().items()}
+    return {f"features.{name}": 0.05 * torch.randn(shape) for name, shape in shapes.items()}
+
+
+def test_lpips_from_a_file(vgg: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    """As torchvision names the layers, and as a saved LPIPS network does: the same distances."""
+    torch.save(vgg, tmp_path / "vgg16.pth")
+    network = Lpips(weights=tmp_path / "vgg16.pth")
+    torch.save(network.network.state_dict(), tmp_path / "lpips.pth")
+    truth = torch.rand(2, 3, 32, 32)
+    images = (truth + 0.2 * torch.randn_like(truth)).requires_grad_()
+    distances = network.train()(images, truth)
+    torch.testing.assert_close(Lpips(weights=tmp_path / "lpips.pth")(images, truth), distances)
+    torch.testing.assert_close(network(truth, truth), torch.zeros(2))
+    distances.sum().backward()
+    assert (distances > 0).all() and images.grad is not None and images.grad.abs().sum() > 0
+
+
+def test_lpips_refuses_a_file_without_vgg(tmp_path: Path) -> None:
+    torch.save({"lin0.model.1.weight": torch.ones(1, 64, 1, 1)}, tmp_path / "vgg.pth")
+    with pytest.raises(CheckpointError, match=r"vgg\.pth holds no VGG-16: expected features\.0\.weight"):
+        Lpips(weights=tmp_path / "vgg.pth")
+
+
 def test_lpips_is_zero_for_equal_images_and_has_gradients() -> None:
     if not lpips_available():
         pytest.skip("VGG-16 is not in torch's cache, and tests download nothing")

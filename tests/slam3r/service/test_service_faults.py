@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ import pytest
 
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
-
-from slam3r.service.broker import BrokerError
 from slam3r.service.client import ServiceClient
-from tests.rabbitmq import RabbitMQ, rabbitmq  # noqa: F401 (the fixture)
+from tests.rabbitmq import RabbitMQ
+from tests.script_runs import SCRIPTS, random_model
 from tests.service_worker import (
+    LIMIT_SECONDS,
     LIVE,
     Collector,
     Place,
     count,
+    has_no_worker,
     jpeg,
     make_place,
     queue_length,
@@ -32,10 +34,8 @@ from tests.service_worker import (
     send,
     until,
 )
-from tests.tiny_scene import save_weights
 
 pytestmark = pytest.mark.slow
-# ruff: noqa: F811 (the fixture's name is that of the argument)
 
 
 class SlowSession:
@@ -53,6 +53,10 @@ class SlowSession:
 
     def checkpoint(self, path: Path) -> None:
         self._inside.checkpoint(path)
+
+    @property
+    def map(self) -> Any:
+        return self._inside.map
 
 
 def slow_sessions(seconds: float):
@@ -84,15 +88,9 @@ def test_broker_killed_in_mid_stream(rabbitmq: RabbitMQ, tmp_path: Path) -> None
     asyncio.run(scene())
 
 
-def _start_worker(place: Place, folder: Path, *more: str) -> subprocess.Popen:
-    weights = folder / "weights"
-    if not weights.exists():
-        save_weights(weights)
+def _start_worker(place: Place, folder: Path) -> subprocess.Popen:
     broker, segments = place.settings.broker, place.settings.segments
     overrides = {
-        "model.weights.image_to_points": weights / "image_to_points",
-        "model.weights.local_to_world": weights / "local_to_world",
-        "~model.sizes": None,
         "device": "cpu",
         "dtype": "float32",
         "size": "[32,32]",
@@ -111,24 +109,22 @@ def _start_worker(place: Place, folder: Path, *more: str) -> subprocess.Popen:
     chosen = ("keyframe_stride", "stride_max", "window_radius", "initial_window", "num_scene_frames", "buffer_size")
     overrides |= {f"reconstruction.{name}": getattr(LIVE.reconstruction, name) for name in chosen}
     overrides |= {f"reconstruction.{name}": 0 for name in ("initial_confidence", "weak_confidence")}
-    command = [
-        sys.executable,
-        "scripts/serve.py",
-        *(key if value is None else f"{key}={value}" for key, value in overrides.items()),
-        *more,
-    ]
+    given = [f"{key}={value}" for key, value in overrides.items()]
+    command = [sys.executable, str(SCRIPTS / "serve.py"), *random_model(folder / "weights"), *given]
     environment = {**os.environ, "RABBITMQ_URL": place.url, "OMP_NUM_THREADS": "1"}
     with (folder / "worker.log").open("ab") as log:
-        return subprocess.Popen([*command], env=environment, stdout=log, stderr=log)
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
 
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 0.2])
 def test_worker_killed_in_mid_frame(rabbitmq: RabbitMQ, tmp_path: Path, checkpoint_seconds: float) -> None:
+    sent = 240
+
     async def scene() -> None:
         place = make_place(rabbitmq.url, tmp_path).with_(segments={"checkpoint_seconds": checkpoint_seconds})
         collector = Collector(place)
         await collector.declare()
-        await send(place, range(60))
+        await send(place, range(sent))
         first = _start_worker(place, tmp_path)
 
         async def answered(wanted: int) -> bool:
@@ -136,27 +132,27 @@ def test_worker_killed_in_mid_frame(rabbitmq: RabbitMQ, tmp_path: Path, checkpoi
             return len(await collector.poses()) >= wanted
 
         try:
-            await until(lambda: answered(15), 120)
+            await until(lambda: answered(15))
         finally:
             first.send_signal(signal.SIGKILL)
             first.wait()
-        before = set(await collector.poses())
-        await until(lambda: _ready(place, 1))  # unacknowledged frames are back
+        await until(lambda: has_no_worker(place))
         waiting = await queue_length(place, place.settings.broker.frame_queue)
-        print(f"killed after {len(before)} answers; {waiting} frames went back to the queue")
+        before = set(await collector.poses())
+        print(f"killed after {len(before)} answers; {waiting} of {sent} frames are in the queue again")
         # Nothing acknowledged was lost: what is not in the queue has an answer.
-        assert 60 - waiting <= len(before) < 60
+        assert sent - waiting <= len(before) < sent
         second = _start_worker(place, tmp_path)
         try:
-            await until(lambda: _answered_all(collector, 56), 120)
+            await until(lambda: _answered_all(collector, sent - 4))
         finally:
             second.send_signal(signal.SIGTERM)
-            assert second.wait(60) == 0, (tmp_path / "worker.log").read_text()[-2000:]
+            assert second.wait(LIMIT_SECONDS) == 0, (tmp_path / "worker.log").read_text()[-2000:]
         poses = await collector.poses()
         waiting = await queue_length(place, place.settings.broker.frame_queue)
         repeated = sum(times > 1 for times in poses.values())
-        print(f"{len(poses)} of 60 frames answered, {repeated} twice, {waiting} wait for the next worker")
-        assert len(poses) + waiting >= 60
+        print(f"{len(poses)} of {sent} frames answered, {repeated} twice, {waiting} wait for the next worker")
+        assert len(poses) + waiting >= sent
         assert max(poses.values()) <= 2 and repeated <= 16  # a group whose confirmation the worker did not live to see
         ends = [boundary.reason for boundary in collector.of("segment_boundary")]
         # With checkpoints the world goes on, over the kill and over the stop; without, it ended with the worker.
@@ -167,45 +163,38 @@ def test_worker_killed_in_mid_frame(rabbitmq: RabbitMQ, tmp_path: Path, checkpoi
     asyncio.run(scene())
 
 
-async def _ready(place: Place, wanted: int) -> bool:
-    return await queue_length(place, place.settings.broker.frame_queue) >= wanted
-
-
 async def _answered_all(collector: Collector, wanted: int) -> bool:
     return len(await collector.poses()) >= wanted
 
 
 def test_ten_times_more_frames_than_it_can_take(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
+    """Short; ``python scripts/benchmark.py stages=[service] 'service.loads=[overload]'`` does it for a minute."""
+    sent, limit = 600, 8
+
     async def scene() -> None:
         place = make_place(rabbitmq.url, tmp_path).with_(
-            intake={"policy": "drop_oldest", "pending_frames": 8, "batch": 2}
+            intake={"policy": "drop_oldest", "pending_frames": limit, "batch": 2}
         )
         collector = Collector(place)
         await collector.declare()
-        sent = 0
-        async with running(place, slow_sessions(0.1)) as worker:  # 10 frames per second at most
+        deepest = 0.0
+        async with running(place, slow_sessions(0.3)) as worker:  # 3 frames per second at most
             async with ServiceClient(place.url, place.exchanges) as client:
-                body, start = jpeg(0), time.monotonic()
-                while time.monotonic() - start < 12:
-                    await client.publish(body, sent)
-                    sent += 1
-                    await asyncio.sleep(max(0, start + sent / 100 - time.monotonic()))
-            await until(lambda: not count(worker, "frames_open") or count(worker, "queue_depth") == 0, 60)
+                body = jpeg(0)
+                for number in range(sent):
+                    await client.publish(body, number)
+                    deepest = max(deepest, count(worker, "queue_depth"))
+            await until(lambda: count(worker, "frames_received_total") == sent and not count(worker, "queue_depth"))
             dropped = count(worker, "frames_dropped_total", reason="queue_full")
-        published = count(worker, "frames_published_total")
         poses = await collector.poses()
-        slowest = [b for b in (0.5, 1.0, 2.5, 5.0, 10.0) if _below(worker, b) >= 0.95 * published]
-        print(f"sent {sent}, answered {len(poses)}, dropped {dropped:.0f}, 95 % within {slowest[:1]} s")
+        print(f"sent {sent}, answered {len(poses)}, dropped {dropped:.0f}, at most {deepest:.0f} waited")
         assert len(poses) + dropped == sent, "a frame is neither answered nor counted as dropped"
+        assert await queue_length(place, place.settings.broker.frame_queue) == 0
         assert dropped > sent / 2
         assert sent - 1 in poses, "the newest frame matters most"
-        assert slowest and slowest[0] <= 10.0, "latency grew with the load"  # all of them would take two minutes
+        assert deepest <= limit, "latency grows with the load"
 
     asyncio.run(scene())
-
-
-def _below(worker: Any, seconds: float) -> float:
-    return count(worker, "frame_latency_seconds_bucket", le=str(seconds))
 
 
 def test_recorded_video_waits_and_loses_nothing(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
@@ -287,33 +276,21 @@ def test_two_workers_two_streams_each_stream_with_one_worker(rabbitmq: RabbitMQ,
 def test_a_second_worker_takes_over(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
     async def scene() -> None:
         place = make_place(rabbitmq.url, tmp_path)
-        standby = place.with_(segments={"state": str(tmp_path / "state2")})
         collector = Collector(place)
         await collector.declare()
-        async with running(standby) as second:
-            await until(lambda: count(second, "broker_connected"))
-            async with running(place) as idle:
-                await until(lambda: count(idle, "broker_connected"))
+        async with AsyncExitStack() as standing_by:
+            async with running(place) as active:
+                await until(lambda: count(active, "broker_connected"))
+                other = place.with_(segments={"state": str(tmp_path / "state2")})
+                standby = await standing_by.enter_async_context(running(other))
+                await until(lambda: count(standby, "broker_connected"))
                 await send(place, range(6))
-                await until(lambda: count(second, "frames_received_total") == 6)
-                assert count(idle, "frames_received_total") == 0, "one active worker per queue"
-        assert await collector.poses() == dict.fromkeys(range(6), 1)
-
-    asyncio.run(scene())
-
-
-def test_a_queue_declared_otherwise_is_a_clear_error(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
-    async def scene() -> None:
-        place = make_place(rabbitmq.url, tmp_path)
-        await Collector(place).declare()
-        with pytest.raises(BrokerError, match="declared otherwise"):
-            async with running(place.with_(intake={"policy": "drop_oldest"})):
-                await asyncio.sleep(10)
-        wrong = make_place(rabbitmq.url.replace("guest:guest", "guest:wrong"), tmp_path)
-        with pytest.raises(BrokerError, match="user and password") as refused:
-            async with running(wrong):
-                await asyncio.sleep(10)
-        assert "wrong" not in str(refused.value)
+                await until(lambda: count(active, "frames_received_total") == 6)
+            assert count(standby, "frames_received_total") == 0, "one active worker per queue"
+            await send(place, range(6, 12))
+            await until(lambda: count(standby, "frames_received_total") == 6)
+        assert await collector.poses() == dict.fromkeys(range(12), 1)
+        assert [m.reason for m in collector.of("segment_boundary")] == ["stopped", "stopped"]
 
     asyncio.run(scene())
 
@@ -334,6 +311,6 @@ def test_clients_read_what_the_service_sends(rabbitmq: RabbitMQ, tmp_path: Path)
                     if kinds == {"pose", "points", "keyframe"}:
                         return
 
-            await asyncio.wait_for(read(), 30)
+            await asyncio.wait_for(read(), LIMIT_SECONDS)
 
     asyncio.run(scene())

@@ -12,10 +12,12 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 import pytest
+from hydra import compose, initialize_config_dir
 from PIL import Image
 
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
+from common.configuration import ConfigurationError, config_folder, to_dataclass
 from common.data.images import InputError
 from common.export.ply import read_ply
 from common.export.trajectory import read_tum
@@ -29,7 +31,7 @@ from slam3r.service.mesher import MotionGate
 from slam3r.service.metrics import Metrics
 from slam3r.service.saved_state import Pending, StateFolder, StreamState
 from slam3r.service.segments import ClosedWorld, SegmentSaver, TrajectoryRecorder, choose_folder
-from slam3r.service.settings import BrokerSettings, HttpSettings, IntakeSettings, SegmentSettings
+from slam3r.service.settings import HttpSettings, IntakeSettings, SegmentSettings, ServiceSettings
 from slam3r.service.streams import WorldEnded
 from tests.service_worker import LIVE, jpeg
 
@@ -174,13 +176,23 @@ def test_prefetch_must_let_a_world_be_founded() -> None:
         IntakeSettings(prefetch=20).check_prefetch(LIVE)
 
 
-def test_addresses_never_show_their_password() -> None:
-    settings = BrokerSettings(url="amqps://me:secret@host:5671/v")
-    assert settings.address == "amqps://me:secret@host:5671/v"
-    assert settings.public_address == "amqps://host:5671/v"
-    assert BrokerSettings(host="rabbit").address == "amqp://rabbit/"
-    with pytest.raises(InputError, match="amqp"):
-        _ = BrokerSettings(url="http://host").address
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("intake.batch=0", "batch must be greater than 0"),
+        ("broker.backoff_limit_seconds=0.1", "backoff_limit_seconds must be at least 0.5"),
+        ("broker.consume=[1]", r"partitions 0 to 0, got \[1\]"),
+        ("mesh.voxel=0", "voxel must be greater than 0"),
+        ("segments.drain_seconds=-1", "drain_seconds must be at least 0"),
+        ("http.port=80900", "port must be at most 65535"),
+        ("intake.policy=newest", "drop_oldest"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_named_at_the_start(override: str, problem: str) -> None:
+    with initialize_config_dir(config_dir=str(config_folder()), version_base="1.3"):
+        config = compose("serve", [f"service.{override}"])
+    with pytest.raises(ConfigurationError, match=problem):
+        to_dataclass(config.service, ServiceSettings)
 
 
 def test_frames_are_fused_as_often_as_the_camera_moves() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 from dataclasses import fields
@@ -71,6 +72,17 @@ def test_published_call(fake_gsplat: list[dict]) -> None:
     assert rendering.image.shape == (1, 3, 10, 12) and rendering.image[0, :, 0, 0].tolist() == [6, 7, 8]
     assert rendering.features is not None and rendering.features[0, :, 0, 0].tolist() == list(range(6))
     assert float(rendering.depth[0, 0, 0]) == 9 and rendering.alpha.shape == (1, 10, 12)
+
+
+def test_the_call_fits_the_installed_gsplat(request: pytest.FixtureRequest) -> None:
+    """Names of arguments; needs no GPU."""
+    gsplat = pytest.importorskip("gsplat", reason="gsplat is not installed: pip install 'slam3r-uni3r[uni3r]'")
+    signature = inspect.signature(gsplat.rasterization)
+    calls = request.getfixturevalue("fake_gsplat")
+    gaussians, cameras = pixel_aligned_scene(RasterizerWorkload(8, 6), torch.device("cpu"))
+    view = cameras.camera_to_world[0], cameras.intrinsics[0]
+    render_gsplat(gaussians[0], torch.rand(1, 128, 3), *view, (8, 8), 0.1, 9.0, RasterizationSettings())
+    signature.bind(**calls[0])
 
 
 def test_colours_that_differ_between_cameras(fake_gsplat: list[dict]) -> None:

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Remakes the pictures of the README, .github/images, with the shipped weights: some minutes on two cores.
+# The picture of the application needs playwright and Chromium, as tests/slam3r/test_app_browser.py does.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+python=${PYTHON:-.venv/bin/python}
+images=.github/images
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+to_jpeg() {  # PNG JPEG
+    "$python" -c 'import sys, cv2; cv2.imwrite(sys.argv[2], cv2.imread(sys.argv[1]), [cv2.IMWRITE_JPEG_QUALITY, 88])' "$@"
+}
+
+"$python" scripts/demo.py output="$work/room"
+"$python" scripts/replay.py run="$work/room" output="$images/room.gif" confidence=8 max_points=500000 \
+    film.size='[288,512]' film.fps=10 film.rest=6
+to_jpeg "$work/room/frames.png" "$images/frames.jpg"
+
+mkdir "$work/four"
+cp slam3r/app/assets/sample/frame_1[1357].jpg "$work/four"
+"$python" scripts/render.py source=folder source.path="$work/four" output="$work/gaussians" \
+    queries='[couch]' export.flight.frames=0
+to_jpeg "$work/gaussians/overview.png" "$images/gaussians.jpg"
+
+"$python" -m pytest -q -m slow tests/slam3r/test_app_browser.py -k shows_a_scene
+to_jpeg results/app_screenshots/page.png "$images/app.jpg"
