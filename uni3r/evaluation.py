@@ -184,10 +184,11 @@ class WindowScorer:
     ) -> tuple[Rendering, float]:
         """The rendering after pose alignment, and the colour error that is left, as a share of what it began with."""
         frozen = replace(prediction, gaussians=prediction.gaussians._map(lambda tensor: tensor.detach()))
+        coloured = replace(frozen, gaussians=replace(frozen.gaussians, features=None))  # all that the loss looks at
 
         def render(moved: Cameras) -> Tensor:
             lifted = Cameras(moved.camera_to_world[None], moved.intrinsics[None])
-            return self._render(frozen, lifted, hidden, unit, seen).image[0]
+            return self._render(coloured, lifted, hidden, unit, seen).image[0]
 
         distances = poses[poses.isfinite().all(dim=(-2, -1)), :3, 3].norm(dim=-1)
         length = float(distances.max()) if len(distances) > 1 else 1.0

@@ -86,7 +86,8 @@ def _align(guess: NDArray, true: NDArray, alignment: Alignment, rounds: int, kee
     if alignment == "none":
         return guess
     if alignment == "median":
-        return guess * _ranked(true / guess, (len(true) - 1) // 2)
+        with np.errstate(divide="ignore"):  # a predicted depth of 0 votes for a scale without end
+            return guess * _ranked(true / guess, (len(true) - 1) // 2)
     if alignment != "least_squares":
         raise ValueError(f"unknown alignment {alignment!r}; use least_squares, median or none")
     scale, shift = fit_scale_and_shift(guess, true)
