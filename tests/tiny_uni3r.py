@@ -10,8 +10,9 @@ import torch
 
 from common.data.preprocess import denormalize
 from common.data.rooms import room_seed, room_sequence
-from common.views import Views
+from common.views import Cameras, Pointmaps, Views
 from uni3r.model import Uni3R
+from uni3r.view_selection import SceneUnit, cameras_in_unit, context_points, scene_unit
 
 SIZES: dict[str, Any] = {
     "decoder": "multiview",
@@ -57,3 +58,16 @@ def photos(folder: Path, views: Views) -> Path:
     for index, image in enumerate(denormalize(views.images).numpy()):
         assert cv2.imwrite(str(folder / f"photo{index}.png"), image[..., ::-1])
     return folder
+
+
+def two_views() -> Views:
+    """Two views (1, 2, ..) of a held-out procedural room, 64 x 64."""
+    return room_sequence(room_seed("held_out", 0, 7), 2, (64, 64), stride=3)[None]
+
+
+def true_scene(views: Views) -> tuple[Pointmaps, Cameras]:
+    """What a perfect network would say of them, in its unit and in the frame of view 0."""
+    unit = scene_unit(views, SceneUnit("points"))
+    points, _ = context_points(views)
+    confidence = torch.full(points.shape[:-1], 2.0)
+    return Pointmaps(points / unit, confidence), cameras_in_unit(views, views.camera_to_world[:, 0], unit)

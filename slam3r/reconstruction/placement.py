@@ -133,7 +133,7 @@ def place(local: Tensor, world: Tensor, votes: Sequence[Votes]) -> Tensor:
     Args:
         local: (F, H, W, 3); 0 where masked.
         world: (F, H, W, 3) as the network registered them.
-        votes: of the network, of the neighbours; each set has as much to say as the mean weights of its pixels.
+        votes: of the network, of the neighbours; the more pairs of a set vote, the more it has to say.
 
     Returns:
         (F, H, W, 3); the network's own points where the local pointmap is masked or no similarity was found.

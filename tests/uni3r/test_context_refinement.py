@@ -7,31 +7,23 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from common.data.rooms import room_seed, room_sequence
 from common.geometry.cameras import make_intrinsics, pixel_rays
 from common.geometry.transforms import invert_rigid, make_transform, rotation_angle
-from common.views import Cameras, Pointmaps, Views
+from common.views import Cameras, Views
+from tests.tiny_uni3r import true_scene, two_views
 from uni3r.attributes import AttributeSettings, gaussians_from_attributes
 from uni3r.context_refinement import RefinementSettings, refine_context, search_unit, view_part
 from uni3r.direct_alignment import DirectSettings, align_directly
 from uni3r.gaussians import Gaussians
 from uni3r.picture_matching import PictureMatching
 from uni3r.ray_alignment import align_to_rays
-from uni3r.view_selection import SceneUnit, cameras_in_unit, context_points, scene_unit
 
 DEGREES = 180 / torch.pi
 
 
 @pytest.fixture(scope="module")
 def room() -> Views:
-    return room_sequence(room_seed("held_out", 0, 7), 2, (64, 64), stride=3)[None]
-
-
-def _truth(room: Views) -> tuple[Pointmaps, Cameras]:
-    unit = scene_unit(room, SceneUnit("points"))
-    points, _ = context_points(room)
-    confidence = torch.full(points.shape[:-1], 2.0)
-    return Pointmaps(points / unit, confidence), cameras_in_unit(room, room.camera_to_world[:, 0], unit)
+    return two_views()
 
 
 def _splats(room: Views, points: Tensor) -> Gaussians:
@@ -113,7 +105,7 @@ def test_nothing_moves_what_is_not_seen_or_has_no_contrast() -> None:
 
 
 def test_pictures_refine_a_wrong_pose(room: Views) -> None:
-    pointmaps, cameras = _truth(room)
+    pointmaps, cameras = true_scene(room)
     wrong = cameras.camera_to_world[0].clone()
     wrong[1] = wrong[1] @ _turned((6, -3), (0.05, -0.03, 0.02))
     splats = _splats(room, align_to_rays(pointmaps, room.intrinsics, None, wrong[None]).points)
@@ -127,7 +119,7 @@ def test_pictures_refine_a_wrong_pose(room: Views) -> None:
 
 
 def test_a_view_that_nothing_covers_keeps_its_pose(room: Views) -> None:
-    pointmaps, cameras = _truth(room)
+    pointmaps, cameras = true_scene(room)
     given = Cameras(cameras.camera_to_world[0], room.intrinsics[0])
     uncovered = RefinementSettings(min_coverage=1.0)
     found = refine_context(_splats(room, pointmaps.points), given, (room.images[0] + 1) / 2, uncovered)
@@ -135,7 +127,7 @@ def test_a_view_that_nothing_covers_keeps_its_pose(room: Views) -> None:
 
 
 def test_the_better_of_two_poses_is_told_from_the_picture(room: Views) -> None:
-    pointmaps, cameras = _truth(room)
+    pointmaps, cameras = true_scene(room)
     first = view_part(_splats(room, pointmaps.points), 0, 2)
     matching = PictureMatching([first], (64, 64), (room.images[0, 1:] + 1) / 2, room.intrinsics[0, 1:], 1.0)
     true = cameras.camera_to_world[0, 1]
@@ -145,7 +137,7 @@ def test_the_better_of_two_poses_is_told_from_the_picture(room: Views) -> None:
 
 
 def test_the_unit_of_known_poses_is_found_from_the_pictures(room: Views) -> None:
-    pointmaps, cameras = _truth(room)
+    pointmaps, cameras = true_scene(room)
     splats = view_part(_splats(room, pointmaps.points), 0, 2)
     metres = cameras.camera_to_world[0].clone()
     metres[:, :3, 3] *= 2.5  # the known poses are in another unit than the network's points
@@ -154,7 +146,7 @@ def test_the_unit_of_known_poses_is_found_from_the_pictures(room: Views) -> None
 
 
 def test_cameras_that_do_not_move_have_no_unit(room: Views) -> None:
-    pointmaps, _ = _truth(room)
+    pointmaps, _ = true_scene(room)
     still = Cameras(torch.eye(4).expand(2, 4, 4), room.intrinsics[0])
     assert search_unit(view_part(_splats(room, pointmaps.points), 0, 2), still, (room.images[0] + 1) / 2) is None
 

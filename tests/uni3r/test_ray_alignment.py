@@ -5,30 +5,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from common.data.rooms import room_seed, room_sequence
 from common.geometry.cameras import pixel_grid, project_world
 from common.geometry.transforms import rotation_angle
-from common.views import Cameras, Pointmaps, Views
+from common.views import Pointmaps, Views
+from tests.tiny_uni3r import true_scene, two_views
 from uni3r.ray_alignment import align_to_rays
-from uni3r.view_selection import SceneUnit, cameras_in_unit, context_points, scene_unit
 
 DEGREES = 180 / torch.pi
 
 
 @pytest.fixture(scope="module")
 def room() -> Views:
-    return room_sequence(room_seed("held_out", 0, 7), 2, (64, 64), stride=3)[None]
-
-
-def _truth(room: Views) -> tuple[Pointmaps, Cameras]:
-    unit = scene_unit(room, SceneUnit("points"))
-    points, _ = context_points(room)
-    confidence = torch.full(points.shape[:-1], 2.0)
-    return Pointmaps(points / unit, confidence), cameras_in_unit(room, room.camera_to_world[:, 0], unit)
+    return two_views()
 
 
 def test_true_points_stay_and_give_the_true_poses(room: Views) -> None:
-    pointmaps, cameras = _truth(room)
+    pointmaps, cameras = true_scene(room)
     aligned = align_to_rays(pointmaps, room.intrinsics)
     assert aligned.found.all()
     torch.testing.assert_close(aligned.camera_to_world, cameras.camera_to_world, atol=2e-3, rtol=0)
@@ -36,7 +28,7 @@ def test_true_points_stay_and_give_the_true_poses(room: Views) -> None:
 
 
 def test_noisy_points_move_to_their_pixels_and_keep_their_depth(room: Views) -> None:
-    pointmaps, cameras = _truth(room)
+    pointmaps, cameras = true_scene(room)
     noisy = Pointmaps(pointmaps.points + 0.03 * torch.randn_like(pointmaps.points), pointmaps.confidence)
     aligned = align_to_rays(noisy, room.intrinsics)
     pixels, depth = project_world(aligned.points[0], room.intrinsics[0], aligned.camera_to_world[0])
@@ -46,7 +38,7 @@ def test_noisy_points_move_to_their_pixels_and_keep_their_depth(room: Views) -> 
 
 
 def test_known_poses_and_depth_corrections_are_obeyed(room: Views) -> None:
-    pointmaps, cameras = _truth(room)
+    pointmaps, cameras = true_scene(room)
     correction = torch.full(pointmaps.confidence.shape, 0.1)
     aligned = align_to_rays(pointmaps, room.intrinsics, correction, cameras.camera_to_world)
     centres = cameras.camera_to_world[:, :, None, None, :3, 3]
@@ -55,7 +47,7 @@ def test_known_poses_and_depth_corrections_are_obeyed(room: Views) -> None:
 
 
 def test_the_gradient_passes_through_the_depth_alone(room: Views) -> None:
-    pointmaps, cameras = _truth(room)
+    pointmaps, cameras = true_scene(room)
     points = pointmaps.points.clone().requires_grad_()
     aligned = align_to_rays(Pointmaps(points, pointmaps.confidence), room.intrinsics, None, cameras.camera_to_world)
     aligned.points.square().sum().backward()
@@ -65,7 +57,7 @@ def test_the_gradient_passes_through_the_depth_alone(room: Views) -> None:
 
 
 def test_points_without_a_pose_stay_as_they_were(room: Views) -> None:
-    pointmaps, _ = _truth(room)
+    pointmaps, _ = true_scene(room)
     points = pointmaps.points.clone()
     points[:, 1] = torch.randn_like(points[:, 1])
     aligned = align_to_rays(Pointmaps(points, pointmaps.confidence), room.intrinsics)
