@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains slam3r_tiny from nothing, on the processor: the commands that made checkpoints/slam3r_tiny, in their order. Run
-# command by command, never yet as one piece; about 3.5 hours on two cores that had other work beside it. Rooms go to
+# command by command, never yet as one piece; about 6 hours on two cores that had other work beside it. Rooms go to
 # data/, runs to outputs/. Arguments are added to every training command, e.g. seed=1.
 #
 # The shipped weights saw two interruptions that this script leaves out: the first run was started again from its
@@ -12,6 +12,9 @@ python=.venv/bin/python
 rooms() { "$python" -m data_process.rooms seed=0 size=224 workers=2 "$@"; }
 rooms output=data/rooms_train split=train scenes=1600 frames=14
 rooms output=data/rooms_val split=held_out scenes=40 frames=24
+# Rooms that the first runs have not seen, for the last ones: many small ones and some of full size.
+rooms seed=1 size=112 output=data/rooms_train_112 split=train scenes=3200 frames=14
+rooms seed=2 output=data/rooms_train_224 split=train scenes=450 frames=14
 
 train() { OMP_NUM_THREADS=1 "$python" scripts/train.py threads=1 trainer.enable_progress_bar=false "$@"; }
 both="trainer=cpu_ranks"    # one single-threaded process per core
@@ -49,6 +52,30 @@ train $both experiment=tiny_l2w $world start=outputs/tiny_l2w_small_3/weights ou
     objective.model.enabled=false data.batch_size=4 $optimizer.learning_rate=2e-4 $optimizer.min_learning_rate=1e-5 \
     $optimizer.warmup_steps=30 data.epoch_windows=1200 trainer.max_steps=450 "$@"
 
+# All once more, with the new rooms.
+small_rooms="data.train.root=data/rooms_train_112"
+large_rooms="data.train.root=data/rooms_train_224"
+train $both $small experiment=tiny_i2p_small $small_rooms output=outputs/tiny_i2p_small_4 \
+    network.source=outputs/tiny_retrieval_2/weights objective.auxiliary=null +objective.alpha=1.0 data.batch_size=8 \
+    +data.seed=21 +data.train.seed=21 +data.train.labels=false $optimizer.learning_rate=4e-4 \
+    $optimizer.min_learning_rate=3e-5 $optimizer.warmup_steps=60 data.epoch_windows=6400 trainer.max_steps=4600 "$@"
+train $both experiment=tiny_i2p_confidence $large_rooms output=outputs/tiny_i2p_2 \
+    network.source=outputs/tiny_i2p_small_4/weights 'objective.frozen=[correlation_head.]' 'objective.model=${network}' \
+    data.batch_size=4 +data.seed=22 +data.train.seed=22 +data.train.labels=false $optimizer.learning_rate=2.5e-4 \
+    $optimizer.min_learning_rate=1e-5 $optimizer.warmup_steps=30 data.epoch_windows=3200 trainer.max_steps=800 "$@"
+world="image_to_points=outputs/tiny_i2p_2/weights"
+train $both $small experiment=tiny_l2w_small $world $small_rooms start=outputs/tiny_l2w_3/weights \
+    output=outputs/tiny_l2w_small_4 objective.model.enabled=false data.batch_size=8 +data.seed=23 +data.train.seed=23 \
+    +data.train.labels=false $optimizer.learning_rate=4e-4 $optimizer.min_learning_rate=5e-5 \
+    $optimizer.warmup_steps=40 data.epoch_windows=4800 trainer.max_steps=1150 "$@"
+train $both experiment=tiny_l2w $world $large_rooms start=outputs/tiny_l2w_small_4/weights output=outputs/tiny_l2w_4 \
+    objective.model.enabled=false data.batch_size=4 +data.seed=24 +data.train.seed=24 +data.train.labels=false \
+    $optimizer.learning_rate=2e-4 $optimizer.min_learning_rate=1e-5 $optimizer.warmup_steps=20 data.epoch_windows=1200 \
+    trainer.max_steps=300 "$@"
+train $both experiment=tiny_retrieval $large_rooms output=outputs/tiny_retrieval_3 $world 'data.train.stride=[1,4]' \
+    data.train.num_views=6 +data.seed=42 +data.train.seed=42 +data.train.labels=false data.epoch_windows=1200 \
+    $optimizer.learning_rate=7e-4 trainer.max_steps=300 "$@"
+
 mkdir -p checkpoints/slam3r_tiny
-cp -r outputs/tiny_retrieval_2/weights checkpoints/slam3r_tiny/image_to_points
-cp -r outputs/tiny_l2w_3/weights checkpoints/slam3r_tiny/local_to_world
+cp -r outputs/tiny_retrieval_3/weights checkpoints/slam3r_tiny/image_to_points
+cp -r outputs/tiny_l2w_4/weights checkpoints/slam3r_tiny/local_to_world

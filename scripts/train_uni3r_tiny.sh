@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Trains uni3r_tiny from slam3r_tiny's Image-to-Points, on the processor: the commands that made checkpoints/uni3r_tiny, in
 # their order. Run one by one, never yet as one piece; about two hours of one core. Rooms are those of
-# scripts/train_tiny.sh, in data/; runs go to outputs/. Arguments are added to every command, e.g. seed=1.
+# scripts/train_tiny.sh, in data/; runs go to outputs/. Arguments are added to every command, e.g. seed=1. The first run
+# began with an earlier slam3r_tiny, that of tiny_retrieval in scripts/train_tiny.sh.
 #
 # The shipped weights saw interruptions that this script writes as steps: the runs were stopped at 400, 600 and 500 steps
 # of longer schedules.

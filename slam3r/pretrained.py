@@ -50,6 +50,8 @@ class ModelConfidence:
     """L2W is surer of where a frame stands than of where each of its pixels does: `rigid_registration`."""
     rigid_neighbours: int = 0
     """I2P is surer of how a frame stands to those before it than L2W of where it stands: so many vote as well."""
+    rigid_tracks: bool = False
+    """Optical flow is surer than both of which points are the same: `ReconstructionSettings.rigid_tracks`."""
 
     def settings(self, changes: Mapping[str, Any] | None = None) -> ReconstructionSettings:
         """Reconstruction settings for the model, with the user's changes, which win.
@@ -63,6 +65,7 @@ class ModelConfidence:
             "weak_confidence": self.weak,
             "rigid_registration": self.rigid,
             "rigid_neighbours": self.rigid_neighbours,
+            "rigid_tracks": self.rigid_tracks,
         }
         return to_dataclass({**own, **(changes or {})}, ReconstructionSettings)
 

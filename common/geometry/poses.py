@@ -198,7 +198,7 @@ class PointmapPoses:
 
 
 def poses_from_pointmaps(
-    local: Tensor, world: Tensor, confidence: Tensor | None = None, rounds: int = 10
+    local: Tensor, world: Tensor, confidence: Tensor | None = None, rounds: int = 10, weighted_median: bool = False
 ) -> PointmapPoses:
     """Pose of each frame from its pointmap in its own camera frame and its registered pointmap.
 
@@ -211,6 +211,8 @@ def poses_from_pointmaps(
         world: (*B, H, W, 3), corresponding.
         confidence: (*B, H, W) weights, not negative; equal where None.
         rounds: of re-weighting.
+        weighted_median: half of the confidence, not of the points, lies below the median residual. For points of very
+            different weight, of which the many would else decide what residual is usual; slower.
     """
     local, world = local.flatten(-3, -2), world.flatten(-3, -2)
     usable = local.isfinite().all(dim=-1) & world.isfinite().all(dim=-1) & (local != 0).any(dim=-1)
@@ -220,7 +222,8 @@ def poses_from_pointmaps(
     weights = base
     for _ in range(rounds):
         distance = (apply_transform(umeyama(local, world, weights), local) - world).norm(dim=-1)
-        deviation = _masked_median(distance, usable)[..., None].clamp_min(1e-12)
+        usual = _weighted_median(distance, base) if weighted_median else _masked_median(distance, usable)
+        deviation = usual[..., None].clamp_min(1e-12)
         weights = base / (1 + (distance / (2 * deviation)).square()).square()
     transform = umeyama(local, world, weights)
     distance = (apply_transform(transform, local) - world).norm(dim=-1)
@@ -233,3 +236,11 @@ def poses_from_pointmaps(
 
 def _masked_median(values: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, values, torch.nan).nanmedian(dim=-1).values
+
+
+def _weighted_median(values: Tensor, weight: Tensor) -> Tensor:
+    """(.., N) to (..): the smallest value at or below which half of the weight lies."""
+    ordered, order = values.sort(dim=-1)
+    below = weight.gather(-1, order).cumsum(dim=-1)
+    position = torch.searchsorted(below, below[..., -1:] / 2).clamp_max(values.shape[-1] - 1)
+    return ordered.gather(-1, position).squeeze(-1)

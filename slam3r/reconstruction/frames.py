@@ -42,8 +42,10 @@ class WorldPointmap:
     points: Tensor
     """(H, W, 3) world."""
     confidence: Tensor
-    """(H, W)."""
+    """(H, W) of L2W; with `rigid_registration` of I2P, whose shape it is, in a weak frame at
+    most the mean of L2W."""
     mean_confidence: float
+    """Of L2W."""
 
 
 @dataclass

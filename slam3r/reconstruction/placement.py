@@ -3,7 +3,7 @@
 Not part of the published method. A small Local-to-World network knows better where a frame stands than where each of
 its pixels does, and Image-to-Points knows best how a frame stands to those next to it. A robust similarity averages
 over all their pixels, errors of shape no longer pile up from reference to reference, and the network's vote keeps the
-neighbours' from drifting.
+neighbours' from drifting. Corners followed from picture to picture say most exactly which points are the same.
 """
 
 from __future__ import annotations
@@ -20,9 +20,17 @@ from common.geometry.transforms import apply_transform
 from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.networks import Networks
 from slam3r.reconstruction.settings import ReconstructionSettings
+from slam3r.reconstruction.tracks import follow, grey
 
 VOTES_PER_SIDE = 56
 """Pixels of an image side that vote, about: neighbouring pixels say the same."""
+NETWORK_WEIGHT = 0.1
+"""Of all votes of Local-to-World on a frame together."""
+NEIGHBOURS_WEIGHT = 0.3
+"""Of all votes of the neighbours' windows together."""
+TRACK_CELLS = 8
+"""Cells of an image side. Corners crowd where there is texture; those of one cell share one vote, and a picture whose
+cells all have a corner in a neighbour weighs 1."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ def votes_of_network(local: Tensor, world: Tensor, confidence: Tensor) -> Votes:
     local, world, confidence = (_thinned(x, confidence.shape[-2:]) for x in (local, world, confidence))
     median = confidence.flatten(1).median(dim=1).values[:, None, None]
     weight = torch.where((confidence >= median) & (local != 0).any(dim=-1), confidence, 0.0)
-    return Votes(local.flatten(1, 2), world.flatten(1, 2), _mean_one(weight.flatten(1)))
+    return Votes(local.flatten(1, 2), world.flatten(1, 2), NETWORK_WEIGHT * _sum_one(weight.flatten(1)))
 
 
 def votes_of_neighbours(
@@ -105,7 +113,56 @@ def votes_of_neighbours(
     flat = weight.flatten(1)
     median = torch.where(flat > 0, flat, torch.nan).nanmedian(dim=1, keepdim=True).values
     weight = torch.where(flat >= median, flat, 0.0)
-    return Votes(seen.flatten(1, 3), world.flatten(1, 3), _mean_one(weight))
+    return Votes(seen.flatten(1, 3), world.flatten(1, 3), NEIGHBOURS_WEIGHT * _sum_one(weight))
+
+
+def votes_of_tracks(
+    frames: Sequence[int], local: Tensor, stride: int, store: FrameStore, settings: ReconstructionSettings
+) -> Votes:
+    """Every corner of a registered neighbour that is found again in the frame: the two points are one.
+
+    Args:
+        frames: to be placed.
+        local: (F, H, W, 3) their pointmaps; 0 where masked.
+        stride: keyframe stride.
+        store: registered frames and pictures.
+        settings: how far a neighbour may be.
+    """
+    per_frame = [_tracked_points(frame, own, stride, store, settings) for frame, own in zip(frames, local, strict=True)]
+    most = max(len(points) for points in per_frame)
+    padded = torch.stack([torch.nn.functional.pad(points, (0, 0, 0, most - len(points))) for points in per_frame])
+    return Votes(padded[..., :3], padded[..., 3:6], padded[..., 6])
+
+
+def _tracked_points(
+    frame: int, local: Tensor, stride: int, store: FrameStore, settings: ReconstructionSettings
+) -> Tensor:
+    """(N, 7) local point, world point and weight of a frame's followed corners."""
+    picture = grey(store.inputs[frame].image)
+    cell = torch.tensor(picture.shape) / TRACK_CELLS
+    found = [local.new_zeros(0, 7)]
+    for index in tracked_neighbours(frame, stride, store, settings):
+        there, here = (pixels.to(local.device) for pixels in follow(grey(store.inputs[index].image), picture))
+        world = store.world[index].points[there[:, 0], there[:, 1]]
+        own = local[here[:, 0], here[:, 1]]
+        known = (world != 0).any(dim=-1) & (own != 0).any(dim=-1)
+        cells = (here[known].cpu() / cell).long()
+        _, member, count = torch.unique(cells, dim=0, return_inverse=True, return_counts=True)
+        weight = (1 / (count[member] * TRACK_CELLS**2)).to(local)
+        found.append(torch.cat([own[known], world[known], weight[:, None]], dim=1))
+    return torch.cat(found)
+
+
+def tracked_neighbours(frame: int, stride: int, store: FrameStore, settings: ReconstructionSettings) -> list[int]:
+    """Registered frames in which a frame's corners are looked for: the nearest, then each at least twice as far.
+
+    A near frame shares the most corners; a far one keeps the error of many small steps from growing.
+    """
+    chosen: list[int] = []
+    for index in sorted(_usable(frame, stride, store, settings), key=lambda index: (abs(index - frame), index)):
+        if not chosen or abs(index - frame) >= 2 * abs(chosen[-1] - frame):
+            chosen.append(index)
+    return chosen
 
 
 def registered_neighbours(frame: int, stride: int, store: FrameStore, settings: ReconstructionSettings) -> list[int]:
@@ -114,17 +171,20 @@ def registered_neighbours(frame: int, stride: int, store: FrameStore, settings: 
     The second concerns the frames between the founding keyframes. Frames of a loss, and those from before it, are
     nobody's neighbours.
     """
-    count = settings.rigid_neighbours
-    usable = [
+    usable = _usable(frame, stride, store, settings)
+    spaced = [index for index in usable if index < frame and (frame - index) % stride == 0]
+    nearest = spaced if len(spaced) > 1 else usable
+    return sorted(nearest, key=lambda index: (abs(index - frame), index))[: settings.rigid_neighbours]
+
+
+def _usable(frame: int, stride: int, store: FrameStore, settings: ReconstructionSettings) -> list[int]:
+    return [
         index
         for index, world in store.world.items()
         if index in store.inputs
-        and 0 < abs(index - frame) <= count * stride
+        and 0 < abs(index - frame) <= settings.rigid_neighbours * stride
         and world.mean_confidence >= settings.buffer_confidence
     ]
-    spaced = [index for index in usable if index < frame and (frame - index) % stride == 0]
-    nearest = spaced if len(spaced) > 1 else usable
-    return sorted(nearest, key=lambda index: (abs(index - frame), index))[:count]
 
 
 def place(local: Tensor, world: Tensor, votes: Sequence[Votes]) -> Tensor:
@@ -133,7 +193,7 @@ def place(local: Tensor, world: Tensor, votes: Sequence[Votes]) -> Tensor:
     Args:
         local: (F, H, W, 3); 0 where masked.
         world: (F, H, W, 3) as the network registered them.
-        votes: of the network, of the neighbours; the more pairs of a set vote, the more it has to say.
+        votes: of the network, of the neighbours, of the tracks.
 
     Returns:
         (F, H, W, 3); the network's own points where the local pointmap is masked or no similarity was found.
@@ -143,6 +203,7 @@ def place(local: Tensor, world: Tensor, votes: Sequence[Votes]) -> Tensor:
         torch.cat([own.local for own in votes], dim=1)[:, None],
         torch.cat([own.world for own in votes], dim=1)[:, None],
         torch.cat([own.weight for own in votes], dim=1)[:, None],
+        weighted_median=True,
     )
     similarity = poses.camera_to_world.clone()
     similarity[:, :3, :3] *= poses.scale[:, None, None]
@@ -157,10 +218,9 @@ def _thinned(pixels: Tensor, size: Sequence[int]) -> Tensor:
     return pixels[..., ::spacing, ::spacing, :] if pixels.shape[-3:-1] == size else pixels[..., ::spacing, ::spacing]
 
 
-def _mean_one(weight: Tensor) -> Tensor:
-    """(F, P) weights whose mean over the voting pairs is 1, so that sets of votes can be put together."""
-    votes = (weight > 0).sum(dim=1, keepdim=True)
-    return weight * votes / weight.sum(dim=1, keepdim=True).clamp_min(1e-12)
+def _sum_one(weight: Tensor) -> Tensor:
+    """(F, P) weights whose sum over the pairs is 1, so that sets of votes can be put together."""
+    return weight / weight.sum(dim=1, keepdim=True).clamp_min(1e-12)
 
 
 def _batches(neighbours: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:

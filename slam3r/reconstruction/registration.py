@@ -11,7 +11,13 @@ from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import LocalPointmap, WorldPointmap
 from slam3r.reconstruction.initialization import InitialScene
 from slam3r.reconstruction.networks import Networks
-from slam3r.reconstruction.placement import place, votes_of_neighbours, votes_of_network, whole_shapes
+from slam3r.reconstruction.placement import (
+    place,
+    votes_of_neighbours,
+    votes_of_network,
+    votes_of_tracks,
+    whole_shapes,
+)
 from slam3r.reconstruction.scaling import normalize_all
 from slam3r.reconstruction.settings import ReconstructionSettings
 
@@ -78,10 +84,18 @@ def _register_batch(
         shapes = whole_shapes(torch.stack([store.local[frame].raw_points for frame in frames]), local)
         if settings.rigid_neighbours:
             votes.append(votes_of_neighbours(frames, shapes, stride, store, grid, networks, settings))
+        if settings.rigid_tracks:
+            votes.append(votes_of_tracks(frames, shapes, stride, store, settings))
         world = place(shapes, world, votes)
+    means = confidence.double().flatten(1).mean(dim=1)
+    if settings.rigid_registration:
+        # The shape is I2P's, and so is the word on each pixel; but in a lost frame none is surer than of its place.
+        shape_confidence = torch.stack([store.local[frame].confidence for frame in frames])
+        most = torch.where(means < settings.weak_confidence, means, torch.inf).to(confidence)
+        confidence = torch.minimum(shape_confidence, most[:, None, None])
     return {
-        frame: WorldPointmap(own, sure.clone(), float(sure.double().mean()))
-        for frame, own, sure in zip(frames, world, confidence, strict=True)
+        frame: WorldPointmap(own, sure.clone(), mean)
+        for frame, own, sure, mean in zip(frames, world, confidence, means.tolist(), strict=True)
     }
 
 

@@ -39,6 +39,8 @@ class ReconstructionSettings:
     rigid_neighbours: int = 0
     """Registered frames before a frame that vote on its place beside L2W, through an I2P window of its own. Read only
     with ``rigid_registration``."""
+    rigid_tracks: bool = False
+    """Corners followed by optical flow from registered frames, up to ``rigid_neighbours`` strides away, vote too."""
     buffer_size: int = 100
     """Frames in the buffering set; 0 keeps all."""
     buffer_strategy: Literal["reservoir", "fifo"] = "reservoir"
