@@ -15,7 +15,7 @@ from common.views import Pointmaps
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor
 from slam3r.reconstruction.frame_store import FrameStore
-from slam3r.reconstruction.frames import FrameInput, WorldPointmap
+from slam3r.reconstruction.frames import FrameInput, RegisteredFrame, WorldPointmap
 from slam3r.reconstruction.placement import (
     place,
     registered_neighbours,
@@ -144,11 +144,12 @@ class TestInTheMachine:
         sizes = {**width, **heads, "encoder_depth": 1, "decoder_depth": 2}
         return Networks(fill(ImageToPoints(**sizes), "i2p"), fill(LocalToWorld(**sizes), "l2w", "l2w/"))
 
-    def run(self, networks: Networks, chunk: int, **changes) -> tuple[Tensor, int]:
-        """World points of all frames, and the most frames held at once."""
+    def run(self, networks: Networks, chunk: int, **changes) -> tuple[list[RegisteredFrame], int]:
+        """All frames, and the most held at once."""
         settings = ReconstructionSettings(
             keyframe_stride=2, window_radius=2, initial_window=3, num_scene_frames=3, buffer_size=5,
-            initial_confidence=0, look_ahead=1, rigid_registration=True, rigid_neighbours=3, **changes,
+            initial_confidence=0, look_ahead=1, rigid_registration=True, rigid_neighbours=3, rigid_tracks=True,
+            **changes,
         )  # fmt: skip
         machine = Reconstructor(networks, settings)
         images = torch.rand(60, 3, 32, 32, generator=torch.Generator().manual_seed(5)).cumsum(0).sin()
@@ -156,12 +157,23 @@ class TestInTheMachine:
         for start in range(0, len(images), chunk):
             frames += machine.push(images[start : start + chunk])
             held = max(held, machine.num_held if start > 30 else 0)
-        return torch.stack([frame.world_points for frame in frames + machine.flush()]), held
+        return frames + machine.flush(), held
 
     def test_batches_and_pushes_change_nothing(self, networks: Networks) -> None:
-        expected, _ = self.run(networks, 1)
-        assert len(expected) == 60
-        torch.testing.assert_close(self.run(networks, 60, window_batch=1)[0], expected, rtol=1e-3, atol=1e-3)
+        one_by_one, at_once = self.run(networks, 1)[0], self.run(networks, 60, window_batch=1)[0]
+        assert len(one_by_one) == 60
+        points = (torch.stack([frame.world_points for frame in frames]) for frames in (one_by_one, at_once))
+        torch.testing.assert_close(*points, rtol=1e-3, atol=1e-3)
+
+    def test_the_shape_decides_how_sure_a_point_is_and_the_place_where_a_frame_is_lost(
+        self, networks: Networks
+    ) -> None:
+        sure, _ = self.run(networks, 60, weak_confidence=0.0)
+        lost, _ = self.run(networks, 60, weak_confidence=1e9)
+        for one, other in zip(sure[5:], lost[5:], strict=True):  # after those that founded the world
+            assert torch.equal(one.world_confidence, one.local_confidence)
+            bound = torch.tensor(other.mean_confidence, dtype=torch.float32)
+            torch.testing.assert_close(other.world_confidence, one.local_confidence.minimum(bound))
 
     def test_state_stays_bounded(self, networks: Networks) -> None:
         assert self.run(networks, 1)[1] <= 5 + 3 * 2 + 2 * 2 + 2 + 2
