@@ -14,6 +14,9 @@ import numpy as np
 if TYPE_CHECKING:
     from slam3r.scene import Reconstruction
 
+FEW_POINTS = 0.2
+"""Share of confident points below which a result says how to keep more."""
+
 
 def summarize(scene: Reconstruction) -> dict[str, Any]:
     """What ``summary.json`` says: the run in numbers."""
@@ -69,6 +72,13 @@ def find_warnings(scene: Reconstruction) -> list[str]:
         found.append(
             f"no point has a confidence above {scene.threshold:g} (the highest has {scene.highest_confidence:.3g}): "
             "points.ply is empty; a lower export.confidence keeps more"
+        )
+    height, width = scene.network_size
+    share = scene.num_confident / max(1, len(scene.frames) * height * width)
+    if 0 < share < FEW_POINTS:
+        found.append(
+            f"only {100 * share:.0f} % of the points have a confidence above {scene.threshold:g}; a lower "
+            "export.confidence keeps more"
         )
     weak = sum(frame.status == "low_confidence" for frame in scene.frames)
     if weak:

@@ -23,6 +23,7 @@ from slam3r.outputs import ExportSettings, OutputExists, check_output, write_res
 from slam3r.reconstruction import ReconstructionSettings
 from slam3r.scene import Reconstruction, SceneFrame
 from slam3r.sinks import FrameRecorder, PointStore
+from slam3r.summary import find_warnings
 from tests.tiny_scene import registered_frames, room
 
 
@@ -212,6 +213,13 @@ def test_nothing_confident_and_no_pose(tmp_path: Path) -> None:
     assert "no point has a confidence above 2" in summary["warnings"][0]
     assert len(read_tum(tmp_path / "trajectory.txt").timestamps) == 0
     assert read_ply(tmp_path / "points.ply").points.shape == (0, 3)
+
+
+def test_few_points_come_with_a_hint(scene: Reconstruction) -> None:
+    pixels = len(scene.frames) * 48 * 64
+    hint = "only 10 % of the points have a confidence above 2; a lower export.confidence keeps more"
+    assert hint in find_warnings(replace(scene, num_confident=pixels // 10))
+    assert not [text for text in find_warnings(replace(scene, num_confident=pixels // 2)) if "only" in text]
 
 
 def test_unknown_options_are_named(scene: Reconstruction, tmp_path: Path) -> None:
