@@ -76,6 +76,6 @@ train $both experiment=tiny_retrieval $large_rooms output=outputs/tiny_retrieval
     data.train.num_views=6 +data.seed=42 +data.train.seed=42 +data.train.labels=false data.epoch_windows=1200 \
     $optimizer.learning_rate=7e-4 trainer.max_steps=300 "$@"
 
-mkdir -p checkpoints/slam3r_tiny
-cp -r outputs/tiny_retrieval_3/weights checkpoints/slam3r_tiny/image_to_points
-cp -r outputs/tiny_l2w_4/weights checkpoints/slam3r_tiny/local_to_world
+mkdir -p checkpoints/slam3r_tiny/{image_to_points,local_to_world}
+cp outputs/tiny_retrieval_3/weights/* checkpoints/slam3r_tiny/image_to_points/
+cp outputs/tiny_l2w_4/weights/* checkpoints/slam3r_tiny/local_to_world/
