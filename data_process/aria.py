@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from scipy.spatial.transform import Rotation
 
+from common.command.launch import clear_errors, launch
 from common.configuration import to_dataclass
-from common.launch import clear_errors, launch
-from data_process.command import run
-from data_process.fisheye624 import ASE_DEVICE_FROM_CAMERA, ASE_RGB_704, ASE_VALID_RADIUS_704
-from data_process.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
-from data_process.rectify import (
+from data_process.formats.fisheye624 import ASE_DEVICE_FROM_CAMERA, ASE_RGB_704, ASE_VALID_RADIUS_704
+from data_process.formats.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
+from data_process.formats.rectify import (
     Matrix,
     Rectification,
     make_rectification,
@@ -33,8 +32,9 @@ from data_process.rectify import (
     turn_camera_clockwise,
     turn_clockwise,
 )
-from data_process.runner import ProcessSettings
-from data_process.scene_writer import SceneError, SceneWriter
+from data_process.writing.command import run
+from data_process.writing.runner import ProcessSettings
+from data_process.writing.scene_writer import SceneError, SceneWriter
 
 LICENCE = "Aria Synthetic Environments: Project Aria research licence, non-commercial; www.projectaria.com/datasets/ase"
 

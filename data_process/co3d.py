@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from common.checkpoints.atomic import read_json, write_json
+from common.command.launch import clear_errors, launch
 from common.configuration import ConfigurationError, to_dataclass
-from common.data.preprocess import covering_size
-from common.launch import clear_errors, launch
-from data_process.co3d_annotations import (
+from common.data.sources.preprocess import covering_size
+from common.files import read_json, write_json
+from data_process.formats.co3d_annotations import (
     CATEGORIES,
     TRAINING_CATEGORIES,
     Co3dFrame,
@@ -29,12 +29,12 @@ from data_process.co3d_annotations import (
     opencv_camera,
     select_sequences,
 )
-from data_process.command import run
-from data_process.frame_files import BadFrameError, decode_color, read_bytes, read_plane
-from data_process.manifest import MANIFEST_FILE
-from data_process.rectify import Matrix, Size, crop_intrinsics, resize_image, resize_intrinsics, resize_nearest
-from data_process.runner import ProcessSettings
-from data_process.scene_writer import SceneError, SceneWriter
+from data_process.formats.frame_files import BadFrameError, decode_color, read_bytes, read_plane
+from data_process.formats.rectify import Matrix, Size, crop_intrinsics, resize_image, resize_intrinsics, resize_nearest
+from data_process.writing.command import run
+from data_process.writing.manifest import MANIFEST_FILE
+from data_process.writing.runner import ProcessSettings
+from data_process.writing.scene_writer import SceneError, SceneWriter
 
 NAME = "co3d"
 LICENCE = "CO3Dv2: CC BY-NC 4.0; github.com/facebookresearch/co3d"

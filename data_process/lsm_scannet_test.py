@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from common.checkpoints.atomic import read_json
+from common.command.launch import clear_errors, launch
 from common.configuration import ConfigurationError, to_dataclass
-from common.data.scene_folder import MILLIMETRES
-from common.launch import clear_errors, launch
-from data_process.command import run
-from data_process.frame_files import BadFrameError, metres, read_color, read_plane
-from data_process.runner import ProcessSettings
-from data_process.scannet_labels import SCANNET_LICENCE, TABLE_NAME, LabelTable
-from data_process.scene_writer import SceneWriter
+from common.data.scenes.scene_folder import MILLIMETRES
+from common.files import read_json
+from data_process.formats.frame_files import BadFrameError, metres, read_color, read_plane
+from data_process.formats.scannet_labels import SCANNET_LICENCE, TABLE_NAME, LabelTable
+from data_process.writing.command import run
+from data_process.writing.runner import ProcessSettings
+from data_process.writing.scene_writer import SceneWriter
 
 _SELECTION = "selected_seqs_test.json"
 

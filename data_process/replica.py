@@ -13,13 +13,13 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from common.command.launch import clear_errors, launch
 from common.configuration import to_dataclass
-from common.data.replica_files import TRAJECTORY, ReplicaCamera, read_camera, read_trajectory
-from common.launch import clear_errors, launch
-from data_process.command import run
-from data_process.frame_files import metres, read_color, read_plane
-from data_process.runner import StridedSettings
-from data_process.scene_writer import SceneWriter
+from common.data.scenes.replica_files import TRAJECTORY, ReplicaCamera, read_camera, read_trajectory
+from data_process.formats.frame_files import metres, read_color, read_plane
+from data_process.writing.command import run
+from data_process.writing.runner import StridedSettings
+from data_process.writing.scene_writer import SceneWriter
 
 
 class ReplicaSettings(StridedSettings):

@@ -4,8 +4,8 @@
 
 A scene folder holds color/000000.jpg, depth/000000.png (16 bit, millimetres, 0 invalid), pose/000000.txt (4 x 4 camera
 to world), label/000000.png (8 bit class) and intrinsics.txt (3 x 3). Read it with
-`common.data.datasets.rgbd_folder.RgbdFolderDataset`. A scene appears under its name only when it is complete, so that
-an interrupted run is resumed by starting it again.
+`common.data.scenes.datasets.rgbd_folder.RgbdFolderDataset`. A scene appears under its name only when it is complete, so
+that an interrupted run is resumed by starting it again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from common.data.rooms import room_seed, room_sequence
+from common.rooms import room_seed, room_sequence
 from common.views import Views
 
 _SETTINGS_FILE = "rooms.json"
@@ -33,7 +33,7 @@ _SETTINGS_FILE = "rooms.json"
 
 @dataclass(frozen=True)
 class RoomSettings:
-    """What the scenes of one data set have in common; see configs/process_rooms.yaml."""
+    """What the scenes of one data set have in common; see configs/process/rooms.yaml."""
 
     frames: int = 14
     seed: int = 0
@@ -153,7 +153,7 @@ def settings_from_config(config: DictConfig) -> RoomSettings:
     return RoomSettings(**{key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()})
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="process_rooms")
+@hydra.main(version_base="1.3", config_path="../configs", config_name="process/rooms")
 def main(config: DictConfig) -> None:
     write_scenes(config.output, config.scenes, settings_from_config(config), config.workers)
 

@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from common.command.launch import clear_errors, launch
 from common.configuration import ConfigurationError, to_dataclass
-from common.data.scene_folder import MILLIMETRES
-from common.launch import clear_errors, launch
-from data_process.command import run
-from data_process.frame_files import (
+from common.data.scenes.scene_folder import MILLIMETRES
+from data_process.formats.frame_files import (
     BadFrameError,
     decode_color,
     decode_plane,
@@ -33,10 +32,11 @@ from data_process.frame_files import (
     read_matrix,
     read_plane,
 )
-from data_process.runner import StridedSettings
-from data_process.scannet_labels import SCANNET_LICENCE, TABLE_NAME, UNLABELLED, LabelTable
-from data_process.scene_writer import SceneError, SceneWriter
-from data_process.sens import SensFile, SensTruncatedError
+from data_process.formats.scannet_labels import SCANNET_LICENCE, TABLE_NAME, UNLABELLED, LabelTable
+from data_process.formats.sens import SensFile, SensTruncatedError
+from data_process.writing.command import run
+from data_process.writing.runner import StridedSettings
+from data_process.writing.scene_writer import SceneError, SceneWriter
 
 _PLACES = ("", "*/", "scans*/*/")
 _LABELS = "label-filt"

@@ -18,19 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from common.command.launch import clear_errors, launch
 from common.configuration import ConfigurationError, to_dataclass
-from common.data.preprocess import covering_size
-from common.launch import clear_errors, launch
-from data_process import scannetpp_labels
-from data_process.colmap_model import undistortion
-from data_process.command import run
-from data_process.frame_files import BadFrameError
-from data_process.mesh_depth import SceneMesh
-from data_process.rectify import resize_image, resize_intrinsics, resize_nearest
-from data_process.runner import ProcessSettings
-from data_process.scannet_labels import UNLABELLED
-from data_process.scannetpp_frames import NUMBER_STEP, SensorFrame, frames
-from data_process.scene_writer import SceneWriter
+from common.data.sources.preprocess import covering_size
+from data_process.formats import scannetpp_labels
+from data_process.formats.colmap_model import undistortion
+from data_process.formats.frame_files import BadFrameError
+from data_process.formats.mesh_depth import SceneMesh
+from data_process.formats.rectify import resize_image, resize_intrinsics, resize_nearest
+from data_process.formats.scannet_labels import UNLABELLED
+from data_process.formats.scannetpp_frames import NUMBER_STEP, SensorFrame, frames
+from data_process.writing.command import run
+from data_process.writing.runner import ProcessSettings
+from data_process.writing.scene_writer import SceneWriter
 
 LICENCE = "ScanNet++ terms of use, non-commercial research, no redistribution; kaldir.vc.in.tum.de/scannetpp"
 

@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from common.command.launch import clear_errors, launch
 from common.configuration import to_dataclass
-from common.data.scene_folder import MILLIMETRES
-from common.launch import clear_errors, launch
-from data_process.command import run
-from data_process.depth_registration import register_depth
-from data_process.frame_files import metres, read_color, read_matrix, read_plane
-from data_process.runner import StridedSettings
-from data_process.scene_writer import SceneWriter
+from common.data.scenes.scene_folder import MILLIMETRES
+from data_process.formats.depth_registration import register_depth
+from data_process.formats.frame_files import metres, read_color, read_matrix, read_plane
+from data_process.writing.command import run
+from data_process.writing.runner import StridedSettings
+from data_process.writing.scene_writer import SceneWriter
 
 _INVALID = 65535
 _FRAME = re.compile(r"frame-(\d+)\.(?:color\.(?:png|jpe?g)|depth\.png|pose\.txt)")

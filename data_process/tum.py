@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from common.command.launch import clear_errors, launch
 from common.configuration import ConfigurationError, to_dataclass
 from common.export.trajectory import Trajectory, read_tum
-from common.launch import clear_errors, launch
-from data_process.command import run
-from data_process.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
-from data_process.runner import StridedSettings
-from data_process.scene_writer import SceneError, SceneWriter
+from data_process.formats.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
+from data_process.writing.command import run
+from data_process.writing.runner import StridedSettings
+from data_process.writing.scene_writer import SceneError, SceneWriter
 
 
 @dataclass(frozen=True)

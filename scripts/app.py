@@ -2,7 +2,7 @@
 
     python scripts/app.py [server.port=7860] [key=value ...]
 
-Every knob is in ``configs/app.yaml``; the page is ``slam3r/app/page.py``.
+Every knob is in ``configs/app.yaml``; the page is ``common/app/page.py``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from common.app.inputs import Limits
+from common.app.server import ServerSettings, serve
+from common.command.launch import clear_errors, launch
 from common.configuration import ConfigurationError, to_dataclass
-from common.launch import clear_errors, launch
-from slam3r.app.inputs import Limits
-from slam3r.app.server import ServerSettings, serve
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from rich.progress import Progress
 
 from common.checkpoints.conversion import convert_checkpoint, read_family
 from common.checkpoints.parts import whole_file
+from common.command.launch import clear_errors, launch
 from common.configuration import ConfigurationError, to_dataclass
-from common.launch import clear_errors, launch
 
 
 @dataclass(frozen=True)

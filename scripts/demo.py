@@ -17,14 +17,14 @@ import torch
 from omegaconf import DictConfig
 
 import slam3r
+from common.command.launch import clear_errors, launch
 from common.configuration import to_dataclass
-from common.data.preprocess import denormalize
-from common.data.rooms import room_seed, room_video
-from common.launch import clear_errors, launch
+from common.data.sources.preprocess import denormalize
+from common.rooms import room_seed, room_video
 from common.views import Views
-from slam3r.evaluation import score_scene
-from slam3r.outputs import ExportSettings, write_image
+from slam3r.evaluation.scene_score import score_scene
 from slam3r.pretrained import ModelConfig
+from slam3r.scene.outputs import ExportSettings, write_image
 
 
 @dataclass(frozen=True)

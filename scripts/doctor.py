@@ -150,7 +150,7 @@ def check_accelerator() -> Iterator[Finding]:
     if has_driver and torch.version.cuda is None:
         text = "there is an NVIDIA driver, but this torch is built without CUDA"
     repair = ".venv/bin/python -m pip install --upgrade torch torchvision" if has_driver else ""
-    yield Finding("GPU", "slow", text, repair or "python scripts/benchmark.py measures what slow means here")
+    yield Finding("GPU", "slow", text, repair or "python scripts/profile_speed.py measures what slow means here")
 
 
 def check_tools() -> Iterator[Finding]:

@@ -21,8 +21,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.markdown import Markdown
 
-from common.benchmark.report import machine
-from common.checkpoints.atomic import atomic_write
+from common.command.launch import clear_errors, launch
 from common.configuration import to_dataclass
 from common.device import choose_device
 from common.evaluation.benchmark import build_benchmark
@@ -30,8 +29,9 @@ from common.evaluation.compare import comparison_report
 from common.evaluation.references import read_references
 from common.evaluation.report import REPORT, markdown_table, write_report
 from common.evaluation.runner import SceneResult, run_benchmark
-from common.launch import clear_errors, launch
-from slam3r.summary import code_revision
+from common.files import atomic_write
+from common.profiling.report import machine
+from slam3r.scene.summary import code_revision
 
 
 def tell(result: SceneResult, is_old: bool) -> None:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Remakes the pictures of the README, .github/images, with the shipped weights: some minutes on two cores.
-# The picture of the application needs playwright and Chromium, as tests/slam3r/test_app_browser.py does.
+# The picture of the application needs playwright and Chromium, as tests/common/app/test_app_browser.py does.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
@@ -18,10 +18,10 @@ to_jpeg() {  # PNG JPEG
 to_jpeg "$work/room/frames.png" "$images/frames.jpg"
 
 mkdir "$work/four"
-cp slam3r/app/assets/sample/frame_1[1357].jpg "$work/four"
+cp common/app/assets/sample/frame_1[1357].jpg "$work/four"
 "$python" scripts/render.py source=folder source.path="$work/four" output="$work/gaussians" \
     queries='[couch]' export.flight.frames=0
 to_jpeg "$work/gaussians/overview.png" "$images/gaussians.jpg"
 
-"$python" -m pytest -q -m slow tests/slam3r/test_app_browser.py -k shows_a_scene
+"$python" -m pytest -q -m slow tests/common/app/test_app_browser.py -k shows_a_scene
 to_jpeg results/app_screenshots/page.png "$images/app.jpg"

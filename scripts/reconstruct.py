@@ -4,7 +4,7 @@
 
     python scripts/reconstruct.py source=camera live=true output=OUT
 
-Every knob is in ``configs/reconstruct.yaml``; what is written, in ``slam3r/outputs.py``.
+Every knob is in ``configs/reconstruct.yaml``; what is written, in ``slam3r/scene/outputs.py``.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import torch
 from omegaconf import DictConfig
 
 import slam3r
+from common.command.launch import EXIT_INTERRUPTED, clear_errors, launch
 from common.configuration import ConfigurationError, to_dataclass
-from common.data.any_source import source_from_config
-from common.data.sources import FrameSource
+from common.data.sources.image_files import FrameSource
+from common.data.sources.open import source_from_config
 from common.geometry.undistortion import Calibration
-from common.launch import EXIT_INTERRUPTED, clear_errors, launch
-from slam3r.live import StreamingSettings
-from slam3r.live_run import ViewSettings, reconstruct_live
-from slam3r.outputs import ExportSettings
+from slam3r.live.run import ViewSettings, reconstruct_live
+from slam3r.live.session import StreamingSettings
 from slam3r.pretrained import ModelConfig
-from slam3r.run import RunSettings
+from slam3r.scene.outputs import ExportSettings
+from slam3r.scene.run import RunSettings
 
 
 @dataclass(frozen=True)

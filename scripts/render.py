@@ -2,7 +2,7 @@
 
     python scripts/render.py source=folder source.path=DIR output=OUT [model=uni3r_tiny] [queries='[chair,floor]']
 
-Every knob is in ``configs/render.yaml``; what is written, in ``uni3r/outputs.py``.
+Every knob is in ``configs/render.yaml``; what is written, in ``uni3r/scene/outputs.py``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 from omegaconf import DictConfig
 
 import uni3r
+from common.command.launch import clear_errors, launch
 from common.configuration import to_dataclass
-from common.data.any_source import source_from_config
-from common.launch import clear_errors, launch
-from uni3r.outputs import ExportSettings
+from common.data.sources.open import source_from_config
 from uni3r.pretrained import ModelConfig
-from uni3r.run import RunSettings
+from uni3r.scene.build import RunSettings
+from uni3r.scene.outputs import ExportSettings
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,14 @@ import hydra
 import torch
 from omegaconf import DictConfig
 
+from common.command.launch import clear_errors, launch
 from common.configuration import ConfigurationError, to_dataclass
-from common.export.preview import render_preview
-from common.export.replay_film import FilmSettings, GrowingMap, write_film
-from common.export.rerun_log import write_rerun
-from common.export.viewer_window import show_window
-from common.launch import clear_errors, launch
-from slam3r.outputs import write_image
-from slam3r.recorded_run import read_run
+from common.drawing.preview import render_preview
+from common.drawing.replay_film import FilmSettings, GrowingMap, write_film
+from common.drawing.rerun_log import write_rerun
+from common.drawing.viewer_window import show_window
+from slam3r.scene.outputs import write_image
+from slam3r.scene.recorded_run import read_run
 
 
 @dataclass(frozen=True)

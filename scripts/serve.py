@@ -2,7 +2,7 @@
 
     RABBITMQ_URL=amqp://user:password@host/ python scripts/serve.py [model=slam3r_large] [key=value ...]
 
-Every knob is in ``configs/serve.yaml``; the messages are described in ``slam3r/service/schema.json``.
+Every knob is in ``configs/serve.yaml``; the messages are described in ``slam3r/service/wire/schema.json``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
+from common.command.launch import clear_errors, launch
 from common.configuration import to_dataclass
-from common.launch import clear_errors, launch
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="serve")

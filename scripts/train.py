@@ -16,8 +16,8 @@ from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
+from common.command.launch import clear_errors, launch
 from common.configuration import to_dataclass
-from common.launch import clear_errors, launch
 from common.training.debug import debug_configuration
 from common.training.run_record import RunRecord
 from common.training.session import TrainSettings, fit

@@ -14,19 +14,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common.checkpoints.atomic import atomic_folder
 from common.configuration import ConfigurationError, to_dataclass
-from common.data.any_source import ArraySource, open_source
-from common.data.sources import FolderSource, FrameSource, ImageFileSource
+from common.data.sources.image_files import FolderSource, FrameSource, ImageFileSource
+from common.data.sources.open import ArraySource, open_source
 from common.device import choose_device, choose_dtype
-from slam3r.outputs import COLMAP, IMAGES, PREDICTIONS, ExportSettings, check_output, write_results
-from slam3r.predictions import PredictionRecorder
+from common.files import atomic_folder
 from slam3r.pretrained import LoadedModel, ModelChoice, ModelConfidence, find_model, load_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
 from slam3r.reconstruction.events import Observer
-from slam3r.run import OfflineRun, RunSettings
-from slam3r.scene import Reconstruction
-from slam3r.sinks import Sink
+from slam3r.scene.outputs import COLMAP, IMAGES, PREDICTIONS, ExportSettings, check_output, write_results
+from slam3r.scene.predictions import PredictionRecorder
+from slam3r.scene.run import OfflineRun, RunSettings
+from slam3r.scene.scene import Reconstruction
+from slam3r.scene.sinks import Sink
 
 
 def reconstruct(
@@ -49,7 +49,7 @@ def reconstruct(
 
     Args:
         source: a folder, a pattern, a text list, a video, images in memory or a `FrameSource`; see
-            `common.data.any_source.open_source`.
+            `common.data.sources.open.open_source`.
         model: a name such as ``slam3r_tiny``, paths of weights, loaded models; see `slam3r.pretrained.ModelChoice`.
             `Networks` stay on their device and in their dtype.
         output: folder to write the results to; None writes nothing (`Reconstruction.save` does it later).

@@ -15,8 +15,8 @@ import torch
 from omegaconf import OmegaConf
 
 from common.checkpoints.hub import CheckpointError, PretrainedModel
-from common.checkpoints.revision import revision_of
 from common.configuration import ConfigurationError, config_folder, to_dataclass
+from common.revision import revision_of
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.reconstruction.networks import Networks
 from slam3r.reconstruction.settings import ReconstructionSettings

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uni3r.api import reconstruct
-    from uni3r.gaussians import Gaussians
-    from uni3r.model import Uni3R
+    from uni3r.gaussians.gaussians import Gaussians
+    from uni3r.models.uni3r import Uni3R
     from uni3r.pretrained import load_model
     from uni3r.rasterization import rasterize
-    from uni3r.scene import Scene
+    from uni3r.scene.scene import Scene
 
 __all__ = ["Gaussians", "Scene", "Uni3R", "load_model", "rasterize", "reconstruct"]
 
 _HOMES = {
-    "Gaussians": "uni3r.gaussians",
-    "Scene": "uni3r.scene",
-    "Uni3R": "uni3r.model",
+    "Gaussians": "uni3r.gaussians.gaussians",
+    "Scene": "uni3r.scene.scene",
+    "Uni3R": "uni3r.models.uni3r",
     "load_model": "uni3r.pretrained",
     "rasterize": "uni3r.rasterization",
     "reconstruct": "uni3r.api",

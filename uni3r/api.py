@@ -15,14 +15,14 @@ from typing import Any
 
 from common.checkpoints.hub import CheckpointError
 from common.configuration import ConfigurationError, to_dataclass
-from common.data.any_source import open_source
+from common.data.sources.open import open_source
 from common.device import choose_device
 from uni3r.inference import ReadyModel, load_teacher, ready_model
-from uni3r.known_cameras import KnownCameras, read_cameras
-from uni3r.outputs import ExportSettings, check_output, write_results
+from uni3r.posing.known_cameras import KnownCameras, read_cameras
 from uni3r.pretrained import ModelChoice
-from uni3r.run import RunSettings, build_scene
-from uni3r.scene import Scene
+from uni3r.scene.build import RunSettings, build_scene
+from uni3r.scene.outputs import ExportSettings, check_output, write_results
+from uni3r.scene.scene import Scene
 from uni3r.semantics.teacher import Teacher
 
 
@@ -43,7 +43,7 @@ def reconstruct(
 
     Args:
         source: a folder, a pattern, a text list, a video, images in memory or a `FrameSource`; see
-            `common.data.any_source.open_source`.
+            `common.data.sources.open.open_source`.
         model: a name such as ``uni3r_tiny``, a YAML file, weights, or a model loaded before.
         output: folder for Gaussians, pictures and films; None writes nothing (`Scene.save` does it later).
         cameras: known poses and intrinsics: a ``transforms.json``, a COLMAP model, a folder in ScanNet's layout.

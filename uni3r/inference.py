@@ -10,11 +10,11 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from common.configuration import ConfigurationError, config_folder, to_dataclass
-from uni3r.background import Background
-from uni3r.model import Uni3R
+from uni3r.models.uni3r import Uni3R
 from uni3r.pretrained import LoadedModel, ModelChoice, load_model
+from uni3r.rasterization.background import Background
 from uni3r.semantics.teacher import Teacher
-from uni3r.view_selection import SceneUnit
+from uni3r.training.view_selection import SceneUnit
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from common.checkpoints.hub import CheckpointError
-from common.checkpoints.revision import revision_of
 from common.configuration import ConfigurationError, config_folder, to_dataclass
-from uni3r.config import Uni3RConfig
-from uni3r.model import Uni3R
+from common.revision import revision_of
+from uni3r.models.config import Uni3RConfig
+from uni3r.models.uni3r import Uni3R
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class ModelConfig:
     weights: str
     """Hub id, folder or file; a relative path is looked for here, then in the checkout."""
     sizes: dict[str, Any] = field(default_factory=dict)
-    """Fields of `uni3r.config.Uni3RConfig`. Weights that are there must have them."""
+    """Fields of `uni3r.models.config.Uni3RConfig`. Weights that are there must have them."""
     inference: dict[str, Any] = field(default_factory=dict)
     """How the model wants to be used: image size, teacher of words, labels, .. (read by what renders)."""
     start: str | None = None

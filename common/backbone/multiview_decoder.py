@@ -3,7 +3,7 @@
 Two stacks of blocks run side by side; in every layer the references read all sources and the sources read all
 references, both from the streams of the previous layer, pooled by the maximum over the views that are read
 (SLAM3R, Liu, Dong et al. 2025, section 3.2). With one reference and one source there is nothing to pool, and this
-is the two-branch decoder of DUSt3R (Wang et al. 2024); `tests/slam3r/test_parity_models.py` checks it.
+is the two-branch decoder of DUSt3R (Wang et al. 2024); `tests/slam3r/models/test_parity_models.py` checks it.
 """
 
 from __future__ import annotations

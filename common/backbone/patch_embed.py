@@ -87,7 +87,7 @@ class PatchEmbed(nn.Module):
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(
                 f"image size {height}x{width} is not a multiple of the patch size {self.patch_size}; "
-                "use common.data.preprocess to resize and crop"
+                "use common.data.sources.preprocess to resize and crop"
             )
         # Rearranging and one matrix product beats the strided convolution of every CPU back end we measured.
         tokens = self._project(images)

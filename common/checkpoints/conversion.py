@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from common.checkpoints.atomic import atomic_path, atomic_write
-from common.checkpoints.convert import UNI3R, UNI3R_TEACHER, KeyMap, detect_key_map
+from common.checkpoints.detect import UNI3R, UNI3R_TEACHER, KeyMap, detect_key_map
 from common.checkpoints.hub import CONFIG_NAME, WEIGHTS_NAME, CheckpointError, PretrainedModel, read_state_dict
+from common.files import atomic_path, atomic_write
 
 
 @dataclass(frozen=True)

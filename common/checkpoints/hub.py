@@ -1,7 +1,7 @@
 """Loading and saving models: a hub id, a folder, or a single file; ours or published.
 
 Our own format is a folder with ``config.json`` and ``model.safetensors``. Published files are recognized by their key
-names and converted (`common.checkpoints.convert`). Nothing untrusted is ever unpickled: PyTorch files are read with
+names and converted (`common.checkpoints.detect`). Nothing untrusted is ever unpickled: PyTorch files are read with
 ``weights_only=True``.
 """
 
@@ -21,9 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from common.checkpoints.atomic import atomic_write
-from common.checkpoints.convert import KeyMap, detect_key_map
+from common.checkpoints.detect import KeyMap, detect_key_map
 from common.checkpoints.sizes import infer_sizes, sizes_from_published_config
+from common.files import atomic_write
 
 logger = logging.getLogger(__name__)
 

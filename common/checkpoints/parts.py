@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.checkpoints.atomic import atomic_path
 from common.checkpoints.hub import CheckpointError
+from common.files import atomic_path
 
 _BLOCK = 1 << 24
 _MARK = ".part_"

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.checkpoints.atomic import read_json
 from common.configuration import ConfigurationError
 from common.evaluation.benchmark import Row
 from common.evaluation.bootstrap import Interval, bootstrap_mean
 from common.evaluation.columns import column, columns_of
+from common.files import read_json
 
 METRICS = "metrics.json"
 FEWEST_SCENES = 6

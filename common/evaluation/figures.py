@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.checkpoints.atomic import atomic_path
 from common.configuration import ConfigurationError
+from common.drawing.preview import render_preview
 from common.export.ply import write_ply
-from common.export.preview import render_preview
+from common.files import atomic_path
 
 LIMITS = (0.1, 0.2, 0.4, 1.0, 2.0, 4.0)
 """Ends of the colour scale of errors, metres."""

@@ -8,12 +8,12 @@ from typing import Any
 
 from filelock import FileLock
 
-from common.checkpoints.atomic import atomic_write, write_json
 from common.evaluation.benchmark import SCENE_FOLDER, Row
 from common.evaluation.columns import column, columns_of, grouped, mean_row
 from common.evaluation.compare import METRICS
 from common.evaluation.references import Reference
 from common.evaluation.runner import SceneResult, read_results
+from common.files import atomic_write, write_json
 
 REPORT = "report.md"
 _WIDEST = 12  # columns of one table

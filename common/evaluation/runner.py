@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common.checkpoints.atomic import atomic_write, read_json, write_json
 from common.configuration import ConfigurationError
 from common.evaluation.benchmark import SCENE_FOLDER, Benchmark, Row
+from common.files import atomic_write, read_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.images import InputError
-from common.data.replica_files import TRAJECTORY, ReplicaCamera, read_camera, read_trajectory
-from common.data.scene_folder import DataError, Scene, SceneIndex, read_pixels
-from common.data.sources import Frame, FrameSource
+from common.data.scenes.replica_files import TRAJECTORY, ReplicaCamera, read_camera, read_trajectory
+from common.data.scenes.scene_folder import DataError, Scene, SceneIndex, read_pixels
+from common.data.sources.image_files import Frame, FrameSource
+from common.data.sources.images import InputError
 
 
 class SequenceReader(Protocol):

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.checkpoints.atomic import atomic_folder, read_json, write_json
-from common.data.images import InputError
-from common.data.preprocess import preprocess
+from common.data.sources.images import InputError
+from common.data.sources.preprocess import preprocess
 from common.evaluation.runner import digest
 from common.evaluation.sequence import RgbdSequence
 from common.export.npy import NpyWriter
+from common.files import atomic_folder, read_json, write_json
 
 _DEPTH, _FACTS = "depth.npy", "truth.json"
 _IMAGES_AT_ONCE = 64
@@ -59,8 +59,8 @@ class SequenceTruth:
 def load_truth(sequence: RgbdSequence, size: tuple[int, int], folder: Path) -> SequenceTruth:
     """The truth of a sequence at network resolution (height, width), from a cache folder, which is filled if need be.
 
-    Frames are resized and cropped as `common.data.preprocess.preprocess` does it with the pictures; depth takes the
-    nearest pixel, since between two surfaces there is none.
+    Frames are resized and cropped as `common.data.sources.preprocess.preprocess` does it with the pictures; depth takes
+    the nearest pixel, since between two surfaces there is none.
 
     Raises:
         DataError: a depth image is missing or damaged.

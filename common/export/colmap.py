@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from common.checkpoints.atomic import atomic_folder
+from common.files import atomic_folder
 
 _PINHOLE = 1  # COLMAP's number for the model fx, fy, cx, cy
 _CAMERA = struct.Struct("<iiQQ4d")

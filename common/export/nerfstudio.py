@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from common.checkpoints.atomic import read_json, write_json
+from common.files import read_json, write_json
 
 _OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 """Flips y and z of the camera axes; its own inverse. World axes stay."""

@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from common.checkpoints.atomic import atomic_write
+from common.files import atomic_write
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER_BYTES = 256  # of the whole header; a multiple of 64, so that the data is aligned

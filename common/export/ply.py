@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from common.checkpoints.atomic import atomic_write
+from common.files import atomic_write
 
 _POSITION = ("x", "y", "z")
 _COLOR = ("red", "green", "blue")

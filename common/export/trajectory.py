@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
-from common.checkpoints.atomic import atomic_write
+from common.files import atomic_write
 
 
 @dataclass(frozen=True)

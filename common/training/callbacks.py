@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from common.checkpoints.atomic import atomic_write
 from common.checkpoints.hub import PretrainedModel
+from common.files import atomic_write
 
 logger = logging.getLogger(__name__)
 

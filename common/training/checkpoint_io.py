@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from common.checkpoints.atomic import atomic_path
 from common.checkpoints.hub import CheckpointError
+from common.files import atomic_path
 
 logger = logging.getLogger(__name__)
 

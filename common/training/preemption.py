@@ -13,7 +13,7 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from common.checkpoints.atomic import atomic_write
+from common.files import atomic_write
 
 logger = logging.getLogger(__name__)
 

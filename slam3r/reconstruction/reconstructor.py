@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from common.backbone import PatchGrid
-from common.data.images import InputError
+from common.data.sources.images import InputError
 from common.device import StageTimer
 from slam3r.reconstruction.events import Observer, Registered
 from slam3r.reconstruction.frame_store import FrameStore

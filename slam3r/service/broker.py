@@ -19,10 +19,10 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed, DeliveryError, ProbableAuthenticationError
 
-from common.data.images import InputError
-from slam3r.service.codec import CONTENT_TYPE
+from common.data.sources.images import InputError
 from slam3r.service.metrics import Metrics
 from slam3r.service.settings import BrokerSettings, Policy
+from slam3r.service.wire.codec import CONTENT_TYPE
 
 logger = logging.getLogger(__name__)
 

@@ -23,10 +23,10 @@ from aio_pika.exceptions import DeliveryError
 from numpy.typing import NDArray
 from PIL import Image
 
-from common.data.sources import FrameSource
-from slam3r.service.codec import Limits, MessageError
-from slam3r.service.messages import Message, decode
+from common.data.sources.image_files import FrameSource
 from slam3r.service.settings import ExchangeNames
+from slam3r.service.wire.codec import Limits, MessageError
+from slam3r.service.wire.messages import Message, decode
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class ServiceClient:
     async def publish_source(
         self, source: FrameSource, stream_id: str | None = None, segment: str | None = None, realtime: bool = False
     ) -> int:
-        """Send every frame of a folder, video or camera (`common.data.sources`); returns how many.
+        """Send every frame of a folder, video or camera (`common.data.sources.image_files`); returns how many.
 
         Args:
             source: opened; its timestamps become those of the frames.

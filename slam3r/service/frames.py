@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from common.data.images import ImageReadError, decode_image
-from slam3r.live_input import FramePreparer, PreparedFrame
+from common.data.sources.images import ImageReadError, decode_image
+from slam3r.live.frame_preparer import FramePreparer, PreparedFrame
 from slam3r.service.settings import IntakeSettings
 
 FORMATS = ("JPEG", "PNG", "WEBP")

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Literal
 
-from common.checkpoints.atomic import atomic_write
+from common.files import atomic_write
 from slam3r.service.frames import Delivery, FrameKey
 
 Offered = Literal["new", "open", "done"]

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slam3r.service.codec import Limits, pack, unpack
+from slam3r.service.mesh_process import run, slot_type
 from slam3r.service.metrics import Metrics
 from slam3r.service.settings import MeshSettings
-from slam3r.service.tsdf import run, slot_type
+from slam3r.service.wire.codec import Limits, pack, unpack
 
 logger = logging.getLogger(__name__)
 

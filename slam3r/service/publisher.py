@@ -15,12 +15,12 @@ import numpy as np
 from slam3r.service.broker import Broker
 from slam3r.service.ledger import Ledger
 from slam3r.service.mesher import Mesh, Mesher
-from slam3r.service.messages import BoundaryMessage, MeshMessage, SavedMessage
 from slam3r.service.metrics import Metrics
 from slam3r.service.results import Outgoing, depth_and_color, outgoing, registered_frame
 from slam3r.service.segments import ClosedWorld, SegmentSaver, TrajectoryRecorder
 from slam3r.service.settings import ServiceSettings
 from slam3r.service.streams import FrameDropped, FrameResult, Result, WorldEnded
+from slam3r.service.wire.messages import BoundaryMessage, MeshMessage, SavedMessage
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.preprocess import denormalize
-from slam3r.live import FrameUpdate
+from common.data.sources.preprocess import denormalize
+from slam3r.live.session import FrameUpdate
 from slam3r.reconstruction import RegisteredFrame
-from slam3r.service.messages import KeyframeMessage, Message, PointsMessage, PoseMessage
 from slam3r.service.settings import ExchangeNames
 from slam3r.service.streams import FrameResult
+from slam3r.service.wire.messages import KeyframeMessage, Message, PointsMessage, PoseMessage
 
 
 @dataclass(frozen=True)

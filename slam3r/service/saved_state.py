@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from common.checkpoints.atomic import atomic_folder, read_json, write_json
-from common.data.images import InputError
+from common.data.sources.images import InputError
+from common.files import atomic_folder, read_json, write_json
 from slam3r.service.frames import FrameKey
 from slam3r.service.sessions import Session
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.checkpoints.atomic import atomic_folder, write_json
 from common.export.mesh import Mesh as ColoredMesh
 from common.export.mesh import write_mesh_glb
 from common.export.ply import write_ply
 from common.export.trajectory import write_tum
+from common.files import atomic_folder, write_json
 from slam3r.service.mesher import Mesh, Mesher
 from slam3r.service.metrics import Metrics
 from slam3r.service.settings import SegmentSettings

@@ -12,7 +12,7 @@ import torch
 
 from common.device import choose_device, choose_dtype
 from common.geometry.undistortion import Calibration
-from slam3r.live import LiveSettings, StreamingSettings, for_live
+from slam3r.live.session import LiveSettings, StreamingSettings, for_live
 from slam3r.pretrained import ModelConfig, load_model
 from slam3r.reconstruction import ReconstructionSettings
 from slam3r.service.health import serve_http

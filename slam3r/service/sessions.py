@@ -1,4 +1,4 @@
-"""The reconstruction of one stream, as the service drives it; `slam3r.live.LiveReconstruction` is one."""
+"""The reconstruction of one stream, as the service drives it; `slam3r.live.session.LiveReconstruction` is one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from slam3r.live import FinishedSegment, FrameUpdate, LiveReconstruction, LiveSettings, PreparedFrame
+from slam3r.live.scene_map import SceneMap
+from slam3r.live.session import FinishedSegment, FrameUpdate, LiveReconstruction, LiveSettings, PreparedFrame
 from slam3r.reconstruction import Networks
-from slam3r.scene_map import SceneMap
 
 
 class Session(Protocol):

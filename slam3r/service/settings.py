@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from common.data.images import InputError
-from slam3r.live import LiveSettings
+from common.data.sources.images import InputError
+from slam3r.live.session import LiveSettings
 
 Policy = Literal["drop_oldest", "block"]
 

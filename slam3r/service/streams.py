@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from slam3r.live import FinishedSegment, FrameUpdate
-from slam3r.scene_map import SceneMap
+from slam3r.live.scene_map import SceneMap
+from slam3r.live.session import FinishedSegment, FrameUpdate
 from slam3r.service.frames import DecodedFrame, FrameKey
 from slam3r.service.saved_state import Pending, StateFolder, StreamState
 from slam3r.service.sessions import Session, SessionFactory

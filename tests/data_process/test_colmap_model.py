@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from common.data.images import InputError
-from data_process.colmap_model import ColmapCamera, opencv_camera, read_colmap_images, undistortion
-from tests.data_process.box_room import pose
-from tests.data_process.colmap_files import write_model
+from common.data.sources.images import InputError
+from data_process.formats.colmap_model import ColmapCamera, opencv_camera, read_colmap_images, undistortion
+from tests.support.box_room import pose
+from tests.support.colmap_files import write_model
 
 FISHEYE = ColmapCamera("OPENCV_FISHEYE", (120, 180), (75.0, 76.0, 92.0, 58.5, 0.03, -0.02, 0.004, -0.001))
 PHONE = ColmapCamera("OPENCV", (96, 128), (100.0, 101.0, 64.7, 47.2, 0.04, -0.09, 0.002, -0.001))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_process.fisheye624 import ASE_RGB_704, Fisheye624
+from data_process.formats.fisheye624 import ASE_RGB_704, Fisheye624
 
 POINTS = np.array(
     [

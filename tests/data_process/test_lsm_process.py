@@ -12,9 +12,9 @@ import pytest
 
 from common.configuration import ConfigurationError
 from data_process.lsm_scannet_test import LsmSettings, convert, find_scenes
-from data_process.manifest import DatasetInfo
-from data_process.runner import ProcessSummary, process
-from tests.data_process.raw_trees import INTRINSICS, color, depth_units, jpeg, png, pose, read_plane, write
+from data_process.writing.manifest import DatasetInfo
+from data_process.writing.runner import ProcessSummary, process
+from tests.support.raw_trees import INTRINSICS, color, depth_units, jpeg, png, pose, read_plane, write
 
 NAMES = ["0", "100", "20", "300"]  # in the order of strings, which is that of the protocol
 

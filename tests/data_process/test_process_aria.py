@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from data_process import aria
-from data_process.fisheye624 import ASE_RGB_704
-from data_process.manifest import DatasetInfo
-from data_process.rectify import turn_camera_clockwise, turn_clockwise
-from data_process.runner import process
-from tests.data_process import box_room
-from tests.data_process.raw_trees import jpeg, png, write
+from data_process.formats.fisheye624 import ASE_RGB_704
+from data_process.formats.rectify import turn_camera_clockwise, turn_clockwise
+from data_process.writing.manifest import DatasetInfo
+from data_process.writing.runner import process
+from tests.support import box_room
+from tests.support.raw_trees import jpeg, png, write
 
 SIDE = 704
 HEADER = (

@@ -15,15 +15,15 @@ import pytest
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from common.data.images import InputError
-from common.launch import launch
+from common.command.launch import launch
+from common.data.sources.images import InputError
 from data_process import co3d
-from data_process.co3d_annotations import CATEGORIES, TRAINING_CATEGORIES, opencv_camera, select_sequences
-from data_process.frame_files import BadFrameError
-from data_process.manifest import DatasetInfo
-from data_process.runner import process
-from tests.data_process import box_room
-from tests.data_process.raw_trees import jpeg, png, read_plane, write
+from data_process.formats.co3d_annotations import CATEGORIES, TRAINING_CATEGORIES, opencv_camera, select_sequences
+from data_process.formats.frame_files import BadFrameError
+from data_process.writing.manifest import DatasetInfo
+from data_process.writing.runner import process
+from tests.support import box_room
+from tests.support.raw_trees import jpeg, png, read_plane, write
 
 SIZE = (300, 200)
 DEPTH_TOLERANCE = 0.03

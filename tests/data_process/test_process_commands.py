@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from common.command.launch import launch
 from common.configuration import to_dataclass
-from common.launch import launch
 from data_process import scannet
 from data_process.lsm_scannet_test import LsmSettings
 from data_process.replica import ReplicaSettings
 from data_process.scannet import ScanNetSettings
 from data_process.seven_scenes import SevenScenesSettings
 from data_process.tum import TumSettings
-from tests.data_process.raw_trees import pose, sens_bytes, write
+from tests.support.raw_trees import pose, sens_bytes, write
 
 
 @dataclass(frozen=True)

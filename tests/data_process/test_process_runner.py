@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from common.configuration import ConfigurationError
-from common.data.images import InputError
-from data_process.manifest import DatasetInfo
-from data_process.runner import ProcessSettings, process, verify
-from data_process.scene_writer import SceneWriter, WriteError
-from tests.data_process.raw_trees import fill
+from common.data.sources.images import InputError
+from data_process.writing.manifest import DatasetInfo
+from data_process.writing.runner import ProcessSettings, process, verify
+from data_process.writing.scene_writer import SceneWriter, WriteError
+from tests.support.raw_trees import fill
 
 DATASET = DatasetInfo("mini", licence="none", settings={"every": 10})
 

@@ -14,13 +14,13 @@ import pytest
 from numpy.typing import NDArray
 
 from data_process import scannetpp
-from data_process.colmap_model import ColmapCamera, opencv_camera
-from data_process.manifest import DatasetInfo
-from data_process.runner import process
-from data_process.scannetpp_labels import class_of
-from tests.data_process import box_room
-from tests.data_process.colmap_files import write_model
-from tests.data_process.raw_trees import jpeg, png, read_color, read_plane, write
+from data_process.formats.colmap_model import ColmapCamera, opencv_camera
+from data_process.formats.scannetpp_labels import class_of
+from data_process.writing.manifest import DatasetInfo
+from data_process.writing.runner import process
+from tests.support import box_room
+from tests.support.colmap_files import write_model
+from tests.support.raw_trees import jpeg, png, read_color, read_plane, write
 
 DSLR = ColmapCamera("OPENCV_FISHEYE", (160, 240), (95.0, 96.0, 121.0, 79.0, 0.03, -0.02, 0.004, -0.001))
 PHONE = ColmapCamera("OPENCV", (192, 256), (200.0, 201.0, 128.7, 95.2, 0.04, -0.09, 0.002, -0.001))

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.data.scene_folder import DataError
-from data_process.manifest import DatasetInfo, verify
+from common.data.scenes.scene_folder import DataError
 from data_process.replica import ReplicaSettings, convert, find_scenes
-from data_process.runner import ProcessSummary, process
-from tests.data_process.raw_trees import color, depth_units, jpeg, png, pose, read_plane, write
+from data_process.writing.manifest import DatasetInfo, verify
+from data_process.writing.runner import ProcessSummary, process
+from tests.support.raw_trees import color, depth_units, jpeg, png, pose, read_plane, write
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from common.configuration import ConfigurationError
-from data_process.manifest import DatasetInfo, verify
-from data_process.runner import ProcessSummary, process
+from data_process.formats.scannet_labels import CLASSES, LabelTable
 from data_process.scannet import ScanNetSettings, convert, find_scenes
-from data_process.scannet_labels import CLASSES, LabelTable
-from tests.data_process.raw_trees import (
+from data_process.writing.manifest import DatasetInfo, verify
+from data_process.writing.runner import ProcessSummary, process
+from tests.support.raw_trees import (
     INTRINSICS,
     SIZE,
     color,

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_process.scene_lock import SceneTakenError
-from data_process.scene_writer import SceneError, SceneWriter, WriteError
-from tests.data_process.raw_trees import INTRINSICS, color, depth_units, fill, jpeg, pose, read_color, read_plane
+from data_process.writing.scene_lock import SceneTakenError
+from data_process.writing.scene_writer import SceneError, SceneWriter, WriteError
+from tests.support.raw_trees import INTRINSICS, color, depth_units, fill, jpeg, pose, read_color, read_plane
 
 
 def facts(folder: Path) -> dict:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_process.frame_files import BadFrameError
-from data_process.scene_writer import SceneError
-from data_process.sens import SensFile, SensTruncatedError
-from tests.data_process.raw_trees import INTRINSICS, SIZE, color, depth_units, pose, sens_bytes
+from data_process.formats.frame_files import BadFrameError
+from data_process.formats.sens import SensFile, SensTruncatedError
+from data_process.writing.scene_writer import SceneError
+from tests.support.raw_trees import INTRINSICS, SIZE, color, depth_units, pose, sens_bytes
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ import torch
 
 from common.geometry.cameras import project, unproject_to_world
 from common.geometry.transforms import apply_transform, invert_rigid
-from data_process.depth_registration import register_depth
-from data_process.manifest import DatasetInfo
-from data_process.runner import ProcessSummary, process
+from data_process.formats.depth_registration import register_depth
 from data_process.seven_scenes import SevenScenesSettings, convert, find_scenes
-from tests.data_process.raw_trees import color, depth_units, jpeg, png, pose, read_plane, write
+from data_process.writing.manifest import DatasetInfo
+from data_process.writing.runner import ProcessSummary, process
+from tests.support.raw_trees import color, depth_units, jpeg, png, pose, read_plane, write
 
 DEPTH_TO_COLOR = np.eye(4)
 DEPTH_TO_COLOR[0, 3] = -0.03

@@ -15,10 +15,10 @@ from scipy.spatial.transform import Rotation
 from common.configuration import ConfigurationError
 from common.geometry.cameras import project, unproject_to_world
 from common.geometry.transforms import apply_transform, invert_rigid
-from data_process.manifest import DatasetInfo
-from data_process.runner import ProcessSummary, process
 from data_process.tum import Calibration, TumSettings, associate, convert, find_scenes, nearest
-from tests.data_process.raw_trees import color, depth_units, png, pose, read_color, read_plane, write
+from data_process.writing.manifest import DatasetInfo
+from data_process.writing.runner import ProcessSummary, process
+from tests.support.raw_trees import color, depth_units, png, pose, read_color, read_plane, write
 
 FR1 = Calibration(517.3, 516.5, 318.6, 255.3, (0.2624, -0.9531, -0.0054, 0.0026, 1.1633))
 SMALL = Calibration(30.0, 31.0, 15.5, 11.5, (0.0, 0.0, 0.0, 0.0, 0.0))

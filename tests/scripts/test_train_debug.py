@@ -9,7 +9,7 @@ import pytest
 
 from common.training.checkpoint_io import read_checkpoint
 from slam3r.models import ImageToPoints, LocalToWorld
-from tests.training_runs import EXPERIMENTS, TRAINERS, board_of, composed, run
+from tests.support.training_runs import EXPERIMENTS, TRAINERS, board_of, composed, run
 
 QUICK = {"i2p_stage1", "l2w"}
 MODELS = {"i2p": ImageToPoints, "retrieval": ImageToPoints, "l2w": LocalToWorld}
@@ -23,7 +23,7 @@ def test_every_experiment_runs(name: str, tmp_path: Path, monkeypatch: pytest.Mo
         if variable.endswith(("_ROOT", "_WEIGHTS")):
             monkeypatch.delenv(variable)
     # All that learns must have a gradient: DDP does not search for unused parameters.
-    trainer = run(name, tmp_path, "debug=true", "+callbacks.idle._target_=tests.training_runs.IdleParameters")
+    trainer = run(name, tmp_path, "debug=true", "+callbacks.idle._target_=tests.support.training_runs.IdleParameters")
     assert trainer.global_step == 2
     assert all(value.isfinite() for value in trainer.callback_metrics.values())
     assert (tmp_path / "learning_curve.csv").read_text().count("\n") >= 2

@@ -14,14 +14,14 @@ import torch
 import slam3r
 from common.checkpoints.hub import CheckpointError
 from common.configuration import ConfigurationError
-from common.data.any_source import ArraySource, open_source
-from common.data.images import InputError
-from common.data.sources import FolderSource, Frame, FrameSource, GlobSource, ListSource, SourceError
+from common.data.sources.image_files import FolderSource, Frame, FrameSource, GlobSource, ListSource, SourceError
+from common.data.sources.images import InputError
+from common.data.sources.open import ArraySource, open_source
 from common.export.ply import read_ply
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.pretrained import LoadedModel, ModelConfidence, find_model, load_model
 from slam3r.reconstruction import Networks, SequenceTooShort
-from tests.tiny_scene import SIZES, photos, read_folder, room, save_weights, tiny_models
+from tests.support.tiny_scene import SIZES, photos, read_folder, room, save_weights, tiny_models
 
 QUICK = {"keyframe_stride": 2, "initial_window": 3, "pose_method": "pointmaps"}
 OPTIONS: dict[str, Any] = {"device": "cpu", "dtype": "float32", "size": (48, 64), "progress": False}

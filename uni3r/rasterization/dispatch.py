@@ -8,10 +8,10 @@ from torch import Tensor
 from common.geometry.cameras import colmap_from_opencv
 from common.geometry.transforms import invert
 from common.views import Cameras
-from uni3r.gaussians import Gaussians
+from uni3r.gaussians.gaussians import Gaussians
+from uni3r.gaussians.spherical_harmonics import degree_of, view_colours
 from uni3r.rasterization.gsplat_backend import render_gsplat
 from uni3r.rasterization.rendering import RasterizationSettings, Rendering
-from uni3r.rasterization.spherical_harmonics import degree_of, view_colours
 from uni3r.rasterization.torch_backend import render_torch
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from common.views import Cameras
-from uni3r.gaussians import Gaussians
+from uni3r.gaussians.gaussians import Gaussians
 from uni3r.rasterization.dispatch import rasterize
 from uni3r.rasterization.rendering import RasterizationSettings, Rendering
 

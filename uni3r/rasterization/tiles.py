@@ -86,7 +86,7 @@ def _tile_counts(boxes: Tensor, side: int) -> Tensor:
 def _pair_cost(side: int, channels: int) -> float:
     """Relative time that one pair takes, forward and backward: its values are fetched and added up, its pixels blended.
 
-    Fitted to both workloads of `uni3r.rasterization.benchmark` with splats of half a pixel and of one.
+    Fitted to both workloads of `uni3r.profiling.rasterizer` with splats of half a pixel and of one.
     """
     return 60 + 3 * channels + side * side * (5 + 0.13 * channels)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from uni3r.gaussians import Gaussians
+from uni3r.gaussians.gaussians import Gaussians
 from uni3r.rasterization.compositing import composite
 from uni3r.rasterization.projection import project_gaussians
 from uni3r.rasterization.rendering import RasterizationSettings, Rendering

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from common.checkpoints.families.key_map import KeyMap
 from common.checkpoints.families.lseg import LSEG_IMAGE, lseg_tensors
 from common.checkpoints.hub import CheckpointError, LoadReport, read_state_dict
 from common.checkpoints.inert import inert_globals
-from common.checkpoints.key_map import KeyMap
 from uni3r.semantics.lseg import LSeg, LSegSizes
 
 _TRAINERS = ("pytorch_lightning", "lightning")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from common.checkpoints.key_map import KeyMap
+from common.checkpoints.families.key_map import KeyMap
 
 _WRAPPERS = ("", "net.", "lseg_feature_extractor.")
 """Where the network sits: bare, in the Lightning file, in a Uni3R file."""

@@ -5,7 +5,7 @@ Each later family has the names of the earlier ones and some of its own.
 
 from __future__ import annotations
 
-from common.checkpoints.key_map import KeyMap
+from common.checkpoints.families.key_map import KeyMap
 
 _BLOCK = [
     (".norm1.", ".self_norm."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.checkpoints.key_map import KeyMap
+from common.checkpoints.families.key_map import KeyMap
 
 
 def _dense_head(theirs: str, ours: str) -> list[tuple[str, str]]:

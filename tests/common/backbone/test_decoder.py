@@ -8,7 +8,7 @@ from torch import Tensor
 
 from common.backbone import MultiviewDecoder, PatchGrid
 from common.backbone.attention import SelfAttention
-from tests.parity import ROUNDING, assert_close, header, image_to_points, vectors
+from tests.support.parity import ROUNDING, assert_close, header, image_to_points, vectors
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from common.backbone import Encoder, PatchEmbed, PatchGrid
-from tests.parity import ROUNDING, assert_close, frames, image_to_points, procedural_frames, vectors
+from tests.support.parity import ROUNDING, assert_close, frames, image_to_points, procedural_frames, vectors
 
 HEAD_DIM = 16
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from common.backbone import Encoder, PatchGrid, PositionTable
-from tests.parity import ROUNDING, assert_close, procedural_frames
+from tests.support.parity import ROUNDING, assert_close, procedural_frames
 
 
 def _vit(**options) -> Encoder:

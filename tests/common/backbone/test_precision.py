@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.backbone.precision import set_compute_dtype
-from tests.parity import assert_close, image_to_points, procedural_frames, relative_error
+from tests.support.parity import assert_close, image_to_points, procedural_frames, relative_error
 
 BFLOAT16_TOLERANCE = 0.04
 """Of points and confidences of the small network, filled by the weight rule, over their largest value. bfloat16 has

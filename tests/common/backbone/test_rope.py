@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from common.backbone import PatchGrid, rotary_from_positions
-from tests.parity import assert_close, vectors
+from tests.support.parity import assert_close, vectors
 
 
 @pytest.mark.parametrize("head_dim", [16, 12, 64])

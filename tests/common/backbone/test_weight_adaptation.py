@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 
 from common.backbone.weight_adaptation import adapt_patch_kernel, adapt_position_table, table_side
-from tests.parity import assert_close
-from tests.uni3r_parity import vectors
+from tests.support.parity import assert_close
+from tests.support.uni3r_parity import vectors
 
 
 def test_published_kernels_and_table() -> None:

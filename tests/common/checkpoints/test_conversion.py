@@ -16,11 +16,11 @@ from torch import Tensor
 from common.checkpoints.conversion import convert_checkpoint, read_family
 from common.checkpoints.hub import CheckpointError
 from common.checkpoints.parts import find_parts, whole_file
-from tests.uni3r_parity import published_keys, weight_of
-from uni3r.model import Uni3R
-from uni3r.vggt import VGGT
+from tests.support.paths import ROOT
+from tests.support.uni3r_parity import published_keys, weight_of
+from uni3r.models.uni3r import Uni3R
+from uni3r.models.vggt import VGGT
 
-ROOT = Path(__file__).resolve().parents[3]
 WIDTHS = {1024: 8, 2048: 16, 3072: 24, 4096: 32, 6144: 48, 8192: 64, 512: 8, 256: 8, 128: 4, 64: 8}
 """Published width -> width of the miniature. Heads follow from 64 channels each: one head everywhere."""
 

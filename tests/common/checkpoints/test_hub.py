@@ -14,7 +14,7 @@ from torch import Tensor
 
 from common.checkpoints.hub import CheckpointError, initialized, locate, read_state_dict
 from slam3r.models import ImageToPoints, LocalToWorld
-from tests.parity import fill, published_state
+from tests.support.parity import fill, published_state
 
 SIZES = {"encoder_width": 64, "encoder_depth": 1, "encoder_heads": 1}
 SIZES |= {"decoder_width": 64, "decoder_depth": 2, "decoder_heads": 1}

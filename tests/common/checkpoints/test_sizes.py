@@ -7,11 +7,11 @@ import json
 import pytest
 import torch
 
-from common.checkpoints.convert import CROCO, DUST3R, SLAM3R_I2P, SLAM3R_L2W
+from common.checkpoints.detect import CROCO, DUST3R, SLAM3R_I2P, SLAM3R_L2W
 from common.checkpoints.sizes import infer_sizes, sizes_from_published_config
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.models.config import BackboneConfig
-from tests.parity import find, header, published_keys, sizes
+from tests.support.parity import find, header, published_keys, sizes
 
 PUBLISHED = BackboneConfig().to_dict()
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.checkpoints.atomic import write_json
 from common.configuration import ConfigurationError
 from common.evaluation.bootstrap import bootstrap_mean
 from common.evaluation.columns import mean_row
 from common.evaluation.compare import compare_rows, comparison_report
 from common.evaluation.references import read_references
+from common.files import write_json
 
 
 def test_bootstrap_interval_of_a_mean_is_that_of_the_normal_law() -> None:

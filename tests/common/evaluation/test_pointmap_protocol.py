@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from common.checkpoints.atomic import write_json
-from common.data.images import InputError
-from common.data.preprocess import preprocess
+from common.data.sources.images import InputError
+from common.data.sources.preprocess import preprocess
 from common.evaluation.pointmaps import PointsProtocol, draw_pixels, score_pointmaps
 from common.evaluation.sequence import FrameChoice, RgbdSequence, choose_scenes, open_readers
 from common.evaluation.truth import SequenceTruth, load_truth
+from common.files import write_json
 from common.geometry.cameras import unproject_to_world
 
 INTRINSICS = np.array([[60.0, 0, 47.0], [0, 62.0, 31.0], [0, 0, 1]])

@@ -15,7 +15,7 @@ from common.geometry.alignment import (
     umeyama,
 )
 from common.geometry.transforms import apply_transform, make_transform
-from tests.parity import TOLERANCE, vectors
+from tests.support.parity import TOLERANCE, vectors
 
 
 @pytest.fixture(scope="module")

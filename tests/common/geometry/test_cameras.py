@@ -17,7 +17,7 @@ from common.geometry.cameras import (
     unproject_to_world,
     unproject_with_focal_map,
 )
-from tests.parity import assert_close, vectors
+from tests.support.parity import assert_close, vectors
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from common.geometry.poses import (
     shared_focal,
 )
 from common.geometry.transforms import apply_transform, make_transform, rotation_angle
-from tests.parity import assert_close, vectors
+from tests.support.parity import assert_close, vectors
 
 AS_PUBLISHED = PnpSettings(max_pixels=None, refine=False)
 

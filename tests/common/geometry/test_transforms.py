@@ -20,7 +20,7 @@ from common.geometry.transforms import (
     split_similarity,
     to_homogeneous,
 )
-from tests.parity import assert_close, vectors
+from tests.support.parity import assert_close, vectors
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from common.heads.activations import activate, activate_confidence, activate_points
-from tests.parity import assert_close, vectors
+from tests.support.parity import assert_close, vectors
 
 
 @pytest.fixture(scope="module")

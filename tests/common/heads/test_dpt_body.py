@@ -9,7 +9,7 @@ from torch import nn
 from common.heads import DPTBody
 from common.heads.dpt import FusionBlock, ResidualUnit
 from common.heads.position_map import position_map
-from tests.parity import ROUNDING, assert_close
+from tests.support.parity import ROUNDING, assert_close
 
 
 @torch.no_grad()

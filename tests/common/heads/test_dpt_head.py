@@ -8,7 +8,7 @@ import torch
 from common.backbone import PatchGrid
 from common.heads import DPTHead, dpt_levels
 from common.heads.activations import activate
-from tests.parity import DPT_TOLERANCE, assert_close, header, image_to_points, vectors
+from tests.support.parity import DPT_TOLERANCE, assert_close, header, image_to_points, vectors
 
 
 @torch.no_grad()

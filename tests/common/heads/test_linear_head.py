@@ -8,7 +8,7 @@ import torch
 from common.backbone import PatchGrid
 from common.heads import LinearHead
 from common.heads.activations import activate
-from tests.parity import assert_close, header, image_to_points, vectors
+from tests.support.parity import assert_close, header, image_to_points, vectors
 
 
 @torch.no_grad()

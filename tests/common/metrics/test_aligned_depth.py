@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.metrics.aligned_depth import AlignedDepthScore, Alignment, score_aligned_depth
-from tests.parity import GOLDENS, vectors
+from tests.support.parity import GOLDENS, vectors
 
 
 def _row(score: AlignedDepthScore) -> list[float]:

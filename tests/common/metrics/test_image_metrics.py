@@ -11,8 +11,8 @@ import torch
 from common.checkpoints.hub import CheckpointError
 from common.metrics.image import psnr, score_images
 from common.metrics.lpips import Lpips, lpips_available
-from tests.parity import GOLDENS
-from tests.uni3r_parity import vectors
+from tests.support.parity import GOLDENS
+from tests.support.uni3r_parity import vectors
 
 pytest.importorskip("torchmetrics", reason="SSIM needs the extra 'train'")
 

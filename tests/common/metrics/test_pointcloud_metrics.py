@@ -9,7 +9,7 @@ import pytest
 
 from common.geometry.alignment import align_to_ground_truth, transform_points
 from common.metrics.pointcloud import score_pointcloud, score_reconstruction
-from tests.parity import find, vectors
+from tests.support.parity import find, vectors
 
 
 @pytest.fixture(scope="module")

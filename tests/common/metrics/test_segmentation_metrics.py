@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from common.metrics.segmentation import confusion_matrices, score_confusion, score_segmentation
-from tests.parity import GOLDENS
+from tests.support.parity import GOLDENS
 
 
 def test_agrees_with_torchmetrics_of_either_version() -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from common.checkpoints.hub import CheckpointError
 from common.training.checkpoint_io import choose_checkpoint, read_checkpoint
 from common.training.nonfinite import TrainingDiverged
-from tests.training_runs import in_own_process, run, scalars
+from tests.support.training_runs import in_own_process, run, scalars
 
 STEPS, EPOCH = 9, 4
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -59,7 +59,7 @@ def assert_same_run(output: Path, expected: Path) -> None:
 
 @pytest.mark.parametrize(("killed_at", "workers"), [(7, 0), pytest.param(7, 2, marks=pytest.mark.slow)])
 def test_killed_in_mid_epoch(killed_at: int, workers: int, whole: Path, tmp_path: Path) -> None:
-    kill = ("+callbacks.kill._target_=tests.training_runs.SignalAt", f"+callbacks.kill.step={killed_at}")
+    kill = ("+callbacks.kill._target_=tests.support.training_runs.SignalAt", f"+callbacks.kill.step={killed_at}")
     workers_ = f"when_debug.data.num_workers={workers}"
     assert in_own_process(train, tmp_path, *kill, "+callbacks.kill.name=SIGKILL", workers_) == -9
     newest = choose_checkpoint("auto", tmp_path / "checkpoints")
@@ -71,7 +71,7 @@ def test_killed_in_mid_epoch(killed_at: int, workers: int, whole: Path, tmp_path
 @pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGUSR1", marks=pytest.mark.slow)])
 def test_asked_to_stop(name: str, whole: Path, tmp_path: Path) -> None:
     ask = (
-        "+callbacks.ask._target_=tests.training_runs.SignalAt",
+        "+callbacks.ask._target_=tests.support.training_runs.SignalAt",
         "+callbacks.ask.step=3",
         f"+callbacks.ask.name={name}",
     )
@@ -135,7 +135,7 @@ class TestDamagedCheckpoints:
 
 
 class TestBadSteps:
-    SPOIL = ("+callbacks.spoil._target_=tests.training_runs.SpoilInput", "+callbacks.spoil.first=3")
+    SPOIL = ("+callbacks.spoil._target_=tests.support.training_runs.SpoilInput", "+callbacks.spoil.first=3")
 
     def test_some_are_skipped_and_named(self, tmp_path: Path, caplog) -> None:
         train(tmp_path, *self.SPOIL, "+callbacks.spoil.last=4", steps=5)

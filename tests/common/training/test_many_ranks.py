@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from common.training.checkpoint_io import read_checkpoint
-from tests.training_runs import in_own_process, run, scalars
+from tests.support.training_runs import in_own_process, run, scalars
 
 TWO = ("when_debug.trainer.devices=2", "when_debug.trainer.strategy=ddp_fork")
 STEPS = 4
@@ -50,7 +50,7 @@ def test_two_ranks_equal_one_with_the_doubled_batch(tmp_path: Path) -> None:
 
 
 def test_a_bad_loss_on_one_rank_skips_the_step_on_both(tmp_path: Path) -> None:
-    spoil = ("+callbacks.spoil._target_=tests.training_runs.SpoilInput", "+callbacks.spoil.rank=1")
+    spoil = ("+callbacks.spoil._target_=tests.support.training_runs.SpoilInput", "+callbacks.spoil.rank=1")
     spoilt = (*TWO, *spoil, "+callbacks.spoil.first=2", "+callbacks.spoil.last=2")
     assert in_own_process(train, tmp_path, *spoilt) == 0
     checkpoint = read_checkpoint(tmp_path / "checkpoints" / "step_00000004.ckpt")
@@ -60,7 +60,11 @@ def test_a_bad_loss_on_one_rank_skips_the_step_on_both(tmp_path: Path) -> None:
 
 
 def test_a_signal_to_one_rank_stops_both(tmp_path: Path) -> None:
-    ask = ("+callbacks.ask._target_=tests.training_runs.SignalAt", "+callbacks.ask.step=2", "+callbacks.ask.rank=1")
+    ask = (
+        "+callbacks.ask._target_=tests.support.training_runs.SignalAt",
+        "+callbacks.ask.step=2",
+        "+callbacks.ask.rank=1",
+    )
     assert in_own_process(train, tmp_path, *TWO, *ask, "+callbacks.ask.name=SIGTERM") == 75
     assert read_checkpoint(tmp_path / "checkpoints" / "preempted.ckpt")["global_step"] == 2
     whole = tmp_path / "whole"

@@ -17,8 +17,8 @@ from common.training.gradients import clip_gradients
 from common.training.run_record import git_revision, random_states, restore_random_states
 from common.training.validation import WindowStatistics
 from slam3r.models import ImageToPoints
-from tests.parity import procedural_frames
-from tests.training_runs import in_own_process, run
+from tests.support.parity import procedural_frames
+from tests.support.training_runs import in_own_process, run
 
 SIZES = {"encoder_width": 32, "encoder_depth": 2, "encoder_heads": 2}
 SIZES |= {"decoder_width": 32, "decoder_depth": 2, "decoder_heads": 2}

@@ -1,5 +1,5 @@
 """A RabbitMQ for the tests of this folder that ask for one."""
 
-from tests.rabbitmq import rabbitmq
+from tests.support.rabbitmq import rabbitmq
 
 __all__ = ["rabbitmq"]

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from common.views import Cameras
-from uni3r.gaussians import Gaussians
+from uni3r.gaussians.gaussians import Gaussians
+from uni3r.profiling.rasterizer import RasterizerWorkload, pixel_aligned_scene
 from uni3r.rasterization import RasterizationSettings, rasterize
-from uni3r.rasterization.benchmark import RasterizerWorkload, pixel_aligned_scene
 from uni3r.rasterization.gsplat_backend import render_gsplat
 
 SCENE = RasterizerWorkload(side=40, channels=37)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from common.geometry.cameras import make_intrinsics
 from common.views import Cameras
-from uni3r.gaussians import Gaussians
+from uni3r.gaussians.gaussians import Gaussians
+from uni3r.gaussians.spherical_harmonics import CONSTANT, spherical_harmonics
 from uni3r.rasterization import RasterizationSettings, Rendering, rasterize
 from uni3r.rasterization.compositing import SLAB
-from uni3r.rasterization.spherical_harmonics import CONSTANT, spherical_harmonics
 
 SIZE = (15, 21)
 FOCAL = 20.0

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from common.checkpoints.families.lseg import LSEG_IMAGE, LSEG_TEXT
 from common.checkpoints.hub import CheckpointError
-from tests.parity import assert_close
-from tests.uni3r_parity import find, header, published_keys, vectors, weight_of
+from tests.support.parity import assert_close
+from tests.support.uni3r_parity import find, header, published_keys, vectors, weight_of
 from uni3r.semantics.lseg import LSeg
 from uni3r.semantics.lseg_checkpoint import lseg_from_state, read_lseg
 

@@ -13,7 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from common.configuration import config_folder
-from common.data.rooms import LABEL_NAMES
+from common.rooms import LABEL_NAMES
 from uni3r.semantics import LabelTeacher, Query, Teacher, load_label_set
 
 pytest.importorskip("wordllama", reason="word vectors need the extra 'text'")

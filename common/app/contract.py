@@ -1,0 +1,216 @@
+"""What a face needs of a system, and what it shows of a finished run: the contract between the two.
+
+A face (the web application) drives anything with the attributes of `System`, and a system says what can be seen in
+an `Outcome`. Neither knows the other.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.data.sources.image_files import Frame, FrameSource
+
+
+class Cancelled(Exception):
+    """The user does not want the result any more."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One parameter of a system that a user may set."""
+
+    name: str
+    label: str
+    help: str
+    default: Any
+    kind: Literal["number", "whole", "switch", "choice"] = "number"
+    low: float = 0.0
+    high: float = 1.0
+    step: float = 1.0
+    choices: tuple[str, ...] = ()
+    basic: bool = False
+    """Always in view; the others are folded away."""
+
+
+@dataclass
+class Cloud:
+    """Points in random order, so that the first few of them stand for all."""
+
+    points: NDArray[np.float32]
+    """(P, 3) world."""
+    colors: NDArray[np.uint8]
+    """(P, 3) RGB."""
+    confidence: NDArray[np.float32]
+    """(P,), in the unit of the model."""
+
+
+@dataclass
+class Splats:
+    """Gaussians for drawing: their colour as seen from anywhere."""
+
+    scales: NDArray[np.float32]
+    """(P, 3) standard deviations, world unit."""
+    rotations: NDArray[np.float32]
+    """(P, 4) unit quaternions, wxyz."""
+    opacities: NDArray[np.float32]
+    """(P,) in (0, 1)."""
+
+
+@dataclass
+class Picture:
+    """A picture with a sentence for those who cannot see it."""
+
+    caption: str
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+
+
+@dataclass(frozen=True)
+class PosedFrame:
+    """A frame whose camera is known."""
+
+    name: str
+    """Of the file, or made up; without folders of the machine it was on."""
+    timestamp: float
+    """Seconds."""
+    camera_to_world: NDArray[np.float64]
+    """(4, 4), OpenCV axes."""
+    intrinsics: NDArray[np.float64]
+    """(3, 3), pixels of the original picture."""
+    size: tuple[int, int]
+    """(height, width) of the original picture."""
+    file: Path | None = None
+    """The picture, where it is a file of its own."""
+
+
+@dataclass
+class Outcome:
+    """A finished run."""
+
+    cloud: Cloud
+    frames: list[PosedFrame]
+    threshold: float
+    """Confidence above which the system itself would keep points."""
+    splats: Splats | None = None
+    """One per point of the cloud."""
+    strip: list[Picture] = field(default_factory=list)
+    """Per frame: the image, its depth, its confidence."""
+    figures: dict[str, str] = field(default_factory=dict)
+    """Names and values for a table."""
+    warnings: list[str] = field(default_factory=list)
+    write_more: Callable[[Path], list[Path]] | None = None
+    """Writes files of the system's own to a folder."""
+    film: Callable[[Path, Watcher], Path] | None = None
+    """Writes a film of new views to a folder."""
+    search: Callable[[Sequence[str]], list[Picture]] | None = None
+    """Heat maps for words."""
+    legend: list[tuple[str, tuple[int, int, int]]] = field(default_factory=list)
+    """Classes of the segmentation and their colours, RGB."""
+
+    @property
+    def cameras(self) -> NDArray[np.float64]:
+        """(N, 4, 4) camera-to-world of the frames."""
+        return np.array([frame.camera_to_world for frame in self.frames]).reshape(-1, 4, 4)
+
+
+class Watcher:
+    """Told of a run by the thread that runs it; read by the threads that show it."""
+
+    def __init__(self) -> None:
+        self._lock, self._cancelled = threading.Lock(), threading.Event()
+        self._stage, self._done, self._total = "starting", 0, 0
+        self._parts: list[Cloud] = []
+        self._poses: list[NDArray[np.float64]] = []
+
+    def report(self, stage: str, done: int = 0, total: int = 0) -> None:
+        """What is being done, and how much of it; a total of 0 is unknown.
+
+        Raises:
+            Cancelled: the user said so.
+        """
+        if self._cancelled.is_set():
+            raise Cancelled
+        with self._lock:
+            self._stage, self._done, self._total = stage, done, total
+
+    def grow(self, part: Cloud, pose: NDArray[np.float64] | None) -> None:
+        """A frame was registered: some of its points, and its camera (4, 4) or None."""
+        with self._lock:
+            self._parts.append(part)
+            if pose is not None:
+                self._poses.append(pose)
+
+    def cancel(self) -> None:
+        """Ask the run to stop; it does so at its next report."""
+        self._cancelled.set()
+
+    @property
+    def state(self) -> tuple[str, int, int]:
+        """Stage, done, total."""
+        with self._lock:
+            return self._stage, self._done, self._total
+
+    @property
+    def version(self) -> int:
+        """Rises with every frame."""
+        return len(self._parts)
+
+    def grown(self) -> tuple[Cloud, NDArray[np.float64]]:
+        """All points so far, and the cameras (N, 4, 4)."""
+        with self._lock:
+            parts, poses = list(self._parts), np.array(self._poses).reshape(-1, 4, 4)
+        columns = [np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])] if parts else []
+        empty = Cloud(np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8), np.empty(0, np.float32))
+        return (Cloud(*columns) if columns else empty), poses
+
+
+class System(Protocol):
+    """Something that makes a scene of pictures."""
+
+    name: str
+    models: Sequence[str]
+    """Names to choose from; the first is the default."""
+    options: Sequence[Option]
+
+    def run(self, source: FrameSource, model: str, values: Mapping[str, Any], watcher: Watcher) -> Outcome:
+        """Make a scene.
+
+        Args:
+            source: of pictures; validated here.
+            model: one of `models`.
+            values: of all `options`, by name.
+            watcher: to be told of the progress.
+
+        Raises:
+            Cancelled: the watcher was told to.
+            InputError, CheckpointError, ConfigurationError: with a sentence for the user.
+        """
+        ...
+
+
+class WatchedSource(FrameSource):
+    """Another source, whose reading is reported to a watcher."""
+
+    def __init__(self, source: FrameSource, watcher: Watcher) -> None:
+        super().__init__()
+        self._source, self._watcher = source, watcher
+        self.skipped = source.skipped
+
+    @property
+    def length(self) -> int | None:
+        return self._source.length
+
+    def validate(self) -> None:
+        self._source.validate()
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number, frame in enumerate(self._source):
+            self._watcher.report("reading", number, self._source.length or 0)
+            yield frame

@@ -1,0 +1,83 @@
+"""Parameters as controls of the page: those of the systems, and those of the view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from common.app.contract import Option, System
+
+VIEW_SETTINGS = ("show", "threshold", "count", "mode", "size", "cameras", "inside", "up")
+"""Names by which the viewer (``assets/viewer.js``) knows the controls of `view_controls`, in their order."""
+UPDATE_VIEW = f"""(...values) => {{
+  const names = {list(VIEW_SETTINGS)};
+  window.viewSettings = Object.fromEntries(names.map((name, i) => [name, values[i]]));
+  document.querySelectorAll("iframe.viewer").forEach((frame) =>
+    frame.contentWindow?.postMessage(window.viewSettings, location.origin));
+}}"""
+"""Runs in the browser: the server is not asked."""
+
+
+def option_control(option: Option) -> Any:
+    """The control of one parameter."""
+    common: dict[str, Any] = {"label": option.label, "info": option.help, "interactive": True}
+    if option.kind == "switch":
+        return gr.Checkbox(bool(option.default), **common)
+    if option.kind == "choice":
+        return gr.Dropdown(list(option.choices), value=option.default, **common)
+    step = max(1, int(option.step)) if option.kind == "whole" else option.step
+    return gr.Slider(option.low, option.high, value=option.default, step=step, **common)
+
+
+def option_controls(systems: Sequence[System]) -> tuple[dict[str, list[Any]], list[Any]]:
+    """Controls of every system, those of the first in view; and the groups to show and hide, a pair per system."""
+    controls: dict[str, list[Any]] = {system.name: [] for system in systems}
+    groups = []
+    for basic in (True, False):
+        holder: Any = gr.Column() if basic else gr.Accordion("More parameters", open=False)
+        with holder:
+            for number, system in enumerate(systems):
+                with gr.Column(visible=number == 0) as group:
+                    for option in system.options:
+                        if option.basic == basic:
+                            controls[system.name].append(option_control(option))
+                groups.append(group)
+    return controls, groups
+
+
+def ordered_options(system: System) -> list[Option]:
+    """The options in the order of their controls: basic ones first."""
+    return [option for basic in (True, False) for option in system.options if option.basic == basic]
+
+
+def option_values(system: System, values: Sequence[Any]) -> dict[str, Any]:
+    """Values of a system's controls by name, of the right type."""
+    named = zip(ordered_options(system), values, strict=True)
+    return {option.name: int(value) if option.kind == "whole" else value for option, value in named}
+
+
+def view_controls() -> list[Any]:
+    """What is shown and how, in the order of `VIEW_SETTINGS`."""
+    with gr.Row():
+        show = gr.Radio(["Points", "Mesh"], value="Points", label="Show", min_width=200)
+        threshold = gr.Slider(
+            0, 20, value=5, step=0.1, label="Confidence", info="Points above it are shown and written.", min_width=200
+        )
+    with gr.Row():
+        mode = gr.Dropdown(
+            [("Picture", 0), ("Confidence", 1), ("Height", 2)], value=0, label="Colour by", min_width=150
+        )
+        size = gr.Slider(0.25, 4, value=1, step=0.05, label="Point size", min_width=150)
+        count = gr.Slider(10_000, 1_000_000, value=300_000, step=10_000, label="Number of points", min_width=150)
+    with gr.Accordion("More of the view", open=False), gr.Row():
+        cameras = gr.Checkbox(True, label="Show cameras", min_width=150)
+        inside = gr.Checkbox(True, label="Look past walls", info="Hide what is seen from behind.", min_width=150)
+        up = gr.Dropdown(
+            [("From the cameras", "cameras"), "+x", "-x", "+y", "-y", "+z", "-z"],
+            value="cameras",
+            label="Up axis",
+            min_width=200,
+        )
+    return [show, threshold, count, mode, size, cameras, inside, up]

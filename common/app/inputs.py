@@ -1,0 +1,85 @@
+"""What visitors give: pictures, a folder, a video or the sample, checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from common.configuration import config_folder
+from common.data.sources.image_files import FrameSource, ImageFileSource
+from common.data.sources.images import IMAGE_SUFFIXES, InputError, natural_key
+from common.data.sources.video import VideoSource
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
+SAMPLE, FILES, FOLDER = "Sample room", "Pictures or a video", "A folder"
+KINDS = (SAMPLE, FILES, FOLDER)
+SAMPLE_FOLDER = Path(__file__).with_name("assets") / "sample"
+"""30 frames of `common.rooms.room_video`, room 2000 of the held-out ones: nobody's photographs."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one visitor may give."""
+
+    files: int = 500
+    megabytes: int = 500
+    """Of all files together."""
+    waiting: int = 20
+    """Visitors in the queue."""
+    hours: float = 2.0
+    """Until files of somebody who left without a word are removed."""
+
+    def __post_init__(self) -> None:
+        if min(self.files, self.megabytes, self.waiting) < 1 or self.hours <= 0:
+            raise ValueError("limits must be positive")
+
+
+def open_input(kind: str, uploads: Sequence[str] | None, fps: float, limits: Limits) -> FrameSource:
+    """A source of the frames that a visitor gave.
+
+    Args:
+        kind: of `KINDS`.
+        uploads: files, for all kinds but the sample.
+        fps: frames per second that are taken of a video.
+        limits: see `Limits`.
+
+    Raises:
+        InputError: nothing, too much, or nothing that is a picture or a video.
+    """
+    if kind == SAMPLE:
+        files = sorted(SAMPLE_FOLDER.glob("*.jpg"))
+        return ImageFileSource([(file.name, file) for file in files], "the sample room")
+    paths = [Path(upload) for upload in uploads or ()]
+    if not paths:
+        raise InputError("Choose some pictures or a video first.")
+    if len(paths) > limits.files:
+        raise InputError(f"{len(paths)} files are too many: at most {limits.files} can be uploaded at once.")
+    if sum(path.stat().st_size for path in paths) > limits.megabytes * 1_000_000:
+        raise InputError(f"These files are too large: at most {limits.megabytes} MB can be uploaded at once.")
+    videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+    images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
+    if videos and (images or len(videos) > 1):
+        raise InputError("Give either one video or pictures, not both.")
+    if videos:
+        return VideoSource(videos[0], fps=fps)
+    if not images:
+        raise InputError(f"{paths[0].name} is neither a picture nor a video.")
+    if len(images) == 1:
+        raise InputError("One picture is not enough: a reconstruction needs several pictures of one place.")
+    return ImageFileSource([(path.name, path) for path in _ordered(images)], "the uploaded files")
+
+
+def plain_sentence(error: Exception | str, uploads: Sequence[str] | None) -> str:
+    """What went wrong, as a sentence that does not tell where files lie on this machine."""
+    text = " ".join(str(error).split()) or "The input could not be used."
+    for path in sorted({str(PurePosixPath(upload).parent) for upload in uploads or ()}, key=len, reverse=True):
+        text = text.replace(f"{path}/", "")
+    for folder in (SAMPLE_FOLDER, config_folder().parent):
+        text = text.replace(f"{folder}/", "")
+    text = text[0].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _ordered(paths: Sequence[Path]) -> list[Path]:
+    return sorted(paths, key=lambda path: natural_key(path.name))

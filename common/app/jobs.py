@@ -1,0 +1,77 @@
+"""Runs in a thread, watched by a generator of what the page should say."""
+
+from __future__ import annotations
+
+import html
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from common.app.contract import Cancelled, Watcher
+from common.checkpoints.hub import CheckpointError
+from common.configuration import ConfigurationError
+from common.data.sources.images import InputError
+
+logger = logging.getLogger(__name__)
+
+USER_ERRORS = (InputError, CheckpointError, ConfigurationError)
+INTERNAL = "Something went wrong inside the program; its log says what. Other input or parameters may work."
+_POLL_SECONDS = 0.4
+
+T = TypeVar("T")
+
+
+class Job(Generic[T]):
+    """A function in a thread. Iterate to follow it; then `result` or `error` is set, or neither if it was cancelled."""
+
+    def __init__(self, function: Callable[[], T], watcher: Watcher, explain: Callable[[Exception], str] = str) -> None:
+        """
+        Args:
+            function: the work; it reports to `watcher`.
+            watcher: of the work.
+            explain: turns an error of the user's into a sentence.
+        """
+        self.result: T | None = None
+        self.error: str | None = None
+        self._function, self._watcher, self._explain = function, watcher, explain
+        self._thread = threading.Thread(target=self._work, name="job", daemon=True)
+
+    def __iter__(self) -> Iterator[str]:
+        """HTML of the progress, again and again until the work has ended. Left early, the work is cancelled."""
+        self._thread.start()
+        try:
+            while self._thread.is_alive():
+                yield progress_bar(*self._watcher.state)
+                self._thread.join(_POLL_SECONDS)
+        finally:
+            if self._thread.is_alive():
+                self._watcher.cancel()
+                self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            self.result = self._function()
+        except Cancelled:
+            pass
+        except USER_ERRORS as error:
+            self.error = self._explain(error)
+        except MemoryError:
+            self.error = "There is not enough memory for this: give fewer or smaller pictures."
+        except Exception:
+            logger.exception("a run failed")
+            self.error = INTERNAL
+
+
+def progress_bar(stage: str, done: int, total: int) -> str:
+    """HTML of a progress bar with its words."""
+    text = html.escape(stage[:1].upper() + stage[1:])
+    share = f' value="{done}" max="{total}"' if total else ""
+    count = f" {done} of {total}" if total else ""
+    return f'<label class="progress">{text}{count}<progress{share} aria-label="Progress"></progress></label>'
+
+
+def message(text: str, alert: bool = False) -> str:
+    """HTML of a sentence; an alert is read out at once."""
+    kind = "alert" if alert else "status"
+    return f'<p class="{kind}" role="{kind}">{html.escape(text)}</p>'

@@ -1,0 +1,174 @@
+"""Windows for training: one order, one collation, any data sets; stopped anywhere, it goes on from there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import cv2
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from common.data.scenes.mixture import EpochDataset
+from common.data.scenes.order import BatchSizes, EpochIndexed, RunningSampler, world
+from common.data.scenes.scene_folder import UNLABELLED
+from common.views import Views
+
+__all__ = ["EpochDataset", "EpochIndexed", "RunningSampler", "WindowData", "collate"]
+
+logger = logging.getLogger(__name__)
+
+
+class WindowData(LightningDataModule):
+    """Training and validation loaders over windows.
+
+    The order of windows depends on the seed and the global batch alone, not on workers or ranks. Checkpoints hold the
+    position in it: after a restart, in the middle of an epoch too, the windows follow that the optimizer has not seen,
+    whatever the loader had read ahead. The trainer must not add a sampler of its own (``use_distributed_sampler:
+    false``).
+    """
+
+    def __init__(
+        self,
+        train: EpochDataset,
+        validation: EpochDataset | Mapping[str, EpochDataset],
+        batch_size: int = 4,
+        epoch_windows: int | None = 8000,
+        validation_windows: int = 200,
+        num_workers: int = 1,
+        seed: int = 0,
+        resolutions: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        """
+        Args:
+            train: source of training windows, a data set or a `Mixture`.
+            validation: source of validation windows, or several by name; the first ones of epoch 0 are used, always
+                the same.
+            batch_size: windows per step and device.
+            epoch_windows: windows per epoch (between validations), over all devices; None for the length of `train`.
+            validation_windows: windows per validation and data set.
+            num_workers: loader processes; 0 loads in the training process.
+            seed: of the order of windows.
+            resolutions: (height, width) of which each batch draws one; None leaves sizes to the data.
+        """
+        super().__init__()
+        # A loader process is one of many. Said before they fork: in the fork, OpenCV would wait for threads of its pool
+        # that did not come along.
+        cv2.setNumThreads(1)
+        named = validation if isinstance(validation, Mapping) else {"validation": validation}
+        self.train = train
+        self.validation = {str(name): dataset for name, dataset in named.items()}
+        self.batch_size, self.validation_windows, self.num_workers = batch_size, validation_windows, num_workers
+        self.resolutions = resolutions
+        if resolutions is not None and not hasattr(train, "set_size"):
+            raise ValueError(f"{type(train).__name__} cannot change its image size: leave out resolutions")
+        self.sampler = RunningSampler(train, epoch_windows or len(train), seed, batch_size)
+        self._taken = self._consumed = 0
+        self._steps: int | None = None
+
+    @property
+    def validation_names(self) -> list[str]:
+        """Names of the validation sets, in the order of their loaders."""
+        return list(self.validation)
+
+    def describe(self, sample: int, validation: str | None = None) -> str:
+        """Data set, scene and frames of a window by its number (`Views.sample`), of training or of a validation set."""
+        return EpochIndexed(self.train if validation is None else self.validation[validation]).describe(int(sample))
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of stacked windows, from the position on."""
+        sizes = BatchSizes(self.resolutions, self.sampler.order, self.sampler.group) if self.resolutions else None
+        data = EpochIndexed(self.train, sizes)
+        return _CountedLoader(self, data, sampler=self.sampler, drop_last=True, **self._options(keep_workers=True))
+
+    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+        """The same windows in every epoch, shared between the ranks: a loader, or one for each of several sets.
+
+        Every rank reads as many: where they do not divide, some are read twice, which their numbers tell.
+        """
+        loaders = [
+            DataLoader(EpochIndexed(data), sampler=self._share(len(data)), **self._options(keep_workers=False))
+            for data in self.validation.values()
+        ]
+        return loaders[0] if len(loaders) == 1 else loaders
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints: how many windows the optimizer has seen, over all ranks, and of which order."""
+        self._settle()
+        order = self.sampler.order
+        return {"position": self._consumed, "windows": order.size, "seed": order.seed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint's position, in the next pass of the training loader."""
+        order = self.sampler.order
+        for key, value in (("windows", order.size), ("seed", order.seed)):
+            if state[key] != value:
+                logger.warning("data: %s was %s, now %s: the order of windows is another one", key, state[key], value)
+        self._taken = self._consumed = int(state["position"])
+
+    def begin_pass(self) -> None:
+        """A pass of the training loader begins: with what no earlier one has handed out."""
+        self.sampler.position = self._taken
+        self._taken = self.sampler.start()
+
+    def take(self) -> None:
+        """A training batch, and one on every other rank, is handed out."""
+        self._settle()
+        self._taken += self.sampler.group
+
+    def _settle(self) -> None:
+        """Take batches as seen once the optimizer has stepped since they were handed out.
+
+        With accumulated gradients that is several at once; without a trainer, all.
+        """
+        steps = self.trainer.global_step if self.trainer is not None else None
+        if steps is None or steps != self._steps:
+            self._consumed, self._steps = self._taken, steps
+
+    def _share(self, size: int) -> list[int]:
+        """This rank's items of a validation set."""
+        rank, ranks = world()
+        count = min(self.validation_windows, size)
+        return [item % count for item in range(rank, -(-count // ranks) * ranks, ranks)]
+
+    def _options(self, keep_workers: bool) -> dict[str, Any]:
+        return {
+            "batch_size": self.batch_size,
+            "num_workers": self.num_workers,
+            "collate_fn": collate,
+            "pin_memory": torch.cuda.is_available(),
+            "persistent_workers": keep_workers and self.num_workers > 0,
+        }
+
+
+class _CountedLoader(DataLoader):
+    """Tells `WindowData` which batches have been handed out. Lightning sees by the two hooks that it can be resumed."""
+
+    def __init__(self, owner: WindowData, data: Dataset[Views], **options: Any) -> None:
+        super().__init__(data, **options)
+        self.owner = owner
+
+    def __iter__(self) -> Iterator[Views]:  # type: ignore[override]
+        self.owner.begin_pass()
+        for batch in super().__iter__():
+            self.owner.take()
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the position is in the state of `WindowData`."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing."""
+
+
+def collate(windows: Sequence[Views]) -> Views:
+    """Stack windows of one shape. Where only some have labels, the others count as unlabelled."""
+    if any(window.labels is not None for window in windows):
+        for window in windows:
+            if window.labels is None:
+                assert window.depth is not None
+                window.labels = torch.full_like(window.depth, UNLABELLED, dtype=torch.int64)
+    return Views.stack(windows)

@@ -1,0 +1,135 @@
+"""One way to open whatever people have: a path, a pattern, a list, a video, images in memory, a configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from common.configuration import ConfigurationError
+from common.data.sources.image_files import (
+    FolderSource,
+    Frame,
+    FrameSource,
+    GlobSource,
+    ImageFileSource,
+    ListSource,
+    SourceError,
+)
+from common.data.sources.images import IMAGE_SUFFIXES
+from common.data.sources.preprocess import denormalize
+
+LIST_SUFFIXES = (".txt", ".lst", ".list")
+
+
+class ArraySource(FrameSource):
+    """Images in memory.
+
+    Args:
+        images: (F, H, W, 3) uint8 RGB array, (F, 3, H, W) tensor of float in [-1, 1] or of uint8, or a sequence of
+            (H, W, 3) uint8 arrays, which may differ in size.
+        fps: images per second, for timestamps.
+        min_frames: fewer are an error.
+
+    Raises:
+        SourceError: another shape or type, or too few images.
+    """
+
+    def __init__(self, images: Tensor | np.ndarray | Sequence[np.ndarray], fps: float = 30.0, min_frames: int = 2):
+        super().__init__()
+        if isinstance(images, Tensor):
+            images = _to_array(images)
+        self._images, self._fps = images, fps
+        for image in images:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+                raise SourceError(
+                    "images in memory are (F, H, W, 3) uint8 or a (F, 3, H, W) tensor of uint8 or float in [-1, 1]; "
+                    f"got one of shape {tuple(image.shape)} and type {image.dtype}"
+                )
+        if len(images) < min_frames:
+            raise SourceError(f"{len(images)} images in memory but at least {min_frames} are needed")
+
+    @property
+    def length(self) -> int:
+        return len(self._images)
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, image in enumerate(self._images):
+            yield Frame(image, index, index / self._fps, f"{index:06d}")
+
+
+def open_source(what: Any, **options: Any) -> FrameSource:
+    """A source of frames from what people have at hand.
+
+    Args:
+        what: a `FrameSource`; a folder of images; a text list of images (.txt); a pattern with ``*``; a video file;
+            a sequence of image paths; or images in memory as for `ArraySource`.
+        **options: for the source that is chosen, e.g. ``every=2`` or ``on_bad_image="skip"``.
+
+    Raises:
+        SourceError: there is nothing of the kind.
+    """
+    if isinstance(what, FrameSource):
+        return what
+    if isinstance(what, (Tensor, np.ndarray)):
+        return ArraySource(what, **options)
+    if isinstance(what, (str, os.PathLike)):
+        return _open_path(os.fspath(what), options)
+    if isinstance(what, Sequence) and what:
+        if all(isinstance(item, (str, os.PathLike)) for item in what):
+            files = [(Path(item).as_posix(), Path(item).expanduser()) for item in what]
+            return ImageFileSource(files, "list of files", **options)
+        return ArraySource(what, **options)
+    raise SourceError(f"cannot read frames from {type(what).__name__}; give a folder, a pattern, a video or images")
+
+
+def source_from_config(config: Any) -> FrameSource:
+    """The source that a ``configs/source`` file describes: ``_target_`` and the arguments of that class.
+
+    Raises:
+        ConfigurationError: a value that must be given is missing, or is out of range.
+        SourceError: the source has nothing usable.
+    """
+    values: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    arguments: dict[str, Any] = dict(values)
+    target = arguments.pop("_target_", None)
+    if target is None:
+        raise ConfigurationError("source: no _target_, choose one of the files in configs/source")
+    missing = [name for name, value in arguments.items() if value == "???"]
+    if missing:
+        raise ConfigurationError("; ".join(f"source.{name}: needs a value, give source.{name}=..." for name in missing))
+    try:
+        return get_object(target)(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"source: {error}") from error
+
+
+def _to_array(images: Tensor) -> np.ndarray:
+    if images.is_floating_point():
+        return denormalize(images).cpu().numpy()
+    if images.ndim == 4 and images.shape[1] == 3 and images.shape[3] != 3:
+        images = images.movedim(1, 3)
+    return images.contiguous().cpu().numpy()
+
+
+def _open_path(text: str, options: Mapping[str, Any]) -> FrameSource:
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return FolderSource(path, **options)
+    if not path.exists():
+        if any(sign in text for sign in "*?["):
+            return GlobSource(text, **options)
+        raise SourceError(f"{text} does not exist")
+    if path.suffix.lower() in LIST_SUFFIXES:
+        return ListSource(path, **options)
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        raise SourceError(f"{text} is a single image; a reconstruction needs several of one scene")
+    from common.data.sources.video import VideoSource
+
+    return VideoSource(path, **options)

@@ -1,0 +1,121 @@
+"""A film of a map that grows frame by frame, drawn off-screen on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from common.drawing.preview import PreviewStage, PreviewStyle
+from common.drawing.video import video_writer
+from common.files import atomic_path
+
+_GIF_COLORS = 128
+"""Hardly worse to look at than 256, and a sixth smaller."""
+
+
+@dataclass(frozen=True)
+class FilmSettings:
+    """How the film looks."""
+
+    size: tuple[int, int] = (540, 960)
+    """(height, width), pixels."""
+    fps: float = 12.0
+    turn: float = 40.0
+    """Degrees that the viewer goes round the scene in the whole film."""
+    rest: int = 24
+    """Frames in which the finished map is shown."""
+    picture: float = 0.28
+    """Height of the input picture in the corner, as a share of the film's; 0 for none."""
+    style: PreviewStyle = field(default_factory=PreviewStyle)
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 16 or self.fps <= 0 or self.rest < 0 or not 0 <= self.picture < 1:
+            raise ValueError("size is at least 16 pixels, fps positive, rest not negative, picture below 1")
+
+
+@dataclass
+class GrowingMap:
+    """Points by the step that brought them."""
+
+    points: NDArray[np.float32]
+    """(P, 3) world, finite."""
+    colors: NDArray[np.uint8]
+    """(P, 3) RGB."""
+    step: NDArray[np.int64]
+    """(P,) from 0 to N - 1."""
+    camera_to_world: NDArray[np.float64]
+    """(N, 4, 4); NaN where no pose is known, which shows the last one that is."""
+    images: NDArray[np.uint8]
+    """(N, H, W, 3) RGB."""
+
+
+def film_frames(growing: GrowingMap, settings: FilmSettings) -> Iterator[NDArray[np.uint8]]:
+    """(height, width, 3) RGB, one per step and then those of the rest.
+
+    Surfaces keep their place and size from the first frame on, as they are found from the whole map; the viewer turns
+    slowly about the up axis of the cameras.
+    """
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(growing.camera_to_world).all(axis=(1, 2)))
+    poses = growing.camera_to_world[known] if known.any() else np.eye(4)[None]
+    stage = PreviewStage(growing.points, growing.colors, poses, settings.size, settings.style)
+    total = len(known) + settings.rest
+    for number in range(total):
+        step = min(number, len(known) - 1)
+        cameras = max(1, int(known[: step + 1].sum()))
+        viewpoint = stage.turned(settings.turn * (number / max(1, total - 1) - 0.5))
+        image = stage.draw(growing.step <= step, cameras, viewpoint)
+        if settings.picture and number < len(known):
+            _inset(image, growing.images[step], settings.picture)
+        yield image
+
+
+def write_film(path: Path, growing: GrowingMap, settings: FilmSettings, progress: bool = True) -> None:
+    """Write an MP4, or a GIF if the name ends so.
+
+    Raises:
+        ValueError: another suffix.
+    """
+    from tqdm import tqdm
+
+    if path.suffix.lower() not in (".mp4", ".gif"):
+        raise ValueError(f"a film is an .mp4 or a .gif, got {path.name}")
+    total = len(growing.camera_to_world) + settings.rest
+    frames = tqdm(
+        film_frames(growing, settings), total=total, desc="film", unit="frame", disable=None if progress else True
+    )
+    if path.suffix.lower() == ".mp4":
+        with video_writer(path, settings.size, settings.fps) as write:
+            for frame in frames:
+                write(frame)
+        return
+    # One palette for all frames, so that colours do not flicker.
+    pictures = [Image.fromarray(frame) for frame in frames]
+    palette = pictures[-1].quantize(_GIF_COLORS)
+    first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    with atomic_path(path) as temporary:
+        first.save(
+            temporary,
+            format="GIF",
+            save_all=True,
+            append_images=others,
+            duration=round(1000 / settings.fps),
+            loop=0,
+            optimize=True,
+        )
+
+
+def _inset(image: NDArray[np.uint8], picture: NDArray[np.uint8], share: float) -> None:
+    """The input picture in the lower left corner, in place."""
+    height = max(8, round(share * image.shape[0]))
+    width = min(round(height * picture.shape[1] / picture.shape[0]), image.shape[1] // 2)
+    margin = max(2, image.shape[0] // 45)
+    small = cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=cv2.INTER_AREA)
+    top, left = image.shape[0] - margin - height, margin
+    image[top - 2 : top + height + 2, left - 2 : left + width + 2] = 255
+    image[top : top + height, left : left + width] = small

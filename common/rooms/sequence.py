@@ -1,0 +1,97 @@
+"""Image sequences of procedural rooms, complete with exact depth, poses, intrinsics and labels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.rooms.camera_path import tour, walk
+from common.rooms.degradation import Degradation, photograph
+from common.rooms.layout import build_room
+from common.rooms.renderer import RoomRenderer
+from common.views import Views
+
+_HALF = 1 << 30
+SPLITS = {"train": 0, "held_out": _HALF}
+"""First room seed of each split; the ranges do not meet."""
+
+
+def room_seed(split: str, seed: int, index: int) -> int:
+    """Seed of room `index` of a data set with its own seed."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
+    return SPLITS[split] + (seed * 1_000_000 + index) % _HALF
+
+
+def room_sequence(
+    seed: int,
+    num_frames: int,
+    size: tuple[int, int] | int = (224, 224),
+    *,
+    stride: int = 1,
+    step: tuple[float, float] = (0.05, 0.15),
+    turn: tuple[float, float] = (3.0, 7.0),
+    fov: tuple[float, float] = (50.0, 80.0),
+    degradation: Degradation | None = None,
+    device: torch.device | str = "cpu",
+) -> Views:
+    """A short hand-held walk through the room of a seed.
+
+    Args:
+        seed: decides the room, the path and the camera. Seeds of `room_seed` keep the splits apart.
+        num_frames: V, the number of views.
+        size: (height, width), or one number for a square.
+        stride: path frames from one view to the next.
+        step: range of metres between neighbouring path frames.
+        turn: range of degrees of pan between neighbouring path frames.
+        fov: range of the field of view in degrees, along the longer side of the image.
+        degradation: strengths of the camera's faults; None for the default ones.
+        device: where to render; the result stays there.
+
+    Returns:
+        Views without a batch axis: images (V, 3, H, W), depth and labels (V, H, W), poses in the frame of the room
+        (z up, floor at 0) and intrinsics, which are the same for all views.
+    """
+    scene = build_room(seed)
+    rng = np.random.default_rng([13, seed])
+    poses = walk(scene, rng, (num_frames - 1) * stride + 1, step, turn)[::stride]
+    return _render(scene, seed, poses, size, rng.uniform(*fov), degradation, device)
+
+
+def room_video(
+    seed: int,
+    num_frames: int = 100,
+    size: tuple[int, int] | int = (224, 224),
+    *,
+    step: float = 0.08,
+    turn: float = 4.5,
+    fov: tuple[float, float] = (60.0, 75.0),
+    degradation: Degradation | None = None,
+    device: torch.device | str = "cpu",
+) -> Views:
+    """A longer walk that goes round in the room of a seed and pans, so that 360 / turn frames show most of it.
+
+    step: metres, and turn: degrees, from frame to frame, on average. The rest is as in `room_sequence`.
+    """
+    scene = build_room(seed)
+    rng = np.random.default_rng([17, seed])
+    poses = tour(scene, rng, num_frames, step, turn)
+    return _render(scene, seed, poses, size, rng.uniform(*fov), degradation, device)
+
+
+def pinhole(size: tuple[int, int], fov: float) -> Tensor:
+    """Intrinsics (3, 3) with the field of view, in degrees, along the longer side and the centre in the middle."""
+    height, width = size
+    focal = max(size) / 2 / math.tan(math.radians(fov) / 2)
+    return torch.tensor([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+
+
+def _render(scene, seed: int, poses: Tensor, size, fov: float, degradation, device) -> Views:
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    intrinsics = pinhole(size, fov).expand(len(poses), 3, 3)
+    rendering = RoomRenderer(scene.to(device)).render(poses, intrinsics, size)
+    images = photograph(rendering.radiance, seed, degradation)
+    return Views(images, rendering.depth, poses.to(device), intrinsics.to(device).contiguous(), rendering.labels)

@@ -1,0 +1,77 @@
+"""The body that every processing command shares: check or write, then say what was done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+from common.configuration import ConfigurationError
+from data_process.writing.manifest import DatasetInfo
+from data_process.writing.runner import ProcessSettings, ProcessSummary, SceneT, process, verify
+from data_process.writing.scene_writer import SceneWriter
+
+SettingsT = TypeVar("SettingsT", bound=ProcessSettings)
+_SHOWN = 20
+
+
+def run(
+    name: str,
+    licence: str,
+    find: Callable[[SettingsT], Sequence[SceneT]],
+    convert: Callable[[SceneT, SceneWriter, SettingsT], None],
+    settings: SettingsT,
+    knobs: Mapping[str, Any] | None = None,
+) -> None:
+    """Verify the output, or convert the scenes that `find` returns; exits with 1 where something is wrong.
+
+    Args:
+        name: of the data set.
+        licence: see `DatasetInfo`.
+        find: looks for the scenes of the raw data; not called when the output is only verified.
+        convert: adds the frames of a scene; see `data_process.writing.runner.process`.
+        settings: are given to both.
+        knobs: the settings that decide what the output holds; None for all that the data set adds.
+    """
+    if settings.workers < 0:
+        raise ConfigurationError(f"workers: at least 0, got {settings.workers}")
+    if not 0 <= settings.jpeg_quality <= 100:
+        raise ConfigurationError(f"jpeg_quality: 0 to 100, got {settings.jpeg_quality}")
+    if settings.verify:
+        problems = verify(Path(settings.output), settings.workers)
+        _list(problems, len(problems))
+        print(f"{settings.output}: {len(problems)} problems" if problems else f"{settings.output}: all is well")
+        sys.exit(1 if problems else 0)
+    dataset = DatasetInfo(name, licence, settings.own() if knobs is None else knobs, jpeg_quality=settings.jpeg_quality)
+    with_settings: Callable[[SceneT, SceneWriter], None] = partial(convert, settings=settings)  # type: ignore[call-arg]
+    summary = process(dataset, find(settings), with_settings, settings)
+    print_summary(summary, settings.output)
+    sys.exit(summary.exit_code)
+
+
+def print_summary(summary: ProcessSummary, output: str) -> None:
+    """A table of what a run did, and the scenes that failed."""
+    table = Table("scenes", "", title=output, title_justify="left")
+    table.add_row("written", str(len(summary.written)))
+    table.add_row("complete before", str(len(summary.present)))
+    if summary.taken:
+        table.add_row("left to another run", str(len(summary.taken)))
+    table.add_row("failed", str(len(summary.failed)))
+    table.add_section()
+    table.add_row("frames written", str(summary.frames))
+    for reason, count in summary.dropped.most_common():
+        table.add_row(f"frames dropped: {reason}", str(count))
+    Console().print(table)
+    _list([f"{name}: {reason}" for name, reason in summary.failed.items()], len(summary.failed))
+
+
+def _list(lines: Sequence[str], total: int) -> None:
+    for line in lines[:_SHOWN]:
+        print(line)
+    if total > _SHOWN:
+        print(f"... and {total - _SHOWN} more")

@@ -1,0 +1,269 @@
+"""Converts the scenes of a data set in parallel: resumable, one bad scene does not end the run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import cv2
+from tqdm import tqdm
+
+from common.configuration import ConfigurationError
+from common.data.sources.images import InputError
+from data_process.writing.manifest import SCENE_FILE, DatasetInfo, claim, scene_folders, verify, write_manifest
+from data_process.writing.scene_lock import SceneTakenError, scene_lock
+from data_process.writing.scene_writer import SceneWriter, WriteError, remove_leftovers
+
+__all__ = ["ProcessSettings", "ProcessSummary", "RawScene", "process", "verify"]
+
+
+class RawScene(Protocol):
+    """A scene of the raw data: a small frozen dataclass that can be sent to a worker process."""
+
+    @property
+    def name(self) -> str:
+        """Name of the folder to write."""
+
+
+SceneT = TypeVar("SceneT", bound=RawScene)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessSettings:
+    """What every processing command understands; see configs/process/_common.yaml."""
+
+    output: str
+    """Folder of the processed data set."""
+    raw: str | None = None
+    """Folder of the download; not needed to verify."""
+    jpeg_quality: int = 95
+    """Of colour images that are encoded anew, 0 to 100."""
+    workers: int = 4
+    """Processes, of one thread each; 0 works in this process."""
+    overwrite: bool = False
+    """Remove the chosen scenes first, instead of leaving complete ones alone."""
+    verify: bool = False
+    """Check the output instead of writing it."""
+    scenes: list[str] | None = None
+    """Names of the scenes to take; None for all."""
+
+    def raw_folder(self) -> Path:
+        """The folder of the download. Raises ConfigurationError if it is not given or not there."""
+        if self.raw is None:
+            raise ConfigurationError("raw: needs a value, give raw=DIR")
+        if not Path(self.raw).is_dir():
+            raise ConfigurationError(f"raw: {self.raw} is not a folder")
+        return Path(self.raw)
+
+    def own(self, *paths: str) -> dict[str, Any]:
+        """The settings that a data set adds to these, without those that only say where something lies (`paths`)."""
+        common = {field.name for field in fields(ProcessSettings)} | set(paths)
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in common}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StridedSettings(ProcessSettings):
+    """Of videos, of which not every frame need be taken."""
+
+    every: int = 1
+    """Take every n-th frame."""
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"every must be at least 1, got {self.every}")
+
+
+@dataclass
+class ProcessSummary:
+    """What a run did."""
+
+    written: list[str] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)
+    """Complete before the run."""
+    taken: list[str] = field(default_factory=list)
+    """Written by another run at the same time."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Scene and reason."""
+    frames: int = 0
+    """Frames written by this run."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Frames left out by this run, by reason."""
+
+    @property
+    def exit_code(self) -> int:
+        """Exit status of the command: 1 if a scene failed."""
+        return 1 if self.failed else 0
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What a worker reports of a scene."""
+
+    name: str
+    frames: int = 0
+    dropped: tuple[str, ...] = ()
+    failure: str | None = None
+    taken: bool = False
+
+
+def process(
+    dataset: DatasetInfo,
+    scenes: Sequence[SceneT],
+    convert: Callable[[SceneT, SceneWriter], None],
+    settings: ProcessSettings,
+) -> ProcessSummary:
+    """Convert every scene that is not there yet, and write the manifest.
+
+    Several runs, also on several machines with a common disk, may work on one output: each scene is written by one.
+
+    Args:
+        dataset: name, licence and settings, for dataset.json.
+        scenes: all scenes of the raw data.
+        convert: adds the frames of a scene to a writer; a function of a module (or a `functools.partial` of one), as it
+            is sent to worker processes. What it raises makes the scene fail.
+        settings: output folder, workers, choice of scenes.
+
+    Raises:
+        ConfigurationError: no scenes, an unknown name, or an output with other settings.
+        WriteError: the output cannot be written.
+        InputError: a worker was killed.
+    """
+    chosen, output = _choose(scenes, settings), Path(settings.output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if settings.overwrite:
+            for scene in chosen:
+                _remove(output / scene.name)
+        others = {folder.name for folder in scene_folders(output)}
+        claim(output, dataset, free=not others)
+        present = {scene.name for scene in chosen if (output / scene.name / SCENE_FILE).exists()}
+        summary = ProcessSummary(present=sorted(present))
+        try:
+            for done in _convert_all(dataset, [s for s in chosen if s.name not in present], convert, output, settings):
+                _count(done, summary)
+        finally:
+            write_manifest(output, dataset)
+    except OSError as error:
+        raise WriteError(f"cannot write {error.filename or output}: {error.strerror}") from error
+    return summary
+
+
+def _choose(scenes: Sequence[SceneT], settings: ProcessSettings) -> list[SceneT]:
+    names = Counter(scene.name for scene in scenes)
+    if not scenes:
+        raise ConfigurationError("raw: no scenes found there")
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise ConfigurationError(f"raw: scenes of the same name: {', '.join(twice[:5])}")
+    if settings.scenes is None:
+        return list(scenes)
+    unknown = [name for name in settings.scenes if name not in names]
+    if unknown:
+        raise ConfigurationError(f"scenes: {', '.join(unknown[:5])} not found; there are {', '.join([*names][:5])} ...")
+    return [scene for scene in scenes if scene.name in settings.scenes]
+
+
+def _remove(folder: Path) -> None:
+    """Remove a scene in such a way that no instant sees half of it under its name."""
+    if folder.exists():
+        with scene_lock(folder):
+            remove_leftovers(folder)
+            folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}"))
+            remove_leftovers(folder)
+
+
+def _count(done: _Done, summary: ProcessSummary) -> None:
+    summary.frames += done.frames
+    summary.dropped.update(done.dropped)
+    if done.failure is not None:
+        summary.failed[done.name] = done.failure
+    else:
+        (summary.taken if done.taken else summary.written).append(done.name)
+
+
+def _convert_all(
+    dataset: DatasetInfo,
+    scenes: list[SceneT],
+    convert: Callable[[SceneT, SceneWriter], None],
+    output: Path,
+    settings: ProcessSettings,
+) -> Iterator[_Done]:
+    """Convert scenes here or in worker processes, as they finish."""
+    with tqdm(total=len(scenes), desc=dataset.name, unit="scene", disable=None) as bar:
+        if settings.workers == 0 or not scenes:
+            for scene in scenes:
+                yield _convert_scene(dataset, scene, convert, output)
+                bar.update()
+            return
+        with _worker_pool(min(settings.workers, len(scenes))) as pool:
+            tasks = [pool.submit(_convert_scene, dataset, scene, convert, output) for scene in scenes]
+            for task in as_completed(tasks):
+                yield task.result()
+                bar.update()
+
+
+@contextmanager
+def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that end with the block, at once if it is left by an exception."""
+    before = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    try:
+        yield pool
+    except BaseException as error:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(multiprocessing.active_children()) - before:
+            child.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise InputError(
+                "a worker process was killed, most often for want of memory: start again with fewer workers=..., "
+                "complete scenes are kept"
+            ) from None
+        raise
+    pool.shutdown()
+
+
+def _start_worker() -> None:
+    """One thread of OpenCV each; interrupts are the parent's; a worker without a parent ends."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A pool's worker whose parent was killed would else wait for work forever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _convert_scene(
+    dataset: DatasetInfo, scene: SceneT, convert: Callable[[SceneT, SceneWriter], None], output: Path
+) -> _Done:
+    folder = output / scene.name
+    writer = SceneWriter(folder, depth_scale=dataset.depth_scale, jpeg_quality=dataset.jpeg_quality)
+    try:
+        with writer:
+            convert(scene, writer)
+    except WriteError:
+        raise
+    except SceneTakenError:
+        return _Done(scene.name, taken=True)
+    except InputError as error:
+        return _Done(scene.name, failure=" ".join(str(error).split()))
+    except Exception as error:  # a fault of the data that the converter did not foresee: say where, go on
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        return _Done(scene.name, failure=f"{type(error).__name__}: {error} ({where})")
+    return _Done(scene.name, writer.num_frames, tuple(reason for _, reason in writer.dropped))

@@ -1,0 +1,295 @@
+"""Writes one scene in the processed layout (see README.md): all of it, or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from common.data.sources.images import InputError
+from common.files import write_json
+from data_process.formats.frame_files import BadFrameError
+from data_process.writing.manifest import CHECKSUMS_FILE, LAYOUT_VERSION, SCENE_FILE, Json
+from data_process.writing.scene_lock import SceneTakenError, scene_lock
+
+_RIGID_TOLERANCE = 1e-2
+_EXIF_ORIENTATION = 0x0112
+
+
+class WriteError(InputError):
+    """The output folder cannot be written: a full disk, a missing permission. No other scene will fare better."""
+
+
+class SceneError(InputError):
+    """A raw scene cannot be converted. The message says why; other scenes are not affected."""
+
+
+class SceneWriter:
+    """Context manager that collects the frames of a scene under a temporary name and gives it its name at the end.
+
+        with SceneWriter(output / "scene0000_00", attributes={"split": "train"}) as writer:
+            writer.add(0, image, depth, camera_to_world, intrinsics)
+
+    On an exception everything is removed; after kill -9 a folder ``.<scene>.<pid>`` stays, which no reader takes for a
+    scene and which the next writer of the scene removes.
+
+    Args:
+        folder: of the scene; it must not exist.
+        depth_scale: stored units per metre. 16 bits then reach 65535 / depth_scale metres.
+        jpeg_quality: of colour images that come as pixels, 0 to 100.
+        attributes: facts about the scene, for scene.json. `attributes` may be filled until the end of the block and
+            `depth_scale` may be set until the first frame.
+
+    Entering raises:
+        SceneTakenError: another run writes the scene, or has written it.
+        SceneError: something else is in its place.
+        WriteError: the output cannot be written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        depth_scale: float = 1000.0,
+        jpeg_quality: int = 95,
+        attributes: Mapping[str, Json] | None = None,
+    ) -> None:
+        self.folder, self.depth_scale, self.jpeg_quality = Path(folder), float(depth_scale), jpeg_quality
+        self.attributes: dict[str, Json] = dict(attributes or {})
+        self.dropped: list[tuple[int | str, str]] = []
+        self._temporary = self.folder.with_name(f".{self.folder.name}.{os.getpid()}")
+        self._cameras: dict[int, tuple[NDArray, NDArray, float | None]] = {}
+        self._size: tuple[int, int] = (0, 0)
+        self._planes = (False, False)
+        self._depth_range = (np.inf, 0.0)
+        self._checksums: dict[str, str] = {}
+        self._bytes = 0
+        self._cleanup = ExitStack()
+
+    @property
+    def num_frames(self) -> int:
+        """Frames written so far."""
+        return len(self._cameras)
+
+    def __enter__(self) -> SceneWriter:
+        with ExitStack() as stack:
+            try:
+                self.folder.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(scene_lock(self.folder))
+                if (self.folder / SCENE_FILE).exists():
+                    raise SceneTakenError(f"{self.folder} has been written already")
+                if self.folder.exists():
+                    raise SceneError(f"{self.folder} is there, but is no processed scene; remove it")
+                remove_leftovers(self.folder)
+                self._temporary.mkdir()
+            except OSError as error:
+                raise WriteError(f"cannot write {self.folder.parent}: {error.strerror}") from error
+            self._cleanup = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._cleanup:
+            try:
+                if kind is None:
+                    self._commit()
+            finally:
+                shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def add(
+        self,
+        number: int,
+        image: NDArray | bytes,
+        depth: NDArray,
+        camera_to_world: ArrayLike,
+        intrinsics: ArrayLike,
+        *,
+        label: NDArray | None = None,
+        mask: NDArray | None = None,
+        timestamp: float | None = None,
+    ) -> bool:
+        """Write a frame, or drop it with a reason if it cannot be used.
+
+        Args:
+            number: of the frame in the raw data; the name of its files.
+            image: (H, W, 3) uint8 RGB, or the bytes of a JPEG file, which are kept as they are.
+            depth: (H, W) metres along z, 0 (or anything not finite) invalid. What 16 bits cannot hold becomes invalid.
+            camera_to_world: (4, 4), metres, OpenCV camera axes.
+            intrinsics: (3, 3), pixels, the centre of the top left pixel at (0, 0).
+            label: (H, W) uint8 class, 255 unlabelled; for all frames of a scene or for none.
+            mask: (H, W) uint8, 255 foreground, or bool; for all frames of a scene or for none.
+            timestamp: seconds.
+
+        Returns:
+            Whether it was written: not if its pose is not finite or not rigid, its depth is empty, sizes differ or the
+            JPEG is damaged.
+        """
+        if number in self._cameras:
+            raise ValueError(f"frame {number} of {self.folder.name} comes twice")
+        planes = (label is not None, mask is not None)
+        if self._cameras and planes != self._planes:
+            raise ValueError(f"frame {number} of {self.folder.name}: all frames have a label (a mask), or none has")
+        try:
+            pose, camera = _checked_pose(camera_to_world), _checked_intrinsics(intrinsics)
+            color, size = _encoded_color(image, self.jpeg_quality)
+            if any(plane is not None and plane.shape != size for plane in (depth, label, mask)):
+                shapes = [plane.shape for plane in (depth, label, mask) if plane is not None]
+                raise BadFrameError(f"sizes differ: color {size}, depth, label or mask {shapes}")
+            stored = self._stored_depth(depth)
+        except BadFrameError as error:
+            self.drop(number, str(error))
+            return False
+        name = f"{number:06d}"
+        self._write(f"color/{name}.jpg", color)
+        self._write(f"depth/{name}.png", _png(stored))
+        if label is not None:
+            self._write(f"label/{name}.png", _png(label.astype(np.uint8)))
+        if mask is not None:
+            self._write(f"mask/{name}.png", _png(mask.astype(np.uint8) * 255 if mask.dtype == bool else mask))
+        if not self._cameras:
+            self._size, self._planes = size, planes
+        self._cameras[number] = (pose, camera, timestamp)
+        return True
+
+    def drop(self, number: int | str, reason: str) -> None:
+        """Note a frame that is left out."""
+        self.dropped.append((number, reason))
+
+    @contextmanager
+    def dropping(self, number: int | str) -> Iterator[None]:
+        """Drop the frame if the block, which reads its files, raises `BadFrameError`."""
+        try:
+            yield
+        except BadFrameError as error:
+            self.drop(number, str(error))
+
+    def _stored_depth(self, depth: NDArray) -> NDArray[np.uint16]:
+        units = np.asarray(depth, np.float64) * self.depth_scale
+        units = np.rint(np.where(np.isfinite(units), units, 0))
+        stored = np.where((units >= 1) & (units <= 65535), units, 0).astype(np.uint16)
+        valid = stored[stored > 0]
+        if not valid.size:
+            raise BadFrameError("no valid depth")
+        low, high = self._depth_range
+        self._depth_range = (min(low, valid.min() / self.depth_scale), max(high, valid.max() / self.depth_scale))
+        return stored
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self._temporary / name
+        try:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            raise WriteError(f"cannot write {self.folder / name}: {error.strerror}") from error
+        self._checksums[name] = hashlib.sha256(content).hexdigest()
+        self._bytes += len(content)
+
+    def _commit(self) -> None:
+        """Write what is known only at the end, and give the folder its name."""
+        if not self._cameras:
+            reasons = sorted({reason for _, reason in self.dropped})
+            raise SceneError(f"{self.folder.name}: no usable frame ({'; '.join(reasons) or 'there is none'})")
+        self._write("cameras.npz", self._packed_cameras())
+        lines = "".join(f"{checksum}  {name}\n" for name, checksum in sorted(self._checksums.items()))
+        self._write(CHECKSUMS_FILE, lines.encode())
+        try:
+            write_json(self._temporary / SCENE_FILE, self._facts())
+            self._temporary.rename(self.folder)
+        except OSError as error:
+            if not self.folder.exists():  # else another run has written the same scene in the meantime
+                raise WriteError(f"cannot write {self.folder}: {error.strerror}") from error
+
+    def _packed_cameras(self) -> bytes:
+        numbers = sorted(self._cameras)
+        poses, cameras, timestamps = zip(*(self._cameras[number] for number in numbers), strict=True)
+        arrays: dict[str, NDArray] = {
+            "number": np.array(numbers, np.int64),
+            "camera_to_world": np.stack(poses).astype(np.float32),
+            "intrinsics": np.stack(cameras).astype(np.float32),
+        }
+        if all(timestamp is not None for timestamp in timestamps):
+            arrays["timestamp"] = np.array(timestamps, np.float64)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        return buffer.getvalue()
+
+    def _facts(self) -> dict[str, Json]:
+        """The content of scene.json."""
+        first = min(self._cameras)
+        return {
+            "layout": LAYOUT_VERSION,
+            "frames": len(self._cameras),
+            "image_size": list(self._size),
+            "intrinsics": self._cameras[first][1].tolist(),
+            "depth_scale": self.depth_scale,
+            "depth_range": [float(limit) for limit in self._depth_range],
+            "has_labels": self._planes[0],
+            "has_masks": self._planes[1],
+            "attributes": self.attributes,
+            "dropped": [{"frame": number, "reason": reason} for number, reason in self.dropped],
+            "bytes": self._bytes,
+            "cameras_sha256": self._checksums["cameras.npz"],
+            "files_sha256": self._checksums[CHECKSUMS_FILE],
+        }
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs left of a scene. Only for the holder of its lock."""
+    for path in folder.parent.glob(f".{folder.name}.*"):
+        if path.name.removeprefix(f".{folder.name}.").isdecimal():
+            shutil.rmtree(path)
+
+
+def _checked_pose(camera_to_world: ArrayLike) -> NDArray[np.float64]:
+    pose = np.asarray(camera_to_world, np.float64)
+    if pose.shape != (4, 4):
+        raise ValueError(f"a pose is a 4 x 4 matrix, not of shape {pose.shape}")
+    if not np.isfinite(pose).all():
+        raise BadFrameError("pose is not finite")
+    rotation = pose[:3, :3]
+    orthonormal = np.abs(rotation @ rotation.T - np.eye(3)).max() < _RIGID_TOLERANCE
+    if not orthonormal or np.linalg.det(rotation) < 0 or np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-6:
+        raise BadFrameError("pose is not a rotation and a translation")
+    return pose
+
+
+def _checked_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:
+    camera = np.asarray(intrinsics, np.float64)
+    if camera.shape != (3, 3):
+        raise ValueError(f"intrinsics are a 3 x 3 matrix, not of shape {camera.shape}")
+    if not np.isfinite(camera).all() or min(camera[0, 0], camera[1, 1]) <= 0:
+        raise BadFrameError("intrinsics are not finite and positive")
+    return camera
+
+
+def _encoded_color(image: NDArray | bytes, quality: int) -> tuple[bytes, tuple[int, int]]:
+    """The bytes of a JPEG file and its (height, width)."""
+    if isinstance(image, bytes):
+        try:
+            with Image.open(io.BytesIO(image)) as opened:
+                opened.load()  # the only sure way to see that the file is whole
+                upright = opened.getexif().get(_EXIF_ORIENTATION, 1) == 1
+                if opened.format == "JPEG" and opened.mode == "RGB" and upright:
+                    return image, (opened.height, opened.width)
+                image = np.asarray(opened.convert("RGB"))  # pixels stay where they are: depth does not turn with EXIF
+        except Exception as error:  # Pillow's decoders raise many kinds of exception on damaged files
+            raise BadFrameError(f"damaged color image ({error})") from error
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"a color image is (H, W, 3) uint8, not {image.shape} {image.dtype}")
+    encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return encoded.tobytes(), (image.shape[0], image.shape[1])
+
+
+def _png(image: NDArray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()

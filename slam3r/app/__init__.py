@@ -1,1 +1,0 @@
-"""The web application: one page for every system that keeps to `common.presentation`."""

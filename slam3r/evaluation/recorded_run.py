@@ -1,0 +1,109 @@
+"""A reconstruction on disk, to be scored, and scored again without a run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.data.sources.image_files import FrameSource
+from common.evaluation.runner import digest
+from common.files import atomic_path, read_json, write_json
+from slam3r.api import reconstruct
+from slam3r.evaluation.model_under_test import System
+from slam3r.scene.outputs import PREDICTIONS
+
+_FACTS, _CAMERAS = "evaluation_run.json", "cameras.npz"
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """What a score needs of a reconstruction."""
+
+    points: NDArray[np.float32]
+    """(n, h, w, 3) world pointmaps; memory-mapped."""
+    confidence: NDArray[np.float32]
+    """(n, h, w); memory-mapped."""
+    camera_to_world: NDArray[np.float64]
+    """(n, 4, 4), OpenCV axes; NaN for frames without a pose."""
+    stride: int
+    frames_per_second: float
+    """Of the whole run, reading included."""
+    peak_memory: int
+    """Bytes resident."""
+    peak_gpu_memory: int
+    """Bytes."""
+
+    @property
+    def posed(self) -> NDArray[np.int64]:
+        """(m,) frames that have a pose."""
+        return np.flatnonzero(np.isfinite(self.camera_to_world).all(axis=(1, 2)))
+
+
+def run_for_evaluation(
+    system: System, source: FrameSource, size: tuple[int, int], folder: Path, key: Mapping[str, Any]
+) -> EvaluationRun:
+    """Reconstruct a source into a folder; a complete reconstruction of the same key is taken as it is.
+
+    Args:
+        system: to run.
+        source: gives the frames.
+        size: (height, width) of the network images.
+        folder: owned by this function: another reconstruction in it is replaced.
+        key: all that the result depends on; JSON values.
+
+    Raises:
+        InputError: the source cannot be reconstructed.
+    """
+    name = digest({**key, "size": list(size)})
+    if not _is_complete(folder, name):
+        shutil.rmtree(folder, ignore_errors=True)
+        scene = reconstruct(
+            source,
+            system.networks,
+            folder,
+            settings=system.settings.reconstruction,
+            export={"confidence": system.settings.model.confidence.registered, "strip": False, "max_points": 1_000_000},
+            save_predictions=True,
+            size=size,
+        )
+        if scene.interrupted:
+            raise KeyboardInterrupt
+        with atomic_path(folder / _CAMERAS) as temporary:
+            np.savez(temporary, camera_to_world=scene.camera_to_world)
+        facts = {
+            "key": name,
+            "stride": scene.stride,
+            "frames_per_second": scene.frames_per_second,
+            "peak_memory": scene.peak_memory.process,
+            "peak_gpu_memory": scene.peak_memory.device,
+        }
+        write_json(folder / _FACTS, facts)
+    return _load(folder)
+
+
+def _is_complete(folder: Path, key: str) -> bool:
+    try:
+        return read_json(folder / _FACTS)["key"] == key and (folder / PREDICTIONS).is_dir()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _load(folder: Path) -> EvaluationRun:
+    facts = read_json(folder / _FACTS)
+    with np.load(folder / _CAMERAS) as cameras:
+        poses = cameras["camera_to_world"]
+    return EvaluationRun(
+        np.load(folder / PREDICTIONS / "registered_pcds.npy", mmap_mode="r"),
+        np.load(folder / PREDICTIONS / "registered_confs.npy", mmap_mode="r"),
+        poses,
+        facts["stride"],
+        facts["frames_per_second"],
+        facts["peak_memory"],
+        facts["peak_gpu_memory"],
+    )

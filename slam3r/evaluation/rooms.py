@@ -1,0 +1,126 @@
+"""Reconstruct procedural rooms that no training ever saw, and score them: runs anywhere, without a download."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.configuration import to_dataclass
+from common.device import MemoryMeter
+from common.evaluation.benchmark import Row
+from common.evaluation.figures import write_error_map
+from common.rooms import room_seed, room_video
+from common.views import Views
+from slam3r.evaluation.model_under_test import System
+from slam3r.evaluation.scene_score import ReconstructionScore, retrieval_auc, score_scene
+from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, RegisteredFrame
+
+
+@dataclass(frozen=True)
+class RoomsSettings:
+    """Which rooms, and how they are filmed: ``configs/benchmark/rooms.yaml``."""
+
+    name: str = "rooms"
+    scenes: int = 8
+    """Rooms."""
+    first_scene: int = 1000
+    """Number of the first room in the split; validation during training uses the numbers from 0."""
+    frames: int = 40
+    """Frames per room."""
+    size: int = 224
+    """Pixels a side."""
+    split: str = "held_out"
+    confidence_threshold: float = 1.0
+    """Points strictly above it are scored."""
+    retrieval_stride: int = 2
+    """Every so many frames of a video enter the retrieval score."""
+    figures: bool = True
+    """Draw error maps."""
+
+
+class RoomsBenchmark:
+    """A benchmark (`common.evaluation.benchmark.Benchmark`) over procedural rooms."""
+
+    name = "rooms"
+    notes: Sequence[str] = (
+        "constant: the best constant answer, every frame given the per-pixel mean of the true world pointmaps; gain: "
+        "how many times nearer to the truth than that",
+        "completeness is asked for all of the truth, also where the network was unsure",
+        "retrieval AUC: ranking of pairs of views by whether they share at least 30 % of their pixels; 0.5 is chance",
+        "frames/s: reconstruction alone, without rendering and scoring; memory: resident, peak",
+    )
+
+    def __init__(self, settings: RoomsSettings, system: System) -> None:
+        self.settings, self.system = settings, system
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> RoomsBenchmark:
+        """See `common.evaluation.benchmark.Benchmark.from_config`."""
+        own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
+        return cls(to_dataclass(own, RoomsSettings), System.from_config(config))
+
+    def describe(self) -> dict[str, Any]:
+        """What the figures depend on."""
+        own = asdict(self.settings)
+        for selection in ("scenes", "first_scene", "figures"):
+            own.pop(selection)
+        return {"benchmark": own, **self.system.describe()}
+
+    def scenes(self) -> list[str]:
+        """Names with the rooms' numbers."""
+        first = self.settings.first_scene
+        return [f"room_{number}" for number in range(first, first + self.settings.scenes)]
+
+    def evaluate(self, scene: str, folder: Path) -> Row:
+        """Render, reconstruct and score one room."""
+        settings = self.settings
+        seed = room_seed(settings.split, 0, int(scene.removeprefix("room_")))
+        views = room_video(seed, settings.frames, settings.size)
+        networks = self.system.networks
+        meter = MemoryMeter(self.system.device)
+        frames, reconstructor = reconstruct_views(views, networks, self.system.settings.reconstruction)
+        memory = meter.peak().process
+        score = score_scene(
+            np.stack([frame.world_points.numpy() for frame in frames]),
+            np.stack([frame.world_confidence.numpy() for frame in frames]),
+            [None if frame.camera_to_world is None else frame.camera_to_world.numpy() for frame in frames],
+            views,
+            settings.confidence_threshold,
+        )
+        if settings.figures:
+            assert views.camera_to_world is not None
+            write_error_map(folder, score.aligned, score.points.to_truth, views.camera_to_world.numpy())
+        seconds = sum(reconstructor.timer.seconds.values())
+        row: Row = {"stride": reconstructor.stride, **_columns(score)}
+        row["retrieval_auc"] = retrieval_auc(networks, views[:: settings.retrieval_stride])
+        return row | {"frames_per_second": score.num_frames / seconds, "peak_memory": memory}
+
+
+def _columns(score: ReconstructionScore) -> Row:
+    points, constant = score.points, score.constant
+    return {
+        "accuracy": points.accuracy,
+        "completeness": points.completeness,
+        "constant_accuracy": constant.accuracy,
+        "constant_completeness": constant.completeness,
+        "accuracy_gain": score.accuracy_gain,
+        "completeness_gain": score.completeness_gain,
+        "f_10cm": points.f_score[0.10],
+        "ate_rmse": score.trajectory_rmse,
+        "poses": score.num_poses,
+    }
+
+
+def reconstruct_views(
+    views: Views, networks: Networks, settings: ReconstructionSettings, chunk: int = 10
+) -> tuple[list[RegisteredFrame], Reconstructor]:
+    """Push a video through a fresh reconstructor; all frames stay in memory."""
+    reconstructor = Reconstructor(networks, settings)
+    frames: list[RegisteredFrame] = []
+    for start in range(0, len(views.images), chunk):
+        frames += reconstructor.push(views.images[start : start + chunk])
+    return frames + reconstructor.flush(), reconstructor

@@ -1,0 +1,92 @@
+"""The three things that a recorded reconstruction of an RGB-D sequence is scored for: points, trajectory, depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.evaluation.benchmark import Row
+from common.evaluation.figures import write_error_map, write_trajectory_plot
+from common.evaluation.pointmaps import PointmapScore, PointsProtocol, score_pointmaps
+from common.evaluation.sequence import RgbdSequence
+from common.evaluation.truth import SequenceTruth
+from common.metrics.depth_sequence import score_depth_sequence
+from common.metrics.evo_trajectory import score_trajectory
+from slam3r.evaluation.recorded_run import EvaluationRun
+
+FEWEST_POSES = 3
+"""That an alignment of paths needs."""
+
+
+def points_row(run: EvaluationRun, truth: SequenceTruth, protocol: PointsProtocol, pictures: Path | None) -> Row:
+    """Accuracy, completeness and F-scores; the error map where a folder is given."""
+    found = score_pointmaps(run.points, run.confidence, truth, protocol)
+    if pictures is not None:
+        write_error_map(pictures, found.points, found.score.to_truth, truth.camera_to_world)
+    return _points_columns(found)
+
+
+def _points_columns(found: PointmapScore) -> Row:
+    score = found.score
+    return {
+        "accuracy": score.accuracy,
+        "completeness": score.completeness,
+        "accuracy_median": score.accuracy_median,
+        "completeness_median": score.completeness_median,
+        "chamfer": score.chamfer,
+        "completion_ratio_5cm": score.completion_ratio,
+        **{f"f_{100 * threshold:g}cm": value for threshold, value in score.f_score.items()},
+        "confident_share": found.num_confident / max(found.num_valid, 1),
+        "aligned": "yes" if score.is_aligned else "no",
+    }
+
+
+def trajectory_row(run: EvaluationRun, sequence: RgbdSequence, pictures: Path | None) -> Row:
+    """ATE and RPE by evo, over the frames that have a pose; no figure but their number where fewer than three do."""
+    posed = run.posed
+    if len(posed) < FEWEST_POSES:
+        return {"ate_rmse": None, "poses": len(posed)}
+    truth = sequence.camera_to_world[posed]
+    score = score_trajectory(run.camera_to_world[posed], truth, sequence.timestamps[posed])
+    if pictures is not None:
+        times = sequence.timestamps[posed]
+        up = -sequence.camera_to_world[:, :3, 1].mean(axis=0)
+        file = pictures / "trajectory.png"
+        write_trajectory_plot(file, times, score.centres, truth[:, :3, 3], score.errors, up)
+    return {
+        "ate_rmse": score.ate_rmse,
+        "ate_mean": score.ate_mean,
+        "ate_median": score.ate_median,
+        "ate_max": score.ate_max,
+        "rpe_translation": score.rpe_translation,
+        "rpe_rotation": score.rpe_rotation,
+        "path_length": score.path_length,
+        "poses": len(posed),
+    }
+
+
+def depth_row(run: EvaluationRun, truth: SequenceTruth) -> Row:
+    """Depth of the registered points, seen from the estimated camera of their own frame; no figure without poses."""
+    posed = run.posed
+    if len(posed) == 0:
+        return {"depth_abs_rel": None, "depth_images": 0}
+    score = score_depth_sequence(lambda index: _depth_pair(run, truth, posed[index]), len(posed))
+    return {
+        "depth_abs_rel": score.abs_rel,
+        "depth_rmse": score.rmse,
+        "depth_delta_1": score.delta_1,
+        "depth_abs_rel_ls": score.abs_rel_ls,
+        "depth_rmse_ls": score.rmse_ls,
+        "depth_tau_1_ls": score.tau_1_ls,
+        "depth_images": score.num_images,
+    }
+
+
+def _depth_pair(run: EvaluationRun, truth: SequenceTruth, frame: int) -> tuple[NDArray, NDArray]:
+    """Depth (h, w) of a frame's registered points along its estimated camera's z axis, NaN for none, and the true."""
+    points, pose = run.points[frame], run.camera_to_world[frame]
+    depth = points.astype(np.float64) @ pose[:3, 2] - pose[:3, 3] @ pose[:3, 2]
+    depth[(points == 0).all(axis=-1)] = np.nan  # no point there
+    return depth.astype(np.float32), truth.depth[frame]

@@ -1,0 +1,143 @@
+"""Reconstruct RGB-D sequences and score points, trajectory and depth: Replica, 7-Scenes, TUM, ScanNet, one's own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from common.configuration import to_dataclass
+from common.evaluation.benchmark import Row
+from common.evaluation.pointmaps import PointsProtocol
+from common.evaluation.sequence import FrameChoice, RgbdSequence, SequenceReader, choose_scenes, open_readers
+from common.evaluation.truth import SequenceTruth, load_truth
+from slam3r.evaluation.model_under_test import System
+from slam3r.evaluation.recorded_run import EvaluationRun, run_for_evaluation
+from slam3r.evaluation.sequence_scores import depth_row, points_row, trajectory_row
+from slam3r.scene.outputs import PREDICTIONS
+
+Measure = Literal["points", "trajectory", "depth"]
+_TRUTH = "truth"
+
+_NOTES: Mapping[Measure, str] = {
+    "points": (
+        "points: pixels with known depth and a confidence above {confidence:g}, of which {num_samples:,} are drawn; "
+        "similarity by RANSAC over corresponding pixels and rigid ICPs (seed {seed}), voxels of {voxel_size:g} m; "
+        "accuracy is the mean distance to the truth, completeness that from the truth ({truth} true points)"
+    ),
+    "trajectory": (
+        "trajectory: evo, camera centres aligned by a similarity, over frames with a pose; RPE between neighbouring "
+        "poses, after the same scale"
+    ),
+    "depth": (
+        "depth: registered points in their frame's estimated camera against sensor depth; median: each image scaled "
+        "by the ratio of medians, mean over images; least squares: scale and shift per image with two rounds of "
+        "trimming, mean over pixels"
+    ),
+}
+_SPEED_NOTE = "frames/s: the whole reconstruction with reading, without loading the model; memory: resident, peak"
+
+
+@dataclass(frozen=True)
+class SequenceSettings:
+    """A file of ``configs/benchmark``."""
+
+    name: str
+    path: str
+    """Folder of a data set, or of one scene."""
+    measures: tuple[Measure, ...]
+    scenes: tuple[str, ...] | None = None
+    """Names of scenes; None for all."""
+    split: str | None = None
+    frames: FrameChoice = field(default_factory=FrameChoice)
+    fps: float = 30.0
+    """Frames per second of the recording, for time axes."""
+    size: tuple[int, int] = (224, 224)
+    """(height, width) of the network images."""
+    points: PointsProtocol = field(default_factory=PointsProtocol)
+    figures: bool = True
+    keep_predictions: bool = False
+    """Keep every frame's arrays: a later run with other `points` then scores them without a reconstruction."""
+    truth_cache: str | None = None
+    """Folder for true depth at network resolution, shared by runs; None for one in the scene's own results."""
+
+    def __post_init__(self) -> None:
+        if not self.measures:
+            raise ValueError("measures must name at least one of points, trajectory, depth")
+
+
+class SequenceBenchmark:
+    """A benchmark (`common.evaluation.benchmark.Benchmark`) over the sequences of a folder."""
+
+    def __init__(self, settings: SequenceSettings, system: System) -> None:
+        self.settings, self.system = settings, system
+        self.name = settings.name
+        notes = [_NOTES[measure].format(**asdict(settings.points)) for measure in settings.measures]
+        self.notes: Sequence[str] = (*notes, _SPEED_NOTE)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> SequenceBenchmark:
+        """See `common.evaluation.benchmark.Benchmark.from_config`."""
+        own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
+        return cls(to_dataclass(own, SequenceSettings), System.from_config(config))
+
+    def describe(self) -> dict[str, Any]:
+        """What the figures depend on."""
+        own = asdict(self.settings)
+        for selection in ("scenes", "split", "figures", "keep_predictions", "truth_cache", "path"):
+            own.pop(selection)
+        return {"benchmark": own, **self.system.describe()}
+
+    def scenes(self) -> list[str]:
+        """Names of the sequences asked for."""
+        return [reader.name for reader in choose_scenes(list(self._readers.values()), self.settings.scenes)]
+
+    def evaluate(self, scene: str, folder: Path) -> Row:
+        """Reconstruct, or take what is recorded, and score."""
+        settings = self.settings
+        sequence = RgbdSequence(self._readers[scene], settings.frames, settings.fps)
+        recording = folder / "reconstruction"
+        key = {
+            **self.system.describe(),
+            "frames": sequence.numbers.tolist(),
+            "path": str(Path(settings.path).expanduser().resolve()),
+        }
+        truth = self._truth(sequence, folder)  # first: a damaged file should not cost a reconstruction
+        run = run_for_evaluation(self.system, sequence, settings.size, recording, key)
+        row: Row = {"frames": sequence.length, "stride": run.stride}
+        row |= self._scores(run, sequence, truth, folder if settings.figures else None)
+        row |= {"frames_per_second": run.frames_per_second, "peak_memory": run.peak_memory}
+        row |= {"peak_gpu_memory": run.peak_gpu_memory} if run.peak_gpu_memory else {}
+        if not settings.keep_predictions:
+            shutil.rmtree(recording / PREDICTIONS, ignore_errors=True)
+            shutil.rmtree(folder / _TRUTH, ignore_errors=True)
+        return row
+
+    def _truth(self, sequence: RgbdSequence, folder: Path) -> SequenceTruth | None:
+        """What points and depth are compared with, in the scene's own folder unless there is a cache for it."""
+        settings = self.settings
+        if not {"points", "depth"} & set(settings.measures):
+            return None
+        cache = folder if settings.truth_cache is None else Path(settings.truth_cache).expanduser() / sequence.name
+        return load_truth(sequence, settings.size, cache / _TRUTH)
+
+    def _scores(
+        self, run: EvaluationRun, sequence: RgbdSequence, truth: SequenceTruth | None, pictures: Path | None
+    ) -> Row:
+        """Every measure that was asked for, in order."""
+        settings, row = self.settings, Row()
+        if truth is not None and "points" in settings.measures:
+            row |= points_row(run, truth, settings.points, pictures)
+        if truth is not None and "depth" in settings.measures:
+            row |= depth_row(run, truth)
+        if "trajectory" in settings.measures:
+            row |= trajectory_row(run, sequence, pictures)
+        return row
+
+    @cached_property
+    def _readers(self) -> dict[str, SequenceReader]:
+        settings = self.settings
+        return {reader.name: reader for reader in open_readers(Path(settings.path).expanduser(), settings.split)}

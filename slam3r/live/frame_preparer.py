@@ -1,0 +1,83 @@
+"""From the pictures of a stream to network images, undistorted where the camera is calibrated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.data.sources.preprocess import intrinsics_to_network, preprocess
+from common.geometry.undistortion import Calibration, Undistorter
+
+
+@dataclass(frozen=True)
+class PreparedFrame:
+    """A network image, ready to be pushed."""
+
+    image: Tensor
+    """(3, H, W) float32 in [-1, 1]."""
+    original_from_network: Tensor
+    """(3, 3) float64, network pixels to pixels of the (undistorted) original."""
+    original_size: tuple[int, int]
+    """(height, width)."""
+    intrinsics: Tensor | None
+    """(3, 3) float64 in network pixels; None without a calibration."""
+
+
+class FramePreparer:
+    """Undistorts, resizes and normalizes. Holds nothing of a scene, so another thread than the session's may use it."""
+
+    def __init__(self, size: tuple[int, int], calibration: Calibration | None = None) -> None:
+        """
+        Args:
+            size: (height, width) of the network images.
+            calibration: of the camera; None where it is not known.
+        """
+        self.size, self.calibration = size, calibration
+        self._undistorter: Undistorter | None = None
+
+    def __call__(self, image: NDArray[np.uint8]) -> PreparedFrame:
+        """Prepare one picture (H, W, 3) uint8 RGB.
+
+        Raises:
+            ValueError: not such a picture, or one that the calibration is not for.
+        """
+        if self.calibration is None:
+            plain = preprocess(image, self.size)
+            return PreparedFrame(plain.image, plain.original_from_network, plain.original_size, None)
+        if image.dtype != np.uint8 or image.ndim != 3:
+            raise ValueError(f"expected an image (H, W, 3) of uint8, got {image.shape} of {image.dtype}")
+        undistorter = self._undistorter
+        if undistorter is None or undistorter.calibration.size != image.shape[:2]:
+            scaled = self.calibration.scaled((image.shape[0], image.shape[1]))
+            self._undistorter = undistorter = Undistorter(scaled)
+        ready = preprocess(undistorter(image), self.size)
+        intrinsics = intrinsics_to_network(undistorter.intrinsics, ready.original_from_network)
+        return PreparedFrame(ready.image, ready.original_from_network, ready.original_size, intrinsics)
+
+    def all(
+        self, images: Sequence[NDArray[np.uint8] | PreparedFrame] | NDArray[np.uint8] | Tensor
+    ) -> list[PreparedFrame]:
+        """Prepare what a caller has: pictures, frames that are prepared already, or a float tensor of network images.
+
+        Args:
+            images: a sequence of (H, W, 3) uint8 pictures or of `PreparedFrame`; (F, H, W, 3) uint8; or (F, 3, H, W)
+                float network images in [-1, 1], which are taken as they are (undistorted, their own originals).
+
+        Raises:
+            ValueError: for anything else.
+        """
+        if isinstance(images, Tensor) and images.is_floating_point():
+            if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.size):
+                raise ValueError(f"prepared tensors are (frames, 3, {self.size}), got {tuple(images.shape)}")
+            return [PreparedFrame(image, torch.eye(3).double(), self.size, None) for image in images]
+        items = images.numpy() if isinstance(images, Tensor) else images
+        prepared = [item if isinstance(item, PreparedFrame) else self(np.asarray(item)) for item in items]
+        for frame in prepared:
+            if tuple(frame.image.shape) != (3, *self.size):
+                raise ValueError(f"a network image is (3, {self.size}) here, got {tuple(frame.image.shape)}")
+        return prepared

@@ -1,0 +1,74 @@
+"""What a live run leaves behind: a folder per segment, written when the segment ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from common.export.ply import write_ply
+from common.export.trajectory import write_tum
+from common.files import atomic_folder, write_json
+from slam3r.live.statistics import LiveStatistics
+from slam3r.live.updates import FinishedSegment, FrameUpdate
+from slam3r.scene.outputs import POINTS, SUMMARY, TRAJECTORY
+
+LIVE_SUMMARY = "live.json"
+
+
+class SegmentWriter:
+    """Keeps the poses of the segments that are open, and writes ``segment_0000`` and so on as they close.
+
+    Each folder holds the map as ``points.ply``, the trusted poses as ``trajectory.txt`` (TUM) and ``summary.json``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.written: list[Path] = []
+        self._poses: dict[int, list[tuple[float, np.ndarray]]] = {}
+        self._finished: list[FinishedSegment] = []
+
+    def take(self, updates: Sequence[FrameUpdate]) -> None:
+        """Note the poses; then write the segments whose last answers these were."""
+        for update in updates:
+            if update.trusted and update.frame is not None and update.frame.camera_to_world is not None:
+                pose = update.frame.camera_to_world.double().numpy().copy()
+                self._poses.setdefault(update.segment, []).append((update.timestamp, pose))
+        finished, self._finished = self._finished, []
+        for segment in finished:
+            self._write(segment)
+
+    def segment_ended(self, segment: FinishedSegment) -> None:
+        """For `LiveReconstruction`: its last answers have not been taken yet, so it is written a moment later."""
+        self._finished.append(segment)
+
+    def _write(self, segment: FinishedSegment) -> None:
+        poses = self._poses.pop(segment.summary.number, [])
+        final = self.folder / f"segment_{segment.summary.number:04d}"
+        with atomic_folder(final) as folder:
+            write_ply(folder / POINTS, segment.map.points, segment.map.colors, segment.map.confidence)
+            times, matrices = np.array([time for time, _ in poses]), [pose for _, pose in poses]
+            write_tum(folder / TRAJECTORY, times, np.array(matrices).reshape(-1, 4, 4))
+            about = {**asdict(segment.summary), "poses": len(poses), "points": segment.map.num_points}
+            write_json(folder / SUMMARY, about | {"points_evicted": segment.map.num_evicted})
+        self.written.append(final)
+
+
+def write_statistics(folder: Path, statistics: LiveStatistics) -> Path:
+    """The session in numbers as ``live.json``."""
+    path = folder / LIVE_SUMMARY
+    values = asdict(replace(statistics, frames_by_state={}))
+    values["frames_by_state"] = {state.value: count for state, count in statistics.frames_by_state.items()}
+    write_json(path, _without_nan(values))
+    return path
+
+
+def _without_nan(value):
+    """JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

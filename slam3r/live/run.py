@@ -1,0 +1,162 @@
+"""One live run: a camera or a video through a live session into a folder and a viewer."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+
+from common.configuration import ConfigurationError
+from common.data.sources.image_files import Frame, FrameSource
+from common.data.sources.images import InputError
+from common.data.sources.prefetch import Prefetcher
+from common.data.sources.video import CameraSource
+from common.device import choose_device, choose_dtype
+from common.geometry.undistortion import Calibration
+from slam3r.live.frame_preparer import PreparedFrame
+from slam3r.live.outputs import LIVE_SUMMARY, SegmentWriter, write_statistics
+from slam3r.live.session import LiveReconstruction, LiveSettings, StreamingSettings, for_live
+from slam3r.live.statistics import LiveStatistics
+from slam3r.live.viewer import RerunViewer, Viewer
+from slam3r.pretrained import ModelConfig, load_model
+from slam3r.reconstruction import ReconstructionSettings
+from slam3r.scene.outputs import OutputExists
+from slam3r.scene.run import RunSettings
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """What is shown while it runs."""
+
+    viewer: Literal["auto", "rerun", "none"] = "auto"
+    """auto: rerun if it is installed and the output is a terminal."""
+    save_to: str | None = None
+    """An .rrd file in place of a window."""
+
+
+def make_session(
+    model: ModelConfig,
+    reconstruction: ReconstructionSettings,
+    streaming: StreamingSettings,
+    run: RunSettings,
+    calibration: Calibration | None,
+    writer: SegmentWriter,
+) -> LiveReconstruction:
+    """Load the model and open a session.
+
+    Raises:
+        ConfigurationError: no such device, or settings that a live session cannot use.
+        CheckpointError: weights are missing or damaged.
+    """
+    try:
+        device = choose_device(run.device)
+        dtype = choose_dtype(device, run.dtype)
+        settings = LiveSettings(for_live(reconstruction), streaming, run.size)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error
+    networks = load_model(model).networks(device, dtype, reconstruction.memory_chunk)
+    return LiveReconstruction(networks, settings, calibration, writer.segment_ended)
+
+
+def run_live(
+    source: FrameSource,
+    session: LiveReconstruction,
+    writer: SegmentWriter,
+    viewer: Viewer | None,
+    options: RunSettings,
+) -> LiveStatistics:
+    """Push a source through a session to its end, or until Ctrl-C.
+
+    A camera does not wait: frames that come while the session is busy are dropped, oldest first. A video waits.
+
+    Raises:
+        InputError: from the source.
+    """
+    live_camera = isinstance(source, CameraSource)
+    batch = 1 if live_camera else options.push_batch
+
+    def prepare(frame: Frame) -> tuple[Frame, PreparedFrame]:
+        try:
+            ready = session.prepare(frame.image)
+        except ValueError as error:
+            raise InputError(f"{frame.name}: {error}") from error
+        return replace(frame, image=frame.image[:0, :0].copy()), ready
+
+    bar = tqdm(total=source.length, unit="frame", disable=None if options.progress else True)
+    with bar, Prefetcher(source, prepare, options.read_ahead, drop_oldest=live_camera) as frames:
+        try:
+            while items := list(islice(frames, batch)):
+                updates = session.push(
+                    [ready for _, ready in items],
+                    [frame.timestamp for frame, _ in items],
+                    [frame.name for frame, _ in items],
+                )
+                writer.take(updates)
+                if viewer is not None:
+                    viewer.show(updates)
+                bar.set_description(session.state.value)
+                bar.update(len(items))
+        except KeyboardInterrupt:
+            logger.warning("interrupted: what is registered so far is kept")
+        if frames.dropped:
+            logger.warning("%d frames came faster than they could be taken, and were dropped", frames.dropped)
+    updates = session.flush()
+    writer.take(updates)
+    if viewer is not None:
+        viewer.show(updates)
+    return session.statistics()
+
+
+def reconstruct_live(
+    source: FrameSource,
+    model: ModelConfig,
+    output: str | Path,
+    reconstruction: ReconstructionSettings,
+    streaming: StreamingSettings,
+    run: RunSettings,
+    calibration: Calibration | None = None,
+    view: ViewSettings | None = None,
+    overwrite: bool = False,
+) -> tuple[LiveStatistics, list[Path]]:
+    """The live face: everything that ``scripts/reconstruct.py live=true`` does.
+
+    Returns:
+        The session in numbers, and the folders that were written.
+
+    Raises:
+        InputError, ConfigurationError, CheckpointError: what the user can do something about.
+    """
+    folder = Path(output).expanduser()
+    if (folder / LIVE_SUMMARY).exists() and not overwrite:
+        raise OutputExists(f"output {folder} already holds {LIVE_SUMMARY}; choose another folder, or overwrite=true")
+    viewer = open_viewer(view or ViewSettings())
+    source.validate()
+    writer = SegmentWriter(folder)
+    session = make_session(model, reconstruction, streaming, run, calibration, writer)
+    statistics = run_live(source, session, writer, viewer, run)
+    return statistics, [*writer.written, write_statistics(folder, statistics)]
+
+
+def open_viewer(view: ViewSettings) -> Viewer | None:
+    """The viewer that was asked for.
+
+    Raises:
+        ConfigurationError: rerun was asked for and is not installed.
+    """
+    if view.viewer == "none" and view.save_to is None:
+        return None
+    try:
+        if view.viewer == "auto" and view.save_to is None and not sys.stdout.isatty():
+            return None
+        return RerunViewer(view.save_to)
+    except ConfigurationError:
+        if view.viewer == "auto" and view.save_to is None:
+            return None
+        raise

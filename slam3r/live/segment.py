@@ -1,0 +1,210 @@
+"""One segment of a live session: one world, from its founding to its end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from common.data.sources.preprocess import intrinsics_to_original
+from common.device import StageTimer
+from slam3r.live.disk_map import DiskMap
+from slam3r.live.frame_preparer import PreparedFrame
+from slam3r.live.scene_map import MapDelta, SceneMap
+from slam3r.live.settings import LiveSettings
+from slam3r.live.stride_control import MotionMeter, StrideController
+from slam3r.live.tracking import TrackingMonitor, TrackingState
+from slam3r.live.updates import FrameUpdate, SegmentSummary
+from slam3r.reconstruction import Networks, Reconstructor, RegisteredFrame, SequenceTooShort
+from slam3r.reconstruction.events import Event, Initialized, Registered
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WaitingFrame:
+    """A frame that was pushed and has no answer yet."""
+
+    number: int
+    name: str
+    timestamp: float
+    original_from_network: Tensor
+    original_size: tuple[int, int]
+    arrival: float
+    """`time.perf_counter` at the push."""
+
+
+class LiveSegment:
+    """Drives one `Reconstructor`, watches its tracking, adapts its stride and fills its map."""
+
+    def __init__(
+        self,
+        number: int,
+        name: str,
+        first_frame: int,
+        networks: Networks,
+        settings: LiveSettings,
+        intrinsics: Tensor | None,
+        timer: StageTimer,
+    ) -> None:
+        """
+        Args:
+            number: of the segment in the session.
+            name: of the segment.
+            first_frame: number in the session of its first frame.
+            networks: shared by all segments.
+            settings: of the session.
+            intrinsics: (3, 3) network pixels where the camera is calibrated.
+            timer: of the session, which counts on over segments.
+        """
+        self.number, self.name, self.first_frame, self.settings = number, name, first_frame, settings
+        self.intrinsics = intrinsics
+        reconstruction = settings.reconstruction
+        if intrinsics is not None and settings.streaming.calibrated_poses:
+            reconstruction = replace(reconstruction, pose_method="pnp_first")
+        self.reconstructor = Reconstructor(networks, reconstruction, self._observe, intrinsics, settings.largest_stride)
+        self.reconstructor.timer = timer
+        tracking = settings.streaming.tracking
+        threshold = reconstruction.weak_confidence if tracking.confidence is None else tracking.confidence
+        self.monitor = TrackingMonitor(tracking, threshold)
+        bounds = (reconstruction.stride_min, settings.largest_stride)
+        self.controller = StrideController(settings.streaming.stride, bounds)
+        self.meter = MotionMeter()
+        self.map = SceneMap(settings.streaming.map)
+        folder = settings.streaming.disk_map
+        self.disk: DiskMap | None = None if folder is None else DiskMap(Path(folder) / f"segment_{number:04d}")
+        """None also after a write failed."""
+        self.waiting: deque[WaitingFrame] = deque()
+        self.num_pushed = self.num_registered = 0
+        self.last_founding = -1
+        """Last frame of the initial window, once there is one."""
+        self._references: dict[int, tuple[int, ...]] = {}
+
+    @property
+    def is_lost_for_good(self) -> bool:
+        """Whether a new segment should take over."""
+        return self.monitor.must_reinitialise
+
+    def push(self, frames: Sequence[PreparedFrame], waiting: Sequence[WaitingFrame]) -> list[FrameUpdate]:
+        """Take frames, and what the session knows of each; answers to frames that are finished by now."""
+        timer = self.reconstructor.timer
+        with timer("motion"):
+            for frame in frames:
+                self.controller.observe(self.meter.measure(frame.image))
+        self.waiting.extend(waiting)
+        self.num_pushed += len(frames)
+        images = torch.stack([frame.image for frame in frames])
+        names, times = [item.name for item in waiting], [item.timestamp for item in waiting]
+        registered = self.reconstructor.push(images, times, names)
+        updates = [self._answer(frame) for frame in registered]
+        self._adapt_stride()
+        return updates
+
+    def finish(self) -> list[FrameUpdate]:
+        """The segment is over: answers to all frames that still wait. Those of an unfounded world are rejected."""
+        try:
+            updates = [self._answer(frame) for frame in self.reconstructor.drain()] if self.num_pushed else []
+        except SequenceTooShort as error:
+            updates = [self._reject(str(error)) for _ in range(len(self.waiting))]
+        self.commit()
+        return updates
+
+    def commit(self) -> None:
+        """Bring the map on disk to the disk."""
+        self._write_disk(None, 0)
+
+    def summary(self, ended_by: str) -> SegmentSummary:
+        """For the statistics."""
+        return SegmentSummary(
+            self.number,
+            self.name,
+            self.first_frame,
+            self.num_pushed,
+            self.num_registered,
+            self.reconstructor.stride,
+            self.monitor.losses,
+            self.monitor.relocalisations,
+            ended_by,
+        )
+
+    def _answer(self, frame: RegisteredFrame) -> FrameUpdate:
+        item = self.waiting.popleft()
+        state = self.monitor.observe(frame, frame.index <= self.last_founding)
+        self.num_registered += 1
+        delta = None
+        # Founding frames are the world, whether a camera explains them or not.
+        if state is TrackingState.INITIALISING or (state is not TrackingState.LOST and self.monitor.is_good(frame)):
+            delta = self._add_to_map(frame)
+        return FrameUpdate(
+            number=item.number,
+            name=item.name,
+            timestamp=item.timestamp,
+            segment=self.number,
+            state=state,
+            frame=frame,
+            intrinsics=intrinsics_to_original(frame.intrinsics.double(), item.original_from_network),
+            original_size=item.original_size,
+            references=self._references.pop(frame.index, ()),
+            map_delta=delta,
+            latency=time.perf_counter() - item.arrival,
+        )
+
+    def _reject(self, reason: str) -> FrameUpdate:
+        item = self.waiting.popleft()
+        return FrameUpdate(
+            number=item.number,
+            name=item.name,
+            timestamp=item.timestamp,
+            segment=self.number,
+            state=TrackingState.INITIALISING,
+            frame=None,
+            reason=reason,
+            original_size=item.original_size,
+            latency=time.perf_counter() - item.arrival,
+        )
+
+    def _add_to_map(self, frame: RegisteredFrame) -> MapDelta:
+        with self.reconstructor.timer("map"):
+            delta = self.map.add(frame)
+        self._write_disk(delta, self.first_frame + frame.index)
+        return delta
+
+    def _write_disk(self, delta: MapDelta | None, number: int) -> None:
+        """Append a frame's new voxels, or commit. A full disk ends the map on disk, not the session."""
+        if self.disk is None:
+            return
+        try:
+            with self.reconstructor.timer("map on disk"):
+                if delta is None:
+                    self.disk.commit()
+                else:
+                    new = delta.new
+                    self.disk.append(delta.points[new], delta.colors[new], delta.confidence[new], number)
+        except OSError as error:
+            logger.error("map on disk %s: %s; it ends here, the session goes on", self.disk.folder, error)
+            self.disk = None
+
+    def _adapt_stride(self) -> None:
+        stride = self.reconstructor.stride
+        if stride is None or self.num_registered == 0:
+            return
+        if self.controller.target is None:
+            self.controller.found(stride)
+        # A lost camera's picture says little about how the camera moves (a covered lens stands still).
+        if self.monitor.state is TrackingState.TRACKING:
+            self.reconstructor.change_stride(self.controller.propose(stride))
+
+    def _observe(self, event: Event) -> None:
+        if isinstance(event, Initialized):
+            self.last_founding = event.frames[-1]
+        elif isinstance(event, Registered):
+            # Queries are every second frame of a round, which begins with the first of them.
+            first = event.queries[0]
+            rounds: Iterable[int] = range(first, event.queries[-1] + 2)
+            self._references.update(dict.fromkeys(rounds, event.selected))

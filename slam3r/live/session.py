@@ -1,0 +1,234 @@
+"""A live session: frames of a stream in, one answer for each out, for hours, in bounded memory.
+
+live = LiveReconstruction(networks, LiveSettings(), calibration)
+for image, time in camera:
+    for update in live.push([image], [time]):
+        publish(update)
+publish_all(live.flush())
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.data.sources.images import InputError
+from common.device import StageTimer
+from common.geometry.undistortion import Calibration
+from slam3r.live.frame_preparer import FramePreparer, PreparedFrame
+from slam3r.live.scene_map import SceneMap
+from slam3r.live.segment import LiveSegment, WaitingFrame
+from slam3r.live.settings import LiveSettings, StreamingSettings, for_live
+from slam3r.live.statistics import LiveStatistics, SessionMeter
+from slam3r.live.tracking import TrackingState
+from slam3r.live.updates import FinishedSegment, FrameUpdate, SegmentSummary
+from slam3r.reconstruction import Networks
+
+__all__ = [
+    "FinishedSegment",
+    "FrameUpdate",
+    "LiveReconstruction",
+    "LiveSettings",
+    "LiveStatistics",
+    "PreparedFrame",
+    "SegmentSummary",
+    "StreamingSettings",
+    "TrackingState",
+    "for_live",
+]
+
+logger = logging.getLogger(__name__)
+
+
+class LiveReconstruction:
+    """Segments one after the other, each a world of its own, on one pair of networks.
+
+    A segment ends by `new_segment`, by `flush`, or by itself when the camera was lost for too long; the next begins
+    with the next frame. Not thread-safe but for `prepare`: one thread drives a session.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        settings: LiveSettings | None = None,
+        calibration: Calibration | None = None,
+        on_segment_end: Callable[[FinishedSegment], None] | None = None,
+        resuming: bool = False,
+    ) -> None:
+        """
+        Args:
+            networks: may be shared by many sessions that take turns.
+            settings: of the session.
+            calibration: frames are undistorted, and poses and intrinsics use it; estimated where None.
+            on_segment_end: is given every closed segment that has registered frames, with its map, before the answers
+                to its last frames are returned. What it raises comes out of the call that ended the segment, which
+                has then ended all the same; its last answers are in `undelivered`.
+            resuming: the folder of `StreamingSettings.disk_map` holds this session's maps already (`restore`).
+
+        Raises:
+            InputError: the folder holds another session's maps.
+        """
+        self.networks, self.settings, self.calibration = networks, settings or LiveSettings(), calibration
+        folder = self.settings.streaming.disk_map
+        if folder is not None and not resuming and any(Path(folder).glob("segment_*")):
+            raise InputError(f"disk_map {folder} holds the maps of another session; choose another folder")
+        self.timer = StageTimer(networks.device)
+        """Seconds per stage, over all segments."""
+        self.undelivered: list[FrameUpdate] = []
+        """Answers that an exception kept from being returned; the next `push`, `new_segment` or `flush` returns them
+        first."""
+        self._prepare = FramePreparer(self.settings.size, calibration)
+        self._on_segment_end = on_segment_end
+        self._meter = SessionMeter(self.timer, self.settings.streaming.remembered_segments)
+        self._segment: LiveSegment | None = None
+        self._next_segment = 0
+        self._next_name: str | None = None
+        self._num_frames = 0
+
+    def prepare(self, image: NDArray[np.uint8]) -> PreparedFrame:
+        """Undistort, resize and normalize a picture (H, W, 3) uint8 RGB, for `push`; may run in another thread.
+
+        Raises:
+            ValueError: not such a picture, or one that the calibration is not for. The session is not touched.
+        """
+        return self._prepare(image)
+
+    def push(
+        self,
+        images: Sequence[NDArray[np.uint8] | PreparedFrame] | NDArray[np.uint8] | Tensor,
+        timestamps: Sequence[float] | None = None,
+        names: Sequence[str] | None = None,
+    ) -> list[FrameUpdate]:
+        """Take the next frames of the stream.
+
+        Args:
+            images: pictures (H, W, 3) uint8 RGB of any size, frames from `prepare`, or (F, 3, H, W) float network
+                images; see `FramePreparer.all`. With nothing, what is undelivered is returned.
+            timestamps: seconds, passed through as they are, also if they go backwards; the frame's number where None.
+            names: the frame's number where None.
+
+        Returns:
+            Answers to this and earlier frames that are finished by now, in the order of pushing. At most
+            `LiveSettings.largest_delay` frames wait for theirs.
+
+        Raises:
+            ValueError: a frame that cannot be used, or numbers of images, timestamps and names that differ. No frame
+                of the call was taken then.
+        """
+        arrival = time.perf_counter()
+        with self.timer("prepare"):
+            prepared = self._prepare.all(images)
+        for what, values in (("timestamps", timestamps), ("names", names)):
+            if values is not None and len(values) != len(prepared):
+                raise ValueError(f"{len(prepared)} images with {len(values)} {what}")
+        batch = self.settings.reconstruction.encode_batch
+        for start in range(0, len(prepared), batch):
+            frames = prepared[start : start + batch]
+            waiting = []
+            for offset, frame in enumerate(frames, start):
+                number = self._num_frames
+                self._num_frames += 1
+                seconds = float(number) if timestamps is None else float(timestamps[offset])
+                name = str(number) if names is None else names[offset]
+                item = WaitingFrame(number, name, seconds, frame.original_from_network, frame.original_size, arrival)
+                waiting.append(item)
+            segment = self._segment or self._begin_segment(waiting[0].number, frames[0].intrinsics)
+            self._collect(segment.push(frames, waiting))
+            if segment.is_lost_for_good:
+                logger.warning("lost for %d frames: a new segment begins", segment.monitor.frames_lost)
+                self._end_segment("lost")
+        return self._deliver(len(prepared))
+
+    def new_segment(self, name: str | None = None) -> list[FrameUpdate]:
+        """End the segment; the next frame begins another, called `name` (its number where None).
+
+        Returns:
+            Answers to all frames that waited. A segment that was too short has its frames rejected, with the reason.
+        """
+        self._end_segment("new segment")
+        self._next_name = name
+        return self._deliver(0)
+
+    def flush(self) -> list[FrameUpdate]:
+        """End the segment because the stream ends; answers to all frames that waited. More frames begin another."""
+        self._end_segment("flush")
+        return self._deliver(0)
+
+    @property
+    def state(self) -> TrackingState:
+        """Of the segment at hand; initialising where there is none."""
+        return TrackingState.INITIALISING if self._segment is None else self._segment.monitor.state
+
+    @property
+    def map(self) -> SceneMap | None:
+        """Of the segment at hand."""
+        return None if self._segment is None else self._segment.map
+
+    @property
+    def waiting(self) -> tuple[tuple[int, str, float], ...]:
+        """(number, name, timestamp) of the frames that have no answer yet, oldest first. After `restore`, whoever
+        delivers frames again must leave these out: the session has them."""
+        segment = self._segment
+        return () if segment is None else tuple((item.number, item.name, item.timestamp) for item in segment.waiting)
+
+    @property
+    def num_waiting(self) -> int:
+        """Frames that have no answer yet."""
+        return 0 if self._segment is None else len(self._segment.waiting)
+
+    def statistics(self) -> LiveStatistics:
+        """Counts, latencies and throughput so far. Cheap; takes no part in the reconstruction."""
+        return self._meter.statistics(self._segment, self._num_frames)
+
+    def checkpoint(self, path: str | Path) -> None:
+        """Write the session to a file, atomically: safetensors with JSON, no pickle. The networks are not in it."""
+        from slam3r.live.checkpoint import write_session
+
+        write_session(self, Path(path))
+
+    @classmethod
+    def restore(
+        cls,
+        path: str | Path,
+        networks: Networks,
+        on_segment_end: Callable[[FinishedSegment], None] | None = None,
+    ) -> LiveReconstruction:
+        """The session of a checkpoint, which goes on as if it had never stopped.
+
+        Raises:
+            CheckpointError: not a session, damaged, or made with networks of other sizes.
+        """
+        from slam3r.live.checkpoint import read_session
+
+        return read_session(Path(path), networks, on_segment_end)
+
+    def _begin_segment(self, first_frame: int, intrinsics: Tensor | None) -> LiveSegment:
+        number, self._next_segment = self._next_segment, self._next_segment + 1
+        name, self._next_name = self._next_name or str(number), None
+        self._segment = LiveSegment(number, name, first_frame, self.networks, self.settings, intrinsics, self.timer)
+        return self._segment
+
+    def _end_segment(self, ended_by: str) -> None:
+        segment, self._segment = self._segment, None
+        if segment is None:
+            return
+        self._collect(segment.finish())
+        summary = segment.summary(ended_by)
+        self._meter.close_segment(summary)
+        if self._on_segment_end is not None and summary.num_registered:
+            self._on_segment_end(FinishedSegment(summary, segment.map))
+
+    def _collect(self, updates: list[FrameUpdate]) -> None:
+        self._meter.take(updates)
+        self.undelivered += updates
+
+    def _deliver(self, pushed: int) -> list[FrameUpdate]:
+        self._meter.end_call(pushed)
+        updates, self.undelivered = self.undelivered, []
+        return updates

@@ -1,0 +1,74 @@
+"""What comes out of a live session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from slam3r.live.scene_map import MapDelta, SceneMap
+from slam3r.live.tracking import TrackingState
+from slam3r.reconstruction.frames import RegisteredFrame
+
+
+@dataclass(frozen=True)
+class FrameUpdate:
+    """The answer to one frame. Every frame that was pushed gets exactly one, in the order of pushing."""
+
+    number: int
+    """Of the frame in the session, from 0; goes on over segments."""
+    name: str
+    timestamp: float
+    """Seconds, as pushed."""
+    segment: int
+    """Number of the segment. Every segment has a world of its own: coordinates of two do not compare."""
+    state: TrackingState
+    """After this frame."""
+    frame: RegisteredFrame | None
+    """Its `index` counts within the segment. None if the segment ended before its world was founded."""
+    reason: str | None = None
+    """Why there is no registered frame."""
+    intrinsics: Tensor | None = None
+    """(3, 3) float64 in pixels of the original picture (undistorted, with a calibration); None where `frame` is."""
+    original_size: tuple[int, int] = (0, 0)
+    """(height, width) of the original picture."""
+    references: tuple[int, ...] = ()
+    """Frames of the segment that the frame was registered with, best first where retrieval chose them."""
+    map_delta: MapDelta | None = None
+    """What the frame changed in the segment's map; None if it was not taken in: while lost, or of low confidence."""
+    latency: float = 0.0
+    """Seconds from push to here."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether there is a pose, and the camera is not lost."""
+        return (
+            self.frame is not None and self.frame.camera_to_world is not None and self.state is not TrackingState.LOST
+        )
+
+
+@dataclass(frozen=True)
+class SegmentSummary:
+    """A closed segment, without its map."""
+
+    number: int
+    name: str
+    first_frame: int
+    """Number in the session."""
+    num_frames: int
+    """Pushed."""
+    num_registered: int
+    stride: int | None
+    """At the end; None if it was never found."""
+    losses: int
+    relocalisations: int
+    ended_by: str
+    """`new segment`, `lost` or `flush`."""
+
+
+@dataclass(frozen=True)
+class FinishedSegment:
+    """A closed segment with its map, for whoever wants to save it: handed out once, and not kept."""
+
+    summary: SegmentSummary
+    map: SceneMap

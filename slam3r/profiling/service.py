@@ -1,0 +1,174 @@
+"""What the whole service sustains on this machine: a broker that runs, a worker process, and a client.
+
+Latency is from the moment a frame is published to the moment its pose is received.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import aio_pika
+import numpy as np
+from PIL import Image
+
+from common.app.inputs import SAMPLE_FOLDER
+from common.data.sources.images import InputError, read_image
+from common.profiling.report import Row
+from slam3r.live.scene_map import MapSettings
+from slam3r.live.settings import StreamingSettings, for_live
+from slam3r.pretrained import ModelConfig
+from slam3r.profiling.service_load import LoadRecord, LoadTest
+from slam3r.profiling.service_worker import WorkerProcess, free_port
+from slam3r.profiling.service_workload import ServiceWorkload
+from slam3r.service.client import ServiceClient, encode_jpeg
+from slam3r.service.serve import ServeConfiguration
+from slam3r.service.settings import (
+    BrokerSettings,
+    ExchangeNames,
+    HttpSettings,
+    IntakeSettings,
+    MeshSettings,
+    SegmentSettings,
+    ServiceSettings,
+)
+
+PICTURES = SAMPLE_FOLDER
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A load, and what became of every frame."""
+
+    record: LoadRecord
+    dropped: int
+    """Left out on purpose, as the worker counts."""
+    waiting: int
+    """In the broker's queue when the worker had stopped."""
+    memory: int
+    """Bytes resident in the worker at the end."""
+
+    @property
+    def lost(self) -> int:
+        """Frames that were acknowledged and neither answered nor counted as dropped."""
+        return len(self.record.sent) - len(self.record.answered) - self.dropped - self.waiting
+
+
+def service_rows(name: str, model: ModelConfig, dtype: str, device: str, work: ServiceWorkload) -> Iterator[Row]:
+    """Measure the loads of `work` one after the other, each with a worker of its own; a row for each.
+
+    Raises:
+        InputError: no broker answers, or the worker does not start.
+    """
+    pictures = load_pictures(work.picture_size)
+    rate = work.frames_per_second
+    for load in work.loads:
+        if rate is None and load != "flat out":
+            raise InputError("service.frames_per_second: give it, or put 'flat out' first in service.loads")
+        offered = {"flat out": None, "sustained": (rate or 0) * work.sustained, "overload": (rate or 0) * work.overload}
+        with tempfile.TemporaryDirectory(prefix="service-benchmark-") as folder:
+            chosen = _configuration(model, dtype, device, work, Path(folder), recorded=load == "flat out")
+            outcome = asyncio.run(_measure(chosen, pictures, offered[load], work.seconds))
+        yield _row(name, dtype, load, offered[load], outcome)
+        if rate is None:
+            rate = outcome.record.answered_per_second
+
+
+def load_pictures(size: tuple[int, int]) -> list[bytes]:
+    """The walk through a procedural room that ships with the app, as JPEG of (height, width)."""
+    height, width = size
+    images = (Image.fromarray(read_image(file)) for file in sorted(PICTURES.glob("*.jpg")))
+    return [encode_jpeg(np.asarray(image.resize((width, height)))) for image in images]
+
+
+async def _measure(
+    chosen: ServeConfiguration, pictures: Sequence[bytes], offered: float | None, seconds: float
+) -> Outcome:
+    broker = chosen.service.broker
+    try:
+        connection = await aio_pika.connect(broker.address, timeout=10)
+    except (OSError, aio_pika.exceptions.AMQPError) as error:
+        raise InputError(f"service.url: no broker at {broker.public_address}: {error}") from None
+    async with connection:
+        channel = await connection.channel()
+        try:
+            async with WorkerProcess(chosen) as worker, ServiceClient(broker.address, broker.exchanges) as client:
+                load = LoadTest(client, pictures)
+                await load.run(offered, seconds)
+                if offered:  # flat out, what waits goes back to the broker
+                    await worker.until(lambda metrics: metrics.get("slam3r_queue_depth") == 0)
+                metrics = await worker.metrics()
+                await worker.stop()
+                record = await load.finish()
+            queue = await channel.declare_queue(broker.frame_queue, passive=True)
+            waiting = queue.declaration_result.message_count or 0
+        finally:
+            await _clean_up(channel, broker)
+    dropped = sum(value for name, value in metrics.items() if name.startswith("slam3r_frames_dropped_total"))
+    return Outcome(record, int(dropped), waiting, int(metrics["slam3r_resident_memory_bytes"]))
+
+
+def _configuration(
+    model: ModelConfig, dtype: str, device: str, work: ServiceWorkload, folder: Path, recorded: bool
+) -> ServeConfiguration:
+    """As ``configs/serve.yaml``, with names on the broker and a state folder that nobody else uses."""
+    token = uuid.uuid4().hex[:8]
+    names = ExchangeNames(**{key: f"{name}.{token}" for key, name in vars(ExchangeNames()).items()})
+    service = ServiceSettings(
+        broker=BrokerSettings(
+            url=work.url, exchanges=names, frame_queue=f"frames.{token}", dead_letter_queue=f"dead.{token}"
+        ),
+        intake=IntakeSettings(policy="block" if recorded else "drop_oldest"),
+        mesh=MeshSettings(enabled=work.mesh),
+        segments=SegmentSettings(state=str(folder / "state"), checkpoint_seconds=0.0),
+        http=HttpSettings(port=free_port()),
+    )
+    if recorded:  # the publisher waits, and a stop does not finish what waits
+        service = replace(
+            service,
+            broker=replace(service.broker, queue_limit_frames=32),
+            segments=replace(service.segments, drain_seconds=1.0),
+        )
+    streaming = StreamingSettings(map=MapSettings(confidence=model.confidence.registered))
+    reconstruction = for_live(model.confidence.settings())
+    size = (work.image_size, work.image_size)
+    return ServeConfiguration(
+        model, reconstruction, streaming, service, size, device, dtype, work.threads, structured_logs=False
+    )
+
+
+async def _clean_up(channel: aio_pika.abc.AbstractChannel, broker: BrokerSettings) -> None:
+    for queue in (broker.frame_queue, broker.dead_letter_queue):
+        await channel.queue_delete(queue)
+    for exchange in vars(broker.exchanges).values():
+        await channel.exchange_delete(exchange)
+
+
+def _row(name: str, dtype: str, load: str, offered: float | None, outcome: Outcome) -> Row:
+    record, latencies = outcome.record, outcome.record.latencies
+    row = Row(name, dtype, f"service, {load}" + ("" if offered is None else f" ({offered:.3g} frames/s)"))
+    row.frames_per_second, row.peak_memory = record.answered_per_second, outcome.memory
+    note = f"sent {len(record.sent)}, answered {len(record.answered)}, dropped {outcome.dropped}, lost {outcome.lost}"
+    row.details = {
+        "note": note,
+        "offered_per_second": record.offered_per_second,
+        "founding_seconds": (record.started - record.sent[0]) / 1e9,
+        "sent": len(record.sent),
+        "answered": len(record.answered),
+        "repeated": record.repeated,
+        "dropped": outcome.dropped,
+        "waiting": outcome.waiting,
+        "lost": outcome.lost,
+        "worlds": len(record.parts),
+    }
+    if offered and len(latencies):  # flat out, a frame waits as long as the broker's queue is
+        p50, p90, p99 = (float(mark) for mark in np.percentile(latencies, (50, 90, 99)))
+        row.seconds = p50
+        row.details["latency"] = {"p50": p50, "p90": p90, "p99": p99, "frames": len(latencies)}
+        counted = f"{len(latencies)} of {len(record.counted)}"
+        row.details["note"] = f"p90 {p90:.2f} s, p99 {p99:.2f} s for {counted} frames; with founding: {note}"
+    return row

@@ -1,0 +1,143 @@
+"""Frames to a running service at a rate, and when the answer to each of them came."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, cycle
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.data.sources.images import InputError
+from slam3r.live.tracking import TrackingState
+from slam3r.service.client import ServiceClient
+from slam3r.service.wire.messages import Message, PoseMessage
+
+STREAM = "load"
+_AT_ONCE = 16
+"""Frames on their way to the broker, so that the rate does not depend on how fast it confirms."""
+_QUIET_SECONDS = 3.0
+
+
+@dataclass
+class LoadRecord:
+    """What was sent and what came back. Times are nanoseconds since the epoch; a frame's timestamp is that of its
+    sending."""
+
+    sent: list[int] = field(default_factory=list)
+    answered: dict[int, int] = field(default_factory=dict)
+    """Time of the answer by timestamp."""
+    repeated: int = 0
+    """Answers that came more than once."""
+    parts: set[int] = field(default_factory=set)
+    """Worlds."""
+    started: int = 0
+    """From here on it counts: a world is founded."""
+    ended: int = 0
+    """Until here."""
+
+    @property
+    def offered_per_second(self) -> float:
+        """Frames sent in the time that counts."""
+        return self._rate(self.sent)
+
+    @property
+    def answered_per_second(self) -> float:
+        """Answers received in the time that counts."""
+        return self._rate(self.answered.values())
+
+    @property
+    def counted(self) -> list[int]:
+        """Frames sent in the time that counts."""
+        return [timestamp for timestamp in self.sent if timestamp >= self.started]
+
+    @property
+    def latencies(self) -> NDArray[np.float64]:
+        """Seconds from sending to answer, of the frames sent in the time that counts that got one."""
+        return np.array([(self.answered[sent] - sent) / 1e9 for sent in self.counted if sent in self.answered])
+
+    def _rate(self, times: Iterable[int]) -> float:
+        return sum(self.started <= t <= self.ended for t in times) / max((self.ended - self.started) / 1e9, 1e-9)
+
+
+class LoadTest:
+    """One stream of encoded pictures to a service, and its answers. `run`, stop the worker, then `finish`."""
+
+    def __init__(self, client: ServiceClient, pictures: Sequence[bytes]) -> None:
+        """
+        Args:
+            client: connected.
+            pictures: JPEG, PNG or WebP, shown to and fro so that the camera never jumps.
+        """
+        self._client, self._pictures = client, cycle(chain(pictures, pictures[-2:0:-1]))
+        self.record = LoadRecord()
+        self._founded = asyncio.Event()
+        self._reader: asyncio.Task | None = None
+        self._newest = time.monotonic()
+
+    async def run(self, frames_per_second: float | None, seconds: float, patience: float = 300.0) -> None:
+        """Send until the world is founded, let the service catch up where there is a rate, and send for so long as
+        counts.
+
+        Args:
+            frames_per_second: sent; None sends as fast as they are taken.
+            seconds: that count.
+            patience: seconds in which the world must be founded.
+
+        Raises:
+            InputError: it was not.
+        """
+        self._reader = asyncio.create_task(self._read(await self._client.subscribe("pose")))
+        await self._send_until(self._founded.is_set, frames_per_second, patience)
+        if not self._founded.is_set():
+            raise InputError(f"no world was founded in {patience:.0f} s, with {len(self.record.sent)} frames sent")
+        if frames_per_second:
+            await self._settle()  # what founding has held up is no latency of the frames that count
+        self.record.started = time.time_ns()
+        await self._send_until(lambda: False, frames_per_second, seconds)
+        self.record.ended = time.time_ns()
+
+    async def finish(self) -> LoadRecord:
+        """When the worker has stopped: read the answers that are still on their way."""
+        assert self._reader is not None, "after `run` only"
+        await self._settle()
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        return self.record
+
+    async def _send_until(self, enough: Callable[[], bool], frames_per_second: float | None, seconds: float) -> None:
+        begun, number = time.monotonic(), 0
+        on_their_way: set[asyncio.Task] = set()
+        while not enough() and time.monotonic() < begun + seconds:
+            while len(on_their_way) >= _AT_ONCE:
+                _, on_their_way = await asyncio.wait(on_their_way, return_when=asyncio.FIRST_COMPLETED)
+            on_their_way.add(asyncio.create_task(self._send(next(self._pictures))))
+            number += 1
+            due = begun + number / frames_per_second if frames_per_second else 0.0
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+        await asyncio.gather(*on_their_way)
+
+    async def _settle(self) -> None:
+        """Until no answer has come for a while."""
+        self._newest = time.monotonic()
+        while time.monotonic() - self._newest < _QUIET_SECONDS:
+            await asyncio.sleep(0.1)
+
+    async def _send(self, picture: bytes) -> None:
+        timestamp = time.time_ns()
+        self.record.sent.append(timestamp)
+        await self._client.publish(picture, timestamp, STREAM)
+
+    async def _read(self, answers: AsyncIterator[Message]) -> None:
+        async for message in answers:
+            if not isinstance(message, PoseMessage) or message.stream_id != STREAM:
+                continue
+            self._newest = time.monotonic()
+            self.record.repeated += message.timestamp_ns in self.record.answered
+            self.record.answered.setdefault(message.timestamp_ns, time.time_ns())
+            self.record.parts.add(message.part)
+            if message.state != TrackingState.INITIALISING.value:
+                self._founded.set()

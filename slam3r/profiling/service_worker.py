@@ -1,0 +1,102 @@
+"""A worker in a process of its own, as ``scripts/serve.py`` runs it, watched over HTTP as an operator would."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import re
+import socket
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from common.data.sources.images import InputError
+from slam3r.service.serve import ServeConfiguration, serve
+
+_START_SECONDS = 300.0
+_STOP_SECONDS = 120.0
+_TICK_SECONDS = 0.2
+
+
+class WorkerProcess:
+    """A context manager: inside of it the worker is connected; at its end the process is gone."""
+
+    def __init__(self, chosen: ServeConfiguration) -> None:
+        """
+        Args:
+            chosen: with HTTP, on a port that is free.
+        """
+        self._http = chosen.service.http
+        self._folder = tempfile.TemporaryDirectory(prefix="worker-")
+        self._log = Path(self._folder.name) / "log"
+        # A fork would copy the threads of torch.
+        context = multiprocessing.get_context("spawn")
+        self._process = context.Process(target=_serve, args=(chosen, str(self._log)), name="worker")
+
+    async def __aenter__(self) -> WorkerProcess:
+        self._process.start()
+        try:
+            await self.until(lambda metrics: metrics.get("slam3r_broker_connected") == 1, _START_SECONDS)
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._end()
+
+    async def metrics(self) -> dict[str, float]:
+        """Every sample of ``/metrics`` by its name with labels; empty where nobody answers."""
+        return await asyncio.to_thread(self._read_metrics)
+
+    async def until(self, condition: Callable[[dict[str, float]], bool], seconds: float = 300.0) -> None:
+        """Wait until the metrics are so.
+
+        Raises:
+            InputError: the worker has ended, or they are not so in time; with the end of its log.
+        """
+        deadline = time.monotonic() + seconds
+        while not condition(await self.metrics()):
+            if not self._process.is_alive() or time.monotonic() > deadline:
+                what = f"is not ready after {seconds:.0f} s" if self._process.is_alive() else "has ended"
+                raise InputError(f"the worker {what}: {self._log.read_text()[-1500:]}")
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def stop(self) -> None:
+        """Let it finish what it has begun, and wait for its end."""
+        self._process.terminate()
+        await asyncio.to_thread(self._process.join, _STOP_SECONDS)
+
+    def _read_metrics(self) -> dict[str, float]:
+        try:
+            with urllib.request.urlopen(f"http://{self._http.host}:{self._http.port}/metrics", timeout=10) as page:
+                lines = page.read().decode().splitlines()
+        except OSError:
+            return {}
+        pairs = (re.fullmatch(r"([^#].*) (\S+)", line) for line in lines)
+        return {pair[1]: float(pair[2]) for pair in pairs if pair}
+
+    def _end(self) -> None:
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+        self._folder.cleanup()
+
+
+def free_port() -> int:
+    """A TCP port of the loopback interface that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _serve(chosen: ServeConfiguration, log: str) -> None:
+    """In the worker's process."""
+    with open(log, "w") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+        serve(chosen)

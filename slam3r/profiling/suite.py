@@ -1,0 +1,126 @@
+"""One run of the speed benchmark: peaks first, then every size in every dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+
+from common.configuration import ConfigurationError
+from common.device import choose_device
+from common.profiling.report import Row
+from common.profiling.timing import GPU_PRODUCT_SHAPES, PRODUCT_SHAPES, SMALL_PRODUCT_SHAPES, product_peak
+from slam3r.models import ImageToPoints, LocalToWorld
+from slam3r.pretrained import LoadedModel, ModelConfig, load_model
+from slam3r.profiling.service_workload import ServiceWorkload
+from slam3r.profiling.stages import QUICK, PrecisionProbe, SpeedBenchmark, Workload
+
+DtypeName = Literal["float32", "bfloat16"]
+Stage = Literal[
+    "peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision", "rasterizer", "service", "scoring"
+]
+
+
+@dataclass(frozen=True)
+class SpeedRun:
+    """``configs/profile.yaml``."""
+
+    models: dict[str, ModelConfig]
+    sizes: tuple[str, ...]
+    dtypes: tuple[DtypeName, ...]
+    stages: tuple[Stage, ...]
+    flatness_sizes: tuple[str, ...]
+    output: str
+    weights: Literal["random", "pretrained"] = "random"
+    quick: bool = False
+    workload: Workload = field(default_factory=Workload)
+    service: ServiceWorkload = field(default_factory=ServiceWorkload)
+    threads: int | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.sizes if name not in self.models]
+        if unknown:
+            raise ValueError(f"sizes: {', '.join(unknown)} not among {', '.join(self.models)}")
+
+    @property
+    def torch_device(self) -> torch.device:
+        """Where to run.
+
+        Raises:
+            ConfigurationError: if it is not here.
+        """
+        try:
+            return choose_device(self.device)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+
+    def rows(self) -> Iterator[Row]:
+        """Measure; a row as soon as it is there."""
+        device = self.torch_device
+        work = QUICK if self.quick else self.workload
+        # float32 first: a model is converted in place.
+        dtypes = sorted((getattr(torch, name) for name in self.dtypes), key=lambda dtype: dtype != torch.float32)
+        peaks: dict[torch.dtype, float] = {}
+        if "peak" in self.stages:
+            for dtype in dtypes:
+                row, peaks[dtype] = self._peak(dtype, device)
+                yield row
+        for size in self.sizes:
+            yield from self._size_rows(size, dtypes, peaks, device, work)
+
+    def service_rows(self) -> Iterator[Row]:
+        """Of the live service, with the weights that ``configs/model`` names; needs a broker.
+
+        Raises:
+            ConfigurationError: the extra is not installed.
+        """
+        try:
+            from slam3r.profiling.service import service_rows
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(f"{error.name} is missing: pip install 'slam3r-uni3r[service]'") from None
+        work = replace(self.service, threads=self.service.threads or self.threads)
+        for size in self.sizes:
+            for dtype in self.dtypes:
+                yield from service_rows(size, self.models[size], dtype, self.device, work)
+
+    def _peak(self, dtype: torch.dtype, device: torch.device) -> tuple[Row, float]:
+        shapes = PRODUCT_SHAPES + (GPU_PRODUCT_SHAPES if device.type == "cuda" else ())
+        shapes = SMALL_PRODUCT_SHAPES if self.quick else shapes
+        peak = product_peak(dtype, device, shapes, 0.0 if self.quick else 0.5)
+        row = Row("", str(dtype).removeprefix("torch."), "peak of matrix products", share_of_peak=1.0)
+        note = "best shape " + " x ".join(map(str, peak.shape))
+        row.details = {"flops_per_second": peak.flops, "by_shape": peak.by_shape, "note": note}
+        return row, peak.flops
+
+    def _size_rows(
+        self,
+        size: str,
+        dtypes: list[torch.dtype],
+        peaks: dict[torch.dtype, float],
+        device: torch.device,
+        work: Workload,
+    ) -> Iterator[Row]:
+        if not set(self.stages) - {"peak", "rasterizer", "service", "scoring"}:
+            return
+        # Built in float32 and converted by the probe, or by `Networks` as we go on to the next dtype.
+        model = self._model(size)
+        networks = model.networks(device, torch.float32)
+        compare = "precision" in self.stages and torch.bfloat16 in dtypes
+        probe = PrecisionProbe(size, networks, work) if compare else None
+        for dtype in dtypes:
+            if probe is not None and dtype != torch.float32:
+                yield from probe.compare(dtype)
+            networks = model.networks(device, dtype)
+            benchmark = SpeedBenchmark(size, networks, dtype, peaks.get(dtype), work)
+            for stage, run in benchmark.stages().items():
+                if stage in self.stages and (stage != "flatness" or size in self.flatness_sizes):
+                    yield from run()
+
+    def _model(self, size: str) -> LoadedModel:
+        if self.weights == "pretrained":
+            return load_model(self.models[size])
+        sizes = self.models[size].sizes
+        return LoadedModel(ImageToPoints(**sizes), LocalToWorld(**sizes))

@@ -1,0 +1,220 @@
+"""The result folder of a reconstruction.
+
+Every file is written atomically, what is dear first, ``summary.json`` last: a folder with a summary is complete. A
+picture that cannot be drawn costs a warning, not the results.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from common.data.sources.images import InputError
+from common.drawing.preview import render_preview
+from common.export.colmap import make_colmap_model, write_colmap
+from common.export.nerfstudio import write_nerfstudio
+from common.export.ply import write_ply
+from common.export.trajectory import write_tum
+from common.files import atomic_path, read_json, write_json
+from slam3r.scene.frame_strip import draw_strip
+from slam3r.scene.summary import find_warnings, summarize
+
+if TYPE_CHECKING:
+    from slam3r.scene.scene import Reconstruction, SceneFrame
+
+logger = logging.getLogger(__name__)
+
+POINTS, TRAJECTORY, TRANSFORMS, SUMMARY = "points.ply", "trajectory.txt", "transforms.json", "summary.json"
+PREVIEW, STRIP = "preview.png", "frames.png"
+COLMAP, PREDICTIONS, IMAGES = "sparse/0", "predictions", "images"
+FILES = (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP)
+FOLDERS = (COLMAP, PREDICTIONS, IMAGES)
+_PREVIEW_POINTS = 600_000
+
+
+class OutputExists(InputError):
+    """A folder holds the results of an earlier run, and nobody said that they may go."""
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What is kept and written."""
+
+    confidence: float | None = None
+    """Points of strictly higher confidence are kept; None takes the model's threshold."""
+    max_points: int = 2_000_000
+    """Of these, a uniform random choice of at most so many; 0 keeps all."""
+    colmap: bool = False
+    """Write a COLMAP model to ``sparse/0``."""
+    colmap_points: int = 200_000
+    """Points in it, at most."""
+    images: bool = False
+    """Write the frames to ``images`` as JPEG in their original size. Only while reconstructing."""
+    preview: bool = True
+    strip: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_points < 0 or self.colmap_points < 0:
+            raise ValueError("max_points and colmap_points must not be negative")
+
+
+def check_output(folder: str | Path, overwrite: bool, folders: Sequence[str] = ()) -> None:
+    """Whether results may be written to a folder; nothing is made or removed.
+
+    Args:
+        folder: where to write.
+        overwrite: results of an earlier run may be replaced.
+        folders: those of `FOLDERS` that will be written. A folder is replaced only if the summary of an earlier run
+            lists it: ``images`` and ``sparse`` are also what others call their input.
+
+    Raises:
+        OutputExists: there are results and `overwrite` is off, a folder is somebody else's, or `folder` is a file.
+    """
+    path = Path(folder).expanduser()
+    if path.exists() and not path.is_dir():
+        raise OutputExists(f"output {path} is a file, not a folder")
+    found = [name for name in FILES if (path / name).exists()]
+    if found and not overwrite:
+        raise OutputExists(
+            f"output {path} already holds {', '.join(found)}; "
+            "choose another folder, or replace them with overwrite=true"
+        )
+    foreign = [name for name in folders if (path / name).exists() and name not in _folders_before(path)]
+    if foreign:
+        raise OutputExists(
+            f"output {path} holds {', '.join(foreign)} of unknown origin; move it away, or write elsewhere"
+        )
+
+
+def _folders_before(folder: Path) -> set[str]:
+    """Those of `FOLDERS` that an earlier run wrote here, as its summary says."""
+    try:
+        return set(FOLDERS) & set(read_json(folder / SUMMARY)["written"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def write_results(
+    scene: Reconstruction,
+    folder: str | Path,
+    export: ExportSettings | None = None,
+    streamed: Sequence[Path] = (),
+) -> list[Path]:
+    """Write a reconstruction to a folder, in place of what an earlier run left there.
+
+    Args:
+        scene: what to write.
+        folder: made if need be.
+        export: which optional files.
+        streamed: folders in it that were written while the frames came (`PREDICTIONS`, `IMAGES`).
+
+    Returns:
+        The files and folders that were written.
+    """
+    folder, export = Path(folder).expanduser(), export or ExportSettings()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in _folders_before(folder) - {path.name for path in streamed}:  # would not belong to the new points
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in (SUMMARY, PREVIEW, STRIP):
+        (folder / name).unlink(missing_ok=True)
+    written, warnings = list(streamed), find_warnings(scene)
+    steps: list[tuple[str, bool, Callable[[Path], None]]] = [
+        (POINTS, True, lambda path: write_ply(path, scene.points, scene.colors, scene.confidence)),
+        (TRAJECTORY, True, lambda path: _write_trajectory(scene, path)),
+        (TRANSFORMS, True, lambda path: _write_transforms(scene, path)),
+        (COLMAP, export.colmap, lambda path: _write_colmap(scene, path, export.colmap_points)),
+        (PREVIEW, export.preview, lambda path: write_image(path, draw_preview(scene))),
+        (STRIP, export.strip and bool(scene.strip), lambda path: write_image(path, draw_strip(scene.strip))),
+    ]
+    for name, wanted, write in steps:
+        if not wanted:
+            continue
+        try:
+            write(folder / name)
+            written.append(folder / name)
+        except Exception as error:  # a disk that is full must end the run, a drawing must not
+            if name not in (PREVIEW, STRIP):
+                raise
+            logger.warning("%s was not drawn", name, exc_info=True)
+            warnings.append(f"{name} was not drawn: {error}")
+    for warning in warnings:
+        logger.warning("%s", warning)
+    names = [path.relative_to(folder).as_posix() for path in written]
+    write_json(folder / SUMMARY, {**summarize(scene), "written": names, "warnings": warnings})
+    return [*written, folder / SUMMARY]
+
+
+def draw_preview(scene: Reconstruction) -> NDArray[np.uint8]:
+    """(720, 1080, 3) uint8 RGB picture of the cloud with the cameras' path."""
+    # The world is a camera's frame, so there is one pose to look from even where none was solved.
+    poses = [frame.camera_to_world for frame in scene.posed] or [np.eye(4)]
+    chosen = _choose(len(scene.points), _PREVIEW_POINTS)
+    return render_preview(scene.points[chosen], scene.colors[chosen], np.array(poses))
+
+
+def image_path(frame: SceneFrame, folder: Path) -> str:
+    """Path of a frame's picture relative to the result folder; without a file, where ``images`` would have it."""
+    exported = f"{IMAGES}/{image_name(frame.number)}"
+    if frame.file is None or (folder / exported).exists():
+        return exported
+    with suppress(ValueError):  # on Windows, another drive
+        return Path(os.path.relpath(frame.file.resolve(), folder.resolve())).as_posix()
+    return frame.file.resolve().as_posix()
+
+
+def image_name(number: int) -> str:
+    """File name in ``images`` of the frame of this number in the input."""
+    return f"{number:06d}.jpg"
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write (H, W, 3) uint8 RGB in the format that the suffix names."""
+    with atomic_path(path) as temporary:
+        if not cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
+            raise OSError(f"cannot write {path}")
+
+
+def _write_trajectory(scene: Reconstruction, path: Path) -> None:
+    poses = np.array([frame.camera_to_world for frame in scene.posed]).reshape(-1, 4, 4)
+    write_tum(path, [frame.timestamp for frame in scene.posed], poses)
+
+
+def _write_transforms(scene: Reconstruction, path: Path) -> None:
+    poses, intrinsics, sizes = _cameras(scene)
+    names = [image_path(frame, path.parent) for frame in scene.posed]
+    write_nerfstudio(path, poses, intrinsics, sizes, names, ply_path=POINTS)
+
+
+def _write_colmap(scene: Reconstruction, path: Path, max_points: int) -> None:
+    exported = (path.parents[1] / IMAGES).is_dir()
+    names = [image_name(f.number) if exported or f.file is None else f.name for f in scene.posed]
+    chosen = _choose(len(scene.points), max_points)
+    model = make_colmap_model(*_cameras(scene), names, scene.points[chosen], scene.colors[chosen])
+    write_colmap(path, model)
+
+
+def _cameras(scene: Reconstruction) -> tuple[NDArray, NDArray, Any]:
+    """Poses, intrinsics and sizes of the frames with a pose: one camera for all, or one each if their sizes differ."""
+    posed = scene.posed
+    poses = np.array([frame.camera_to_world for frame in posed]).reshape(-1, 4, 4)
+    sizes = [frame.original_size for frame in posed]
+    if len(set(sizes)) <= 1:
+        first = posed[0] if posed else scene.frames[0]
+        return poses, first.intrinsics, first.original_size
+    return poses, np.array([frame.intrinsics for frame in posed]), np.array(sizes, np.int64)
+
+
+def _choose(count: int, wanted: int) -> slice | NDArray[np.int64]:
+    if count <= wanted:
+        return slice(None)
+    return np.sort(np.random.default_rng(0).choice(count, wanted, replace=False, shuffle=False))

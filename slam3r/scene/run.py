@@ -1,0 +1,200 @@
+"""One offline run: a source through a reconstructor into sinks, watched by a progress bar."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from common.data.sources.image_files import Frame, FrameSource
+from common.data.sources.prefetch import Prefetcher
+from common.data.sources.preprocess import PATCH, Preprocessed, intrinsics_to_original, preprocess
+from common.device import MemoryMeter
+from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, RegisteredFrame
+from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
+from slam3r.scene.frame_strip import StripRecorder
+from slam3r.scene.outputs import ExportSettings, image_name, write_image
+from slam3r.scene.scene import Reconstruction, SceneFrame
+from slam3r.scene.sinks import FrameRecorder, PointStore, Sink
+from slam3r.scene.streaming import stream
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run goes about its work; none of it but the size changes results."""
+
+    device: str = "auto"
+    """auto, cuda, mps or cpu."""
+    dtype: str = "auto"
+    """Of the matrix products: auto, float32 or bfloat16."""
+    size: tuple[int, int] = (224, 224)
+    """(height, width) of the network images."""
+    push_batch: int = 10
+    """Frames given to the reconstructor at once."""
+    read_ahead: int = 16
+    """Frames decoded ahead."""
+    progress: bool = True
+    """Show a bar, if the output is a terminal."""
+
+    def __post_init__(self) -> None:
+        if any(side < PATCH or side % PATCH for side in self.size):
+            raise ValueError(f"size is made of multiples of {PATCH}, got {list(self.size)}")
+        for name in ("push_batch", "read_ahead"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where a frame came from; what `Reconstructor` need not know."""
+
+    number: int
+    file: Path | None
+    prepared: Preprocessed
+
+
+class OfflineRun:
+    """Drives one reconstruction. `execute` once."""
+
+    def __init__(
+        self,
+        networks: Networks,
+        settings: ReconstructionSettings,
+        export: ExportSettings,
+        options: RunSettings,
+        sinks: Sequence[Sink] = (),
+        images: Path | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        """
+        Args:
+            networks: the two models, ready to run.
+            settings: of the reconstruction.
+            export: which points are kept; its confidence must be given.
+            options: sizes of batches.
+            sinks: further ones, beside those that make the scene.
+            images: folder to write the original frames to; None for not at all.
+            observer: is told what the reconstructor decides.
+        """
+        assert export.confidence is not None
+        self._observer = observer
+        self._reconstructor = Reconstructor(networks, settings, self._observe)
+        self._meter = MemoryMeter(networks.device)
+        self._options, self._images = options, images
+        self._points = PointStore(export.confidence, export.max_points, settings.seed)
+        self._frames, self._strip = FrameRecorder(), StripRecorder()
+        self._sinks: list[Sink] = [self._frames, self._points, self._strip, *sinks]
+        self._origins: list[_Origin] = []
+        self._strides: list[StrideTried] = []
+        self._initial: Initialized | None = None
+        self._bar: tqdm | None = None
+
+    def execute(self, source: FrameSource, model: dict[str, Any]) -> Reconstruction:
+        """Run to the end of the source, or until Ctrl-C if something is registered by then.
+
+        Args:
+            source: validated.
+            model: for `Reconstruction.model`.
+
+        Raises:
+            InputError: from the source, or `SequenceTooShort`.
+        """
+        start, interrupted = time.perf_counter(), False
+        quiet = None if self._options.progress else True  # None: unless it is a terminal
+        self._bar = tqdm(total=source.length, desc="read", unit="frame", disable=quiet)
+        with self._bar, Prefetcher(source, self._prepare, self._options.read_ahead) as frames:
+            try:
+                for frame in stream(frames, self._reconstructor, self._options.push_batch, self._note):
+                    self._take(frame)
+            except KeyboardInterrupt:
+                if not self._frames.frames:
+                    raise
+                interrupted = True
+                logger.warning("interrupted: the %d frames registered so far are kept", len(self._frames.frames))
+            finally:
+                for sink in self._sinks:
+                    sink.close()
+        return self._scene(source, model, time.perf_counter() - start, interrupted)
+
+    def _prepare(self, frame: Frame) -> tuple[Frame, Preprocessed]:
+        """In the reading thread. The original pixels go no further: they would fill the memory."""
+        prepared = preprocess(frame.image, self._options.size)
+        if self._images is not None:
+            write_image(self._images / image_name(frame.index), frame.image)
+        return replace(frame, image=frame.image[:0, :0].copy()), prepared
+
+    def _note(self, frame: Frame, prepared: Preprocessed) -> None:
+        nothing = torch.empty(0)  # the image is with the reconstructor
+        self._origins.append(_Origin(frame.index, frame.path, replace(prepared, image=nothing)))
+        if self._bar is not None and self._initial is None:
+            self._bar.update()
+
+    def _take(self, frame: RegisteredFrame) -> None:
+        with self._reconstructor.timer("sinks"):
+            for sink in self._sinks:
+                sink.add(frame)
+        if self._bar is not None:
+            self._bar.update()
+
+    def _observe(self, event: Event) -> None:
+        if self._observer is not None:
+            self._observer(event)
+        if isinstance(event, StrideTried):
+            self._strides.append(event)
+            self._describe(f"try stride {event.stride}")
+        elif isinstance(event, Initialized):
+            self._initial = event
+            self._describe("register")
+            if self._bar is not None:  # from here on it counts registered frames
+                self._bar.reset(self._bar.total)
+
+    def _describe(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.set_description(text)
+
+    def _scene(self, source: FrameSource, model: dict[str, Any], seconds: float, interrupted: bool) -> Reconstruction:
+        recorded, reconstructor, initial = self._frames, self._reconstructor, self._initial
+        assert recorded.intrinsics is not None and reconstructor.stride is not None and initial is not None
+        own = torch.from_numpy(recorded.intrinsics)
+        frames = []
+        for frame in recorded.frames:
+            origin = self._origins[frame.index]
+            scene_frame = SceneFrame(
+                **vars(frame),
+                number=origin.number,
+                original_size=origin.prepared.original_size,
+                intrinsics=intrinsics_to_original(own, origin.prepared.original_from_network).numpy(),
+                file=origin.file,
+            )
+            frames.append(scene_frame)
+        return Reconstruction(
+            points=self._points.points,
+            colors=self._points.colors,
+            confidence=self._points.confidence,
+            frames=frames,
+            network_intrinsics=recorded.intrinsics,
+            network_size=self._options.size,
+            stride=reconstructor.stride,
+            initial_window=initial.frames,
+            initial_reference=initial.reference,
+            settings=reconstructor.settings,
+            threshold=self._points.threshold,
+            num_confident=self._points.num_seen,
+            highest_confidence=self._points.highest_confidence,
+            seconds=reconstructor.timer.summary(),
+            total_seconds=seconds,
+            peak_memory=self._meter.peak(),
+            model=model,
+            skipped=list(source.skipped),
+            strides_tried=self._strides,
+            strip=self._strip.frames,
+            interrupted=interrupted,
+        )

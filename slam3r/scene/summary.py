@@ -1,0 +1,110 @@
+"""A reconstruction in numbers, and what a user should know of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from slam3r.scene.scene import Reconstruction
+
+FEW_POINTS = 0.2
+"""Share of confident points below which a result says how to keep more."""
+
+
+def summarize(scene: Reconstruction) -> dict[str, Any]:
+    """What ``summary.json`` says: the run in numbers."""
+    means = [frame.mean_confidence for frame in scene.frames]
+    weak = [frame.name for frame in scene.frames if frame.status == "low_confidence"]
+    return {
+        "frames": len(scene.frames),
+        "interrupted": scene.interrupted,
+        "stride": scene.stride,
+        "initial_window": list(scene.initial_window),
+        "initial_reference": scene.initial_reference,
+        "points": len(scene.points),
+        "confident_points": scene.num_confident,
+        "confidence_threshold": scene.threshold,
+        "confidence": {
+            "mean": _number(np.mean(means)) if means else None,
+            "lowest_frame": _number(min(means)) if means else None,
+            "highest_frame": _number(max(means)) if means else None,
+            "highest_point": _number(scene.highest_confidence),
+        },
+        "low_confidence_frames": weak,
+        "frames_without_pose": [frame.name for frame in scene.frames if frame.camera_to_world is None],
+        "skipped": [{"file": name, "reason": reason} for name, reason in scene.skipped],
+        "seconds": {stage: round(seconds, 3) for stage, seconds in scene.seconds.items()},
+        "total_seconds": round(scene.total_seconds, 3),
+        "frames_per_second": round(scene.frames_per_second, 3),
+        "peak_memory_bytes": asdict(scene.peak_memory),
+        "network_size": list(scene.network_size),
+        "network_intrinsics": scene.network_intrinsics.tolist(),
+        "strides_tried": {str(tried.stride): _number(tried.mean_confidence) for tried in scene.strides_tried},
+        "settings": asdict(scene.settings),
+        "model": scene.model,
+        "revision": code_revision(),
+        "per_frame": [
+            {
+                "name": frame.name,
+                "status": frame.status,
+                "keyframe": frame.keyframe,
+                "mean_confidence": _number(frame.mean_confidence),
+                "min_confidence": _number(frame.min_confidence),
+                "local_mean_confidence": _number(frame.local_mean_confidence),
+                "pose_inliers": _number(frame.pose_inliers),
+            }
+            for frame in scene.frames
+        ],
+    }
+
+
+def find_warnings(scene: Reconstruction) -> list[str]:
+    """What went less than well, a sentence each."""
+    found: list[str] = []
+    if len(scene.points) == 0:
+        found.append(
+            f"no point has a confidence above {scene.threshold:g} (the highest has {scene.highest_confidence:.3g}): "
+            "points.ply is empty; a lower export.confidence keeps more"
+        )
+    height, width = scene.network_size
+    share = scene.num_confident / max(1, len(scene.frames) * height * width)
+    if 0 < share < FEW_POINTS:
+        found.append(
+            f"only {100 * share:.0f} % of the points have a confidence above {scene.threshold:g}; a lower "
+            "export.confidence keeps more"
+        )
+    weak = sum(frame.status == "low_confidence" for frame in scene.frames)
+    if weak:
+        found.append(f"{weak} of {len(scene.frames)} frames have a low confidence; summary.json names them")
+    lost = len(scene.frames) - len(scene.posed)
+    if lost:
+        found.append(f"{lost} of {len(scene.frames)} frames have no pose and are missing in trajectory.txt")
+    if scene.skipped:
+        found.append(f"{len(scene.skipped)} input files or frames could not be read and were skipped")
+    return found
+
+
+def code_revision() -> dict[str, str | None]:
+    """Version of the package and commit of the checkout, where they are known."""
+    version = commit = None
+    with suppress(importlib.metadata.PackageNotFoundError):
+        version = importlib.metadata.version("slam3r-uni3r")
+    root = Path(__file__).resolve().parents[2]
+    if (root / ".git").exists():
+        with suppress(OSError, subprocess.SubprocessError):
+            command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+            result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+            commit = result.stdout.strip()
+    return {"version": version, "commit": commit}
+
+
+def _number(value: float | np.floating) -> float | None:
+    """For JSON, which knows no NaN and no infinity."""
+    return round(float(value), 5) if np.isfinite(value) else None

@@ -1,0 +1,67 @@
+"""The benchmark of the service, as users start it: it accounts for every frame. No test looks at time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("aio_pika", reason="needs the extra: service")
+
+from common.data.sources.images import InputError
+from slam3r.pretrained import ModelConfig, WeightPaths
+from slam3r.profiling.service import load_pictures, service_rows
+from slam3r.profiling.service_workload import ServiceWorkload
+from tests.support.rabbitmq import RabbitMQ
+from tests.support.script_runs import SCRIPTS, random_model
+
+MODEL = ModelConfig("none", WeightPaths("none", "none"))
+
+
+def test_what_cannot_be_measured_is_one_clear_line() -> None:
+    nowhere = ServiceWorkload(url="amqp://me:secret@127.0.0.1:1/")
+    with pytest.raises(InputError, match=r"no broker at amqp://127\.0\.0\.1:1/") as refused:
+        next(service_rows("none", MODEL, "float32", "cpu", nowhere))
+    assert "secret" not in str(refused.value)
+    with pytest.raises(InputError, match="frames_per_second"):
+        next(service_rows("none", MODEL, "float32", "cpu", ServiceWorkload(loads=("sustained",))))
+
+
+def test_the_pictures_are_a_walk_of_the_size_that_was_asked_for() -> None:
+    pictures = load_pictures((96, 128))
+    assert len(pictures) >= 10 and all(picture[:2] == b"\xff\xd8" for picture in pictures)
+
+
+@pytest.mark.slow
+def test_every_frame_of_a_load_is_accounted_for(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
+    output, url = tmp_path / "benchmark.json", rabbitmq.url
+    model = [word.replace("model.", "models.tiny.") for word in random_model(tmp_path / "weights")]
+    confidence = [f"models.tiny.confidence.{name}=0" for name in ("initial", "weak", "registered")]
+    small = ["sizes=[tiny]", "dtypes=[float32]", "device=cpu", "threads=1", "service.image_size=64"]
+    loads = [
+        "stages=[service]",
+        f"service.url='{url}'",
+        "service.seconds=4",
+        "service.loads=[flat out,sustained,overload]",
+    ]
+    subprocess.run(
+        [sys.executable, str(SCRIPTS / "profile_speed.py"), *small, *loads, *model, *confidence, f"output={output}"],
+        check=True,
+        cwd=tmp_path,
+    )
+    rows = json.loads(output.read_text())["rows"]
+    assert [row["stage"].partition(" (")[0] for row in rows] == [
+        "service, flat out",
+        "service, sustained",
+        "service, overload",
+    ]
+    for row in rows:
+        of = row["details"]
+        assert of["lost"] == 0 and of["sent"] == of["answered"] + of["dropped"] + of["waiting"]
+        assert of["answered"] > 0 and of["repeated"] == 0 and row["frames_per_second"] > 0 and row["peak_memory"] > 0
+    assert "latency" not in rows[0]["details"]
+    latency = rows[1]["details"]["latency"]
+    assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] and latency["frames"] > 0

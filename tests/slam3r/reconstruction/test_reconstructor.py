@@ -1,0 +1,149 @@
+"""The streaming machine as its users rely on it: bounded, chunk-proof, honest about what it cannot do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from slam3r.models import ImageToPoints, LocalToWorld
+from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, SequenceTooShort
+from slam3r.reconstruction.events import Buffered, Initialized, Registered
+from tests.support.parity import fill
+
+SIZES = {
+    "encoder_width": 32,
+    "encoder_depth": 1,
+    "encoder_heads": 2,
+    "decoder_width": 32,
+    "decoder_depth": 2,
+    "decoder_heads": 2,
+}
+SETTINGS = ReconstructionSettings(
+    keyframe_stride=2, window_radius=2, initial_window=3, num_scene_frames=3, buffer_size=5, initial_confidence=0
+)
+
+
+@pytest.fixture(scope="module")
+def networks() -> Networks:
+    return Networks(fill(ImageToPoints(**SIZES), "i2p"), fill(LocalToWorld(**SIZES), "l2w", "l2w/"))
+
+
+def video(count: int, size: int = 32) -> torch.Tensor:
+    """A pattern that drifts, (F, 3, size, size)."""
+    steps = torch.arange(size) / size
+    phase = torch.arange(count)[:, None, None] / 15
+    red = torch.sin(12 * (steps[None, :, None] + phase)).expand(-1, -1, size)
+    green = torch.cos(9 * (steps[None, None, :] - phase)).expand(-1, size, -1)
+    return torch.stack([red, green, (red * green)], dim=1)
+
+
+def run(networks: Networks, images: torch.Tensor, settings=SETTINGS, chunk: int = 4):
+    events: list = []
+    machine = Reconstructor(networks, settings, events.append)
+    frames = [f for i in range(0, len(images), chunk) for f in machine.push(images[i : i + chunk])]
+    return frames + machine.flush(), machine, events
+
+
+def test_every_frame_comes_out_once_and_in_order(networks: Networks) -> None:
+    frames, _, _ = run(networks, video(23))
+    assert [frame.index for frame in frames] == list(range(23))
+    assert all(frame.keyframe == (frame.index % 2 == 0) for frame in frames)
+
+
+def test_state_does_not_grow_with_the_video(networks: Networks) -> None:
+    machine = Reconstructor(networks, SETTINGS)
+    held = []
+    for image in video(150):
+        machine.push(image[None])
+        held.append(machine.num_held)
+    look_ahead = SETTINGS.window_radius * 2
+    bound = 2 * look_ahead + SETTINGS.buffer_size + 2 * 2
+    assert max(held[30:]) <= bound
+    assert held[-1] <= bound
+
+
+def test_a_frame_is_finished_as_soon_as_its_look_ahead_is_there(networks: Networks) -> None:
+    for look_ahead, latest in ((None, 4), (1, 1), (0, 0)):
+        machine = Reconstructor(networks, replace(SETTINGS, look_ahead=look_ahead))
+        lag = []
+        for number, image in enumerate(video(40)):
+            for frame in machine.push(image[None]):
+                lag.append(number - frame.index)
+        # Rounds of one frame at stride 2: nothing waits but for the look-ahead, once the world is founded.
+        assert max(lag[10:]) == latest
+
+
+def test_windows_do_not_depend_on_how_frames_are_pushed(networks: Networks) -> None:
+    settings = replace(SETTINGS, look_ahead=2)
+    one, _, _ = run(networks, video(25), settings, chunk=1)
+    all_at_once, _, _ = run(networks, video(25), settings, chunk=25)
+    # The last frames' windows end with the video, which only the second run knows in advance: nothing else differs.
+    for first, second in zip(one, all_at_once, strict=True):
+        torch.testing.assert_close(first.world_points, second.world_points, rtol=1e-4, atol=1e-4)
+
+
+def test_live_stride_search_looks_at_the_first_frames_only(networks: Networks) -> None:
+    settings = replace(SETTINGS, keyframe_stride=-1, stride_search_frames=14, stride_max=2)
+    machine = Reconstructor(networks, settings)
+    machine.push(video(13))
+    assert machine.stride is None
+    machine.push(video(14)[13:])
+    assert machine.stride in (1, 2)
+
+
+@pytest.mark.parametrize(("strategy", "size"), [("fifo", 4), ("reservoir", 4), ("reservoir", 0)])
+def test_the_buffering_set_keeps_its_size(networks: Networks, strategy: str, size: int) -> None:
+    _, machine, events = run(networks, video(60), replace(SETTINGS, buffer_strategy=strategy, buffer_size=size))
+    entered = [event for event in events if isinstance(event, Buffered)]
+    assert entered
+    if size:
+        assert len(machine.buffered_frames) == size
+        assert any(event.removed is not None for event in entered)
+    else:
+        assert len(machine.buffered_frames) == 3 + len(entered)
+    for event in events:
+        if isinstance(event, Registered):
+            assert set(event.selected) <= set(event.buffer)
+
+
+def test_a_short_sequence_uses_a_smaller_initial_window(networks: Networks) -> None:
+    frames, _, events = run(networks, video(4))
+    assert len(frames) == 4
+    assert next(e for e in events if isinstance(e, Initialized)).frames == (0, 2)
+
+
+def test_too_short_a_sequence_says_how_many_frames_are_needed(networks: Networks) -> None:
+    machine = Reconstructor(networks, replace(SETTINGS, keyframe_stride=5))
+    machine.push(video(4))
+    with pytest.raises(SequenceTooShort, match="at least 6 frames"):
+        machine.flush()
+
+
+def test_mistakes_are_named(networks: Networks) -> None:
+    machine = Reconstructor(networks, SETTINGS)
+    with pytest.raises(ValueError, match="frames, 3, height, width"):
+        machine.push(torch.zeros(3, 32, 32))
+    machine.push(video(2))
+    with pytest.raises(ValueError, match="one size"):
+        machine.push(video(2, size=48))
+    machine = Reconstructor(networks, SETTINGS)
+    machine.push(video(12))
+    machine.flush()
+    with pytest.raises(RuntimeError, match="flushed"):
+        machine.push(video(1))
+    with pytest.raises(ValueError, match="buffer_strategy"):
+        ReconstructionSettings(buffer_strategy="lifo")  # type: ignore[arg-type]
+
+
+def test_models_of_different_tokens_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not belong together"):
+        Networks(ImageToPoints(**SIZES), LocalToWorld(**{**SIZES, "encoder_width": 64}))
+
+
+def test_an_unsolved_pose_is_none_and_never_identity(networks: Networks) -> None:
+    # Random weights give pointmaps that no camera explains.
+    frames, _, _ = run(networks, video(20), replace(SETTINGS, pose_method="pnp"))
+    assert all(frame.camera_to_world is None for frame in frames if frame.pose_inliers == 0)
+    assert any(frame.camera_to_world is None for frame in frames)

@@ -1,0 +1,227 @@
+"""The result folder: every file opens, says what is true, and is not written over an earlier run unasked."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from common.configuration import ConfigurationError
+from common.device import MemoryPeak
+from common.export.colmap import read_colmap
+from common.export.nerfstudio import read_nerfstudio
+from common.export.ply import read_ply
+from common.export.trajectory import read_tum
+from slam3r.reconstruction import ReconstructionSettings
+from slam3r.scene import outputs
+from slam3r.scene.frame_strip import StripRecorder
+from slam3r.scene.outputs import ExportSettings, OutputExists, check_output, write_results
+from slam3r.scene.scene import Reconstruction, SceneFrame
+from slam3r.scene.sinks import FrameRecorder, PointStore
+from slam3r.scene.summary import find_warnings
+from tests.support.tiny_scene import registered_frames, room
+
+
+def make_scene(folder: Path, sizes: tuple[tuple[int, int], ...] = ((96, 128),), **changes: Any) -> Reconstruction:
+    """The true room, as if it had been reconstructed from pictures of other sizes in a folder."""
+    store, recorder, strip = PointStore(2.0), FrameRecorder(), StripRecorder()
+    for frame in registered_frames():
+        for sink in (store, recorder, strip):
+            sink.add(frame)
+    intrinsics = room().intrinsics[0].double().numpy()
+    frames = [
+        SceneFrame(
+            **vars(frame),
+            number=frame.index * 2,
+            original_size=sizes[frame.index % len(sizes)],
+            intrinsics=np.diag([sizes[frame.index % len(sizes)][1] / 64] * 2 + [1]) @ intrinsics,
+            file=folder / frame.name,
+        )
+        for frame in recorder.frames
+    ]
+    scene = Reconstruction(
+        points=store.points,
+        colors=store.colors,
+        confidence=store.confidence,
+        frames=frames,
+        network_intrinsics=intrinsics,
+        network_size=(48, 64),
+        stride=2,
+        initial_window=(0, 2, 4),
+        initial_reference=1,
+        settings=ReconstructionSettings(),
+        threshold=2.0,
+        num_confident=store.num_seen,
+        highest_confidence=store.highest_confidence,
+        seconds={"encode": 1.5},
+        total_seconds=3.0,
+        peak_memory=MemoryPeak(1, 0),
+        model={"name": "perfect"},
+        skipped=[("broken.png", "the file is empty")],
+        strip=strip.frames,
+    )
+    return replace(scene, **changes)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Reconstruction:
+    return make_scene(tmp_path / "photos")
+
+
+def test_everything_is_written_and_opens(scene: Reconstruction, tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "out"
+    written = scene.save(folder, colmap=True)
+    assert {path.relative_to(folder).as_posix() for path in written} == {
+        *("points.ply", "trajectory.txt", "transforms.json", "sparse/0", "preview.png", "frames.png", "summary.json")
+    }
+    cloud = read_ply(folder / "points.ply")
+    assert np.array_equal(cloud.points, scene.points) and np.array_equal(cloud.colors, scene.colors)
+    assert np.array_equal(cloud.confidence, scene.confidence) and cloud.confidence.min() > 2
+    for name in ("preview.png", "frames.png"):
+        assert cv2.imread(str(folder / name)).std() > 5
+
+
+def test_cloud_opens_elsewhere_with_colours(scene: Reconstruction, tmp_path: Path) -> None:
+    open3d = pytest.importorskip("open3d")
+    scene.save(tmp_path / "out", preview=False, strip=False)
+    cloud = open3d.io.read_point_cloud(str(tmp_path / "out" / "points.ply"))
+    assert len(cloud.points) == len(scene.points)
+    assert np.allclose(np.asarray(cloud.colors) * 255, scene.colors)
+
+
+def test_frames_without_pose_are_left_out(scene: Reconstruction, tmp_path: Path) -> None:
+    scene.save(tmp_path, colmap=True, preview=False)
+    trajectory = read_tum(tmp_path / "trajectory.txt")
+    truth = np.delete(room().camera_to_world.numpy(), 5, axis=0)
+    assert np.allclose(trajectory.camera_to_world, truth, atol=1e-5)
+    assert np.allclose(trajectory.timestamps, np.delete(np.arange(12) / 30, 5))
+    assert len(read_nerfstudio(tmp_path / "transforms.json").image_paths) == 11
+    assert len(read_colmap(tmp_path / "sparse" / "0").image_names) == 11
+    assert np.isnan(scene.camera_to_world[5]).all() and len(scene.posed) == 11
+
+
+def test_cameras_are_those_of_the_original_pictures(scene: Reconstruction, tmp_path: Path) -> None:
+    scene.save(tmp_path / "out", colmap=True, preview=False)
+    cameras = read_nerfstudio(tmp_path / "out" / "transforms.json")
+    assert np.allclose(cameras.intrinsics, scene.frames[0].intrinsics)
+    assert (cameras.sizes == (96, 128)).all()
+    assert cameras.image_paths[0] == "../photos/photo0.png" and cameras.ply_path == "points.ply"
+    model = read_colmap(tmp_path / "out" / "sparse" / "0")
+    assert model.size == (96, 128) and np.allclose(model.intrinsics, scene.frames[0].intrinsics)
+    assert model.image_names[0] == "photo0.png"
+
+
+def test_mixed_sizes_have_cameras_of_their_own(tmp_path: Path) -> None:
+    mixed = make_scene(tmp_path, ((96, 128), (48, 64), (128, 96)))
+    mixed.save(tmp_path / "out", colmap=True, preview=False)
+    posed = mixed.posed
+    cameras = read_nerfstudio(tmp_path / "out" / "transforms.json")
+    model = read_colmap(tmp_path / "out" / "sparse" / "0")
+    assert cameras.sizes.tolist() == np.asarray(model.size).tolist() == [list(frame.original_size) for frame in posed]
+    expected = np.array([frame.intrinsics for frame in posed])
+    assert np.allclose(cameras.intrinsics, expected) and np.allclose(model.intrinsics, expected)
+
+
+def test_frames_without_files_are_named_where_they_would_be_exported(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path)
+    scene.frames = [replace(frame, file=None) for frame in scene.frames]
+    scene.save(tmp_path / "out", preview=False)
+    names = read_nerfstudio(tmp_path / "out" / "transforms.json").image_paths
+    assert names[:2] == ["images/000000.jpg", "images/000002.jpg"]
+
+
+def test_summary_says_what_happened(scene: Reconstruction, tmp_path: Path) -> None:
+    scene.save(tmp_path, preview=False)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["frames"] == 12 and summary["stride"] == 2 and summary["initial_window"] == [0, 2, 4]
+    assert summary["points"] == len(scene.points) and summary["confidence_threshold"] == 2.0
+    assert summary["low_confidence_frames"] == ["photo3.png"] and summary["frames_without_pose"] == ["photo5.png"]
+    assert summary["skipped"] == [{"file": "broken.png", "reason": "the file is empty"}]
+    assert summary["seconds"] == {"encode": 1.5} and summary["frames_per_second"] == 4.0
+    assert len(summary["per_frame"]) == 12 and summary["per_frame"][0]["mean_confidence"] > 2
+    assert summary["confidence"]["lowest_frame"] <= summary["confidence"]["mean"]
+    assert summary["settings"]["window_radius"] == 5 and summary["model"] == {"name": "perfect"}
+    assert {"version", "commit"} == set(summary["revision"])
+    assert len(summary["warnings"]) == 3
+
+
+def test_results_are_not_overwritten_unasked(scene: Reconstruction, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    scene.save(tmp_path, colmap=True, preview=False)
+    before = (tmp_path / "points.ply").stat().st_mtime_ns
+    with pytest.raises(OutputExists, match=r"points\.ply.*overwrite=true"):
+        scene.save(tmp_path)
+    assert (tmp_path / "points.ply").stat().st_mtime_ns == before
+    scene.save(tmp_path, overwrite=True, preview=False, strip=False)
+    assert not (tmp_path / "sparse" / "0").exists() and not (tmp_path / "frames.png").exists()  # of the run before
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_folders_of_others_stay(scene: Reconstruction, tmp_path: Path) -> None:
+    """``images`` and ``sparse`` are also what other programs call their input."""
+    for name in ("images", "sparse/0", "predictions"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "mine").write_text("")
+    scene.save(tmp_path, preview=False)
+    scene.save(tmp_path, overwrite=True, preview=False)
+    with pytest.raises(OutputExists, match="sparse/0 of unknown origin"):
+        scene.save(tmp_path, overwrite=True, colmap=True)
+    assert all((tmp_path / name / "mine").exists() for name in ("images", "sparse/0", "predictions"))
+
+
+def test_output_must_not_be_a_file(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(OutputExists, match="is a file"):
+        check_output(tmp_path / "out", overwrite=True)
+
+
+def test_failing_pictures_cost_a_warning_only(
+    scene: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("no room")
+
+    monkeypatch.setattr(outputs, "render_preview", fail)
+    scene.save(tmp_path)
+    assert (tmp_path / "points.ply").exists() and not (tmp_path / "preview.png").exists()
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert "preview.png was not drawn: no room" in summary["warnings"]
+
+
+def test_failing_disk_leaves_no_summary(scene: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    scene.save(tmp_path, preview=False)
+    monkeypatch.setattr(outputs, "write_tum", fail)
+    with pytest.raises(OSError, match="disk full"):
+        scene.save(tmp_path, overwrite=True)
+    assert (tmp_path / "points.ply").exists() and not (tmp_path / "summary.json").exists()
+
+
+def test_nothing_confident_and_no_pose(tmp_path: Path) -> None:
+    nothing = np.empty((0, 3), np.float32)
+    scene = make_scene(tmp_path, points=nothing, colors=nothing.astype(np.uint8), confidence=nothing[:, 0])
+    scene.frames = [replace(frame, camera_to_world=None) for frame in scene.frames]
+    write_results(scene, tmp_path, ExportSettings(colmap=True))
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert "no point has a confidence above 2" in summary["warnings"][0]
+    assert len(read_tum(tmp_path / "trajectory.txt").timestamps) == 0
+    assert read_ply(tmp_path / "points.ply").points.shape == (0, 3)
+
+
+def test_few_points_come_with_a_hint(scene: Reconstruction) -> None:
+    pixels = len(scene.frames) * 48 * 64
+    hint = "only 10 % of the points have a confidence above 2; a lower export.confidence keeps more"
+    assert hint in find_warnings(replace(scene, num_confident=pixels // 10))
+    assert not [text for text in find_warnings(replace(scene, num_confident=pixels // 2)) if "only" in text]
+
+
+def test_unknown_options_are_named(scene: Reconstruction, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="did you mean colmap"):
+        scene.save(tmp_path, colmp=True)

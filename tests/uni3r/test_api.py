@@ -1,0 +1,98 @@
+"""Pictures to a result folder, with the model's own cameras and with known ones; what is wrong is told in a line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import uni3r
+from common.configuration import ConfigurationError
+from common.data.sources.images import InputError
+from common.export.colmap import make_colmap_model, write_colmap
+from common.export.nerfstudio import read_nerfstudio, write_nerfstudio
+from tests.support.tiny_uni3r import SIZE, network, photos, room
+from uni3r.gaussians.files import load_ply
+from uni3r.posing.known_cameras import read_cameras
+from uni3r.scene.flight import FlightSettings
+from uni3r.scene.outputs import ExportSettings
+
+QUICK = {"refinement": {"shrink": (8,), "renderings": 1}, "progress": False, "size": SIZE}
+SMALL = {"flight": {"frames": 3}, "film_scale": 1, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """A model by description, with words from the labels of rooms."""
+    folder = tmp_path_factory.mktemp("weights")
+    network().save_pretrained(folder)
+    inference = {"size": SIZE, "sh_degree": None, "teacher": None, "labels": "rooms", "unit": {"rule": "points"}}
+    return {"name": "miniature", "weights": str(folder), "inference": inference}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return photos(tmp_path_factory.mktemp("room"), room())
+
+
+def test_a_folder_of_pictures_becomes_a_folder_of_results(model: dict, pictures: Path, tmp_path: Path) -> None:
+    scene = uni3r.reconstruct(pictures, model, tmp_path / "out", export=SMALL, views=3, field_of_view=60.0, **QUICK)
+    out = tmp_path / "out"
+    assert scene.gaussians.count == 3 * SIZE[0] * SIZE[1]
+    assert load_ply(out / "gaussians.ply").count == scene.gaussians.count
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["views"] == ["photo0.png", "photo1.png", "photo2.png"]
+    assert summary["poses_from"] == "own"
+    assert all((out / name).exists() for name in summary["written"])
+    assert {"color.mp4", "depth.mp4", "features.mp4"} <= set(summary["written"])
+    assert not (out / "segmentation.mp4").exists()  # nobody understands words here
+    assert len(list((out / "views").glob("*_color.png"))) == len(scene.posed)
+    with pytest.raises(InputError, match="already holds"):
+        uni3r.reconstruct(pictures, model, out, export=SMALL, **QUICK)
+
+
+def test_known_cameras_give_world_and_unit(model: dict, pictures: Path, tmp_path: Path) -> None:
+    truth = room()
+    names = [f"photo{index}.png" for index in range(3)]
+    write_nerfstudio(tmp_path / "transforms.json", truth.camera_to_world, truth.intrinsics[0], SIZE, names)
+    scene = uni3r.reconstruct(pictures, model, cameras=tmp_path / "transforms.json", views=3, **QUICK)
+    assert (scene.poses_from, scene.intrinsics_from) == ("given", "given")
+    torch.testing.assert_close(scene.cameras.camera_to_world, truth.camera_to_world, atol=1e-5, rtol=0)
+    torch.testing.assert_close(scene.cameras.intrinsics, truth.intrinsics, atol=1e-3, rtol=0)
+    # Centres lie on the rays of the known cameras: the first view shows its own picture.
+    rendering = scene.render(scene.cameras[:1]).image[0]
+    assert (rendering - (truth.images[0] + 1) / 2).abs().mean() < (rendering.mean() - rendering).abs().mean()
+    scene.save(tmp_path / "out", ExportSettings(flight=FlightSettings(frames=0)))
+    written = read_nerfstudio(tmp_path / "out" / "transforms.json")
+    np.testing.assert_allclose(written.camera_to_world, truth.camera_to_world.numpy(), atol=1e-5)
+
+
+def test_cameras_are_read_from_colmap_and_scannet_folders_too(tmp_path: Path) -> None:
+    truth = room()
+    poses = truth.camera_to_world.double().numpy()
+    matrix = truth.intrinsics[0].double().numpy()
+    names = [f"photo{index}.png" for index in range(3)]
+    write_colmap(tmp_path / "sparse", make_colmap_model(poses, matrix, SIZE, names))
+    (tmp_path / "scan" / "pose").mkdir(parents=True)
+    np.savetxt(tmp_path / "scan" / "intrinsics.txt", matrix)
+    for index, pose in enumerate(poses):
+        np.savetxt(tmp_path / "scan" / "pose" / f"photo{index}.txt", pose)
+    for folder in ("sparse", "scan"):
+        camera = read_cameras(tmp_path / folder).find("photo1.png")
+        np.testing.assert_allclose(camera.camera_to_world, poses[1], atol=1e-6)
+        np.testing.assert_allclose(camera.intrinsics, matrix, atol=1e-6)
+
+
+def test_faults_are_told_before_the_work(model: dict, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no cameras at"):
+        uni3r.reconstruct(pictures, model, cameras=tmp_path / "none.json", **QUICK)
+    with pytest.raises(ConfigurationError, match="multiples of 16"):
+        uni3r.reconstruct(pictures, model, **{**QUICK, "size": (50, 48)})
+    with pytest.raises(ConfigurationError, match="understands no words"):
+        uni3r.reconstruct(pictures, model, tmp_path / "q", export={"queries": ("chair",)}, field_of_view=60.0, **QUICK)
+    (tmp_path / "transforms.json").write_text('{"frames": []}')
+    with pytest.raises(InputError, match="no camera for photo0"):
+        uni3r.reconstruct(pictures, model, cameras=tmp_path / "transforms.json", **QUICK)

@@ -1,0 +1,103 @@
+"""Uni3R's choice of frames, against the published protocol."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.data.scenes.scene_folder import Scene
+from tests.support.paths import SHARED
+from uni3r.training.view_selection import ViewSelection, split_views
+from uni3r.training.windows import ContextTargetWindows, TestWindows
+
+GENERATOR = np.random.default_rng(0)
+VIEWS = (2, 8, 16)
+
+
+def scene(name: str, frames: int) -> Scene:
+    return Scene(Path(name), {"frames": frames})
+
+
+@pytest.fixture(scope="module")
+def protocol() -> dict:
+    path = SHARED / "parity_uni3r" / "protocol.json"
+    if not path.exists():
+        pytest.skip(f"{path} is not here")
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("views", VIEWS)
+@pytest.mark.parametrize("kind", ["scannet", "scannetpp"])
+def test_published_training_windows(protocol, kind, views):
+    train = protocol["train"]
+    if kind == "scannet":
+        scenes = [scene(f"scene{k:04d}_00", train["scannet_frames_per_scene"]) for k in range(train["scannet_scenes"])]
+        scenes.append(scene("short", train["scannet_short_scene_frames"]))
+        rule = ContextTargetWindows(views)
+    else:
+        scenes = [scene(name, frames) for name, frames in train["scannetpp_images"].items()]
+        rule = ContextTargetWindows(views, min_frames=129, max_frames=200)
+    expected = train[kind][str(views)]
+    windows = [(part, index) for part in scenes for index in range(rule.count(part))]
+    assert len(windows) == expected["count"]
+    frames = [(part.name, rule.frames(part, index, GENERATOR).tolist()) for part, index in windows]
+    pairs = [[name, str(found[0]), str(found[views - 1])] for name, found in frames]
+    assert pairs[:3] == expected["first"] and pairs[-2:] == expected["last"]
+    by_pair = {(name, found[0], found[views - 1]): found for name, found in frames}
+    assert len(by_pair) == len(frames)
+    for sample in expected["samples"]:
+        assert by_pair[tuple(sample["pair"])] == sample["frames"]
+
+
+@pytest.mark.parametrize("views", VIEWS)
+def test_published_test_windows(protocol, views):
+    test = protocol["test"]
+    names = [name for name in test["scenes"] if "ignored" not in name]
+    scenes = [scene(name, test["images_per_scene"]) for name in names]
+    rule = TestWindows(views)
+    windows = [
+        [part.name, [f"{37 * frame:06d}" for frame in rule.frames(part, index, GENERATOR).tolist()]]
+        for part in scenes
+        for index in range(rule.count(part))
+    ]
+    assert len(windows) == test[str(views)]["length"]
+    expected = test[str(views)]["order"]
+    assert windows[: len(expected)] == expected
+
+
+def test_published_split_of_a_window(protocol):
+    for count, expected in protocol["batch_split"].items():
+        split = split_views(int(count), ViewSelection(), None)
+        assert split.context == expected["context"]
+        assert split.rendered == expected["rendered_in_training"]
+
+
+def test_windows_by_enumeration():
+    """The closed form of the order agrees with two nested loops, thinned scenes and four views included."""
+    for views, frames, limit in ((2, 33, None), (4, 50, None), (8, 40, 15), (4, 1000, 200), (16, 61, None)):
+        rule = ContextTargetWindows(views, max_frames=limit)
+        thinning = 1 if limit is None or frames <= limit else frames // limit
+        kept = list(range(0, frames, thinning))
+        pairs = [
+            (kept[start], kept[start + step * (views - 1)])
+            for start in range(len(kept))
+            for step in (2, 4)
+            if start + step * (views - 1) < len(kept)
+        ]
+        place = scene("a", frames)
+        found = [rule.frames(place, index, GENERATOR) for index in range(rule.count(place))]
+        assert [(int(window[0]), int(window[views - 1])) for window in found] == pairs
+        assert all(window.max() < frames and len(set(window.tolist())) == 2 * views - 1 for window in found)
+
+
+def test_test_windows_clamp_at_the_ends_and_leave_out_short_scenes():
+    assert TestWindows(2).frames(scene("a", 5), 1, GENERATOR).tolist() == [3, 4, 4]
+    assert [TestWindows(16).count(scene("a", frames)) for frames in (30, 31)] == [0, 1]
+    assert ContextTargetWindows(2).count(scene("a", 32)) == 0
+    with pytest.raises(IndexError):
+        ContextTargetWindows(2).frames(scene("a", 40), 74, GENERATOR)
+    with pytest.raises(ValueError, match="even steps"):
+        ContextTargetWindows(2, steps=(3,))

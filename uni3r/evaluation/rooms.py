@@ -1,0 +1,86 @@
+"""Novel views of procedural rooms that no training ever saw: runs anywhere, without a download."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from common.configuration import to_dataclass
+from common.evaluation.benchmark import Row
+from common.rooms import room_seed, room_sequence
+from uni3r.evaluation.model_under_test import NOTES, LpipsChoice, ScoredModel, pooled_miou, write_confusion
+from uni3r.evaluation.window_scorer import ProtocolSettings
+
+
+@dataclass(frozen=True)
+class RoomsSettings:
+    """Which rooms, and how they are filmed: ``configs/benchmark/uni3r_rooms.yaml``."""
+
+    name: str = "uni3r_rooms"
+    scenes: int = 16
+    """Rooms."""
+    first_scene: int = 1000
+    """Number of the first room in the split."""
+    context_views: int = 3
+    """The views between them are the targets."""
+    stride: int = 1
+    """Path frames from one view to the next: 5 to 15 cm and 3 to 7 degrees each."""
+    split: str = "held_out"
+    lpips: LpipsChoice = False
+    """See `uni3r.evaluation.model_under_test.LpipsChoice`."""
+    teacher_source: str | None = None
+    """Weights of the model's teacher, where it needs any."""
+    protocol: ProtocolSettings = field(default_factory=ProtocolSettings)
+
+    def __post_init__(self) -> None:
+        if self.context_views < 2 or self.stride < 1 or self.scenes < 1:
+            raise ValueError("needs at least 2 context views, a stride and a scene of at least 1")
+
+
+class RoomsBenchmark:
+    """A benchmark (`common.evaluation.benchmark.Benchmark`) of renderings."""
+
+    name = "uni3r_rooms"
+
+    def __init__(self, settings: RoomsSettings, model: ScoredModel) -> None:
+        self.settings, self.model = settings, model
+        self._folder: Path | None = None
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> RoomsBenchmark:
+        """See `common.evaluation.benchmark.Benchmark.from_config`."""
+        own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
+        settings = to_dataclass(own, RoomsSettings)
+        return cls(
+            settings, ScoredModel.from_config(config, settings.teacher_source, settings.lpips, settings.protocol)
+        )
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """How the figures are defined, and the one that is of all scenes together."""
+        return (*NOTES, *self.model.remarks, *pooled_miou(self._folder, self.model.labels))
+
+    def describe(self) -> dict[str, Any]:
+        """What the figures depend on."""
+        own = asdict(self.settings)
+        for selection in ("scenes", "first_scene"):
+            own.pop(selection)
+        return {"benchmark": own, **self.model.describe()}
+
+    def scenes(self) -> list[str]:
+        """Names with the rooms' numbers."""
+        first = self.settings.first_scene
+        return [f"room_{number}" for number in range(first, first + self.settings.scenes)]
+
+    def evaluate(self, scene: str, folder: Path) -> Row:
+        """Film, build and score one room."""
+        settings = self.settings
+        self._folder = folder.parent
+        count = 2 * settings.context_views - 1
+        seed = room_seed(settings.split, 0, int(scene.removeprefix("room_")))
+        views = room_sequence(seed, count, self.model.size, stride=settings.stride)
+        score = self.model.scorer.score(views, range(0, count, 2), range(1, count, 2), self.model.query)
+        write_confusion(folder, score)
+        return score.row

@@ -1,0 +1,148 @@
+"""Gaussians on disk: the PLY of 3D Gaussian splatting, which viewers and editors open, and the small ``.splat``.
+
+The PLY (Kerbl et al. 2023) holds float32 properties per Gaussian: ``x y z nx ny nz f_dc_0..2 f_rest_* opacity
+scale_0..2 rot_0..3``. Opacities are stored as logits and scales as logarithms; ``f_rest`` has all coefficients of red,
+then green, then blue; ``rot`` is (w, x, y, z). Semantic features, where there are any, follow as ``semantic_0`` and on:
+readers that do not know them skip them.
+
+A ``.splat`` has 32 bytes per Gaussian, in falling order of size times opacity: position (3 float32), scale (3 float32),
+colour and opacity (4 uint8), quaternion (w, x, y, z) as 4 uint8 around 128. Directional colour and features are lost.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.data.sources.images import InputError
+from common.export.ply import read_vertices
+from common.files import atomic_write
+from uni3r.gaussians.gaussians import Gaussians
+from uni3r.gaussians.spherical_harmonics import CONSTANT
+
+_POSITION = ("x", "y", "z")
+_CONSTANT = tuple(f"f_dc_{channel}" for channel in range(3))
+_SCALE = tuple(f"scale_{axis}" for axis in range(3))
+_ROTATION = tuple(f"rot_{part}" for part in range(4))
+_REST, _SEMANTIC = "f_rest_", "semantic_"
+_SMALLEST_SCALE = 1e-12
+_OPACITY_MARGIN = 1e-6
+"""Opacities of exactly 0 and 1 have no finite logit; they are stored this far inside."""
+
+
+def save_ply(path: str | os.PathLike[str], gaussians: Gaussians, with_features: bool = True) -> None:
+    """Write one scene, atomically.
+
+    Args:
+        path: of the ``.ply`` file.
+        gaussians: a batch of one scene.
+        with_features: also write the semantic features, where there are any.
+
+    Raises:
+        ValueError: for a batch of several scenes.
+    """
+    columns = _columns(_one_scene(gaussians), with_features)
+    rows = np.empty(gaussians.count, [(name, "<f4") for name in columns])
+    for name, values in columns.items():
+        rows[name] = values
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
+    lines += [f"property float {name}" for name in columns]
+    with atomic_write(path) as file:
+        file.write(("\n".join([*lines, "end_header"]) + "\n").encode("ascii"))
+        file.write(rows.tobytes())
+
+
+def load_ply(path: str | os.PathLike[str]) -> Gaussians:
+    """Read a scene that 3D Gaussian splatting, `save_ply` or any editor of such files wrote.
+
+    Returns:
+        A batch of one scene, on the CPU.
+
+    Raises:
+        InputError: naming the file, when it is missing, no PLY, or lacks what a Gaussian needs.
+    """
+    try:
+        rows = read_vertices(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from error
+    names = rows.dtype.names or ()
+    missing = [name for name in (*_POSITION, *_CONSTANT, "opacity", *_SCALE, *_ROTATION) if name not in names]
+    if missing:
+        raise InputError(f"{path} is not a PLY of Gaussians: it lacks {', '.join(missing)}")
+    rest, semantic = _numbered(names, _REST), _numbered(names, _SEMANTIC)
+    if len(rest) % 3 or round((len(rest) / 3 + 1) ** 0.5) ** 2 != len(rest) / 3 + 1:
+        raise InputError(f"{path}: {len(rest)} f_rest properties fit no degree of spherical harmonics")
+    constant = _read(rows, _CONSTANT)[..., None, :]
+    directional = _read(rows, rest).unflatten(-1, (3, -1)).mT if rest else constant[..., :0, :]
+    return Gaussians(
+        means=_read(rows, _POSITION),
+        scales=_read(rows, _SCALE).exp(),
+        rotations=_read(rows, _ROTATION),
+        opacities=_read(rows, ("opacity",))[..., 0].sigmoid(),
+        harmonics=torch.cat([constant, directional], dim=-2),
+        features=_read(rows, semantic) if semantic else None,
+    )
+
+
+def save_splat(path: str | os.PathLike[str], gaussians: Gaussians) -> None:
+    """Write one scene as ``.splat``, atomically; see the module for what is kept.
+
+    Raises:
+        ValueError: for a batch of several scenes.
+    """
+    scene = _one_scene(gaussians)
+    colour = scene.harmonics[:, 0] * CONSTANT + 0.5
+    quaternion = torch.nn.functional.normalize(scene.rotations, dim=-1)
+    rows = np.empty(
+        gaussians.count, [("position", "<f4", 3), ("scale", "<f4", 3), ("colour", "u1", 4), ("rotation", "u1", 4)]
+    )
+    rows["position"], rows["scale"] = scene.means.numpy(), scene.scales.numpy()
+    rows["colour"] = _bytes(torch.cat([colour, scene.opacities[:, None]], dim=-1) * 255)
+    rows["rotation"] = _bytes(quaternion * 128 + 128)
+    importance = scene.scales.prod(dim=-1) * scene.opacities
+    with atomic_write(path) as file:
+        file.write(rows[importance.argsort(descending=True).numpy()].tobytes())
+
+
+def _one_scene(gaussians: Gaussians) -> Gaussians:
+    """Without the batch axis, on the CPU."""
+    if gaussians.means.ndim != 3 or len(gaussians.means) != 1:
+        raise ValueError(f"a file holds one scene; got means of shape {tuple(gaussians.means.shape)}, not (1, N, 3)")
+    return gaussians[0]._map(lambda tensor: tensor.detach().float().cpu())
+
+
+def _columns(scene: Gaussians, with_features: bool) -> dict[str, NDArray]:
+    """Property name to its (N,) values, in the order of the file."""
+    opacities = scene.opacities.double().clamp(_OPACITY_MARGIN, 1 - _OPACITY_MARGIN)
+    rest = scene.harmonics[:, 1:].mT.flatten(1)  # colour by colour
+    groups: list[tuple[tuple[str, ...], Tensor]] = [
+        (_POSITION, scene.means),
+        (("nx", "ny", "nz"), torch.zeros_like(scene.means)),  # no meaning, but readers expect them
+        (_CONSTANT, scene.harmonics[:, 0]),
+        (tuple(f"{_REST}{index}" for index in range(rest.shape[1])), rest),
+        (("opacity",), opacities.logit()[:, None]),
+        (_SCALE, scene.scales.clamp(min=_SMALLEST_SCALE).log()),
+        (_ROTATION, scene.rotations),
+    ]
+    if with_features and scene.features is not None:
+        groups.append((tuple(f"{_SEMANTIC}{index}" for index in range(scene.features.shape[1])), scene.features))
+    return {name: values[:, column].numpy() for names, values in groups for column, name in enumerate(names)}
+
+
+def _numbered(names: tuple[str, ...], prefix: str) -> tuple[str, ...]:
+    """The properties prefix0, prefix1, .. in order of their numbers."""
+    found = [name for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit()]
+    return tuple(sorted(found, key=lambda name: int(name[len(prefix) :])))
+
+
+def _read(rows: NDArray[np.void], names: tuple[str, ...]) -> Tensor:
+    """(1, N, len(names)) float32."""
+    return torch.from_numpy(np.stack([rows[name] for name in names], axis=-1).astype(np.float32))[None]
+
+
+def _bytes(values: Tensor) -> NDArray[np.uint8]:
+    return values.round().clamp(0, 255).to(torch.uint8).numpy()

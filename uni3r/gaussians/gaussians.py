@@ -1,0 +1,148 @@
+"""The scene as Uni3R sees it: semantic 3-D Gaussians, batched (Kerbl et al. 2023; Uni3R section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import roma
+import torch
+from torch import Tensor
+
+from common.geometry.transforms import apply_transform, split_similarity
+from common.views import TensorFields
+
+
+@dataclass
+class Gaussians(TensorFields):
+    """N Gaussians of every scene of a batch. The world frame is the camera of view 0 unless the producer says other."""
+
+    means: Tensor
+    """(B, N, 3) centres, in the unit of the scene."""
+    scales: Tensor
+    """(B, N, 3) standard deviations along the axes of the Gaussian, positive, in the unit of the scene."""
+    rotations: Tensor
+    """(B, N, 4) quaternions (w, x, y, z) from the axes of the Gaussian to the world; need not be normalized."""
+    opacities: Tensor
+    """(B, N) in [0, 1]."""
+    harmonics: Tensor
+    """(B, N, K, 3) spherical harmonics of the colour, K = (degree + 1)^2 coefficients by RGB, constant one first."""
+    features: Tensor | None = None
+    """(B, N, C) semantic features."""
+
+    @property
+    def count(self) -> int:
+        """Gaussians per scene."""
+        return self.means.shape[-2]
+
+    def rotation_matrices(self) -> Tensor:
+        """(B, N, 3, 3) rotations from the axes of the Gaussian to the world."""
+        xyzw = torch.nn.functional.normalize(self.rotations, dim=-1).roll(-1, dims=-1)
+        return roma.unitquat_to_rotmat(xyzw)
+
+    def covariances(self) -> Tensor:
+        """(B, N, 3, 3) in the world."""
+        axes = self.rotation_matrices() * self.scales[..., None, :]
+        return axes @ axes.mT
+
+    def take(self, index: Tensor) -> Gaussians:
+        """Chosen Gaussians: an index (M,) or mask (N,) for all scenes alike; a scene at a time where they differ."""
+        return self._map(lambda tensor: tensor[:, index])
+
+    def crop(self, low: Tensor, high: Tensor) -> Gaussians:
+        """The Gaussians of one scene whose centres lie in a box.
+
+        Args:
+            low: (3,) smallest coordinates, included.
+            high: (3,) largest coordinates, included.
+
+        Raises:
+            ValueError: for a batch of several scenes, which would keep different numbers.
+        """
+        if len(self.means) != 1:
+            raise ValueError(f"crop takes one scene at a time, got a batch of {len(self.means)}")
+        inside = ((self.means[0] >= low) & (self.means[0] <= high)).all(dim=-1)
+        return self.take(inside)
+
+    @staticmethod
+    def merge(parts: Sequence[Gaussians]) -> Gaussians:
+        """All Gaussians of several sets in one frame, scene by scene. Colours of lower degree are filled with zeros.
+
+        Raises:
+            ValueError: for no parts, or features that only some have or that differ in width.
+        """
+        if not parts:
+            raise ValueError("nothing to merge")
+        widths = {None if part.features is None else part.features.shape[-1] for part in parts}
+        if len(widths) > 1:
+            raise ValueError(f"cannot merge Gaussians with features of different widths: {widths}")
+        coefficients = max(part.harmonics.shape[-2] for part in parts)
+        columns: list[Any] = []
+        for field in fields(Gaussians):
+            values = [getattr(part, field.name) for part in parts]
+            if field.name == "harmonics":
+                values = [torch.nn.functional.pad(v, (0, 0, 0, coefficients - v.shape[-2])) for v in values]
+            columns.append(None if values[0] is None else torch.cat(values, dim=1))
+        return Gaussians(*columns)
+
+    def transform(self, transform: Tensor) -> Gaussians:
+        """The same scene in another frame; the colours turn with it.
+
+        Args:
+            transform: (4, 4) or (B, 4, 4) similarity from the present world to the new one, without mirroring.
+
+        Raises:
+            ValueError: if the transform mirrors, shears, or scales its axes differently.
+        """
+        scale, rotation, _ = split_similarity(transform)
+        identity = torch.eye(3, device=rotation.device, dtype=rotation.dtype)
+        if not torch.allclose(rotation @ rotation.mT, identity.expand_as(rotation), atol=1e-4):
+            raise ValueError("Gaussians can be moved by similarities only: this transform shears or scales unevenly")
+        if bool((torch.linalg.det(rotation) < 0).any()):
+            raise ValueError("Gaussians cannot be mirrored: the transform has a negative determinant")
+        turn = roma.rotmat_to_unitquat(rotation)[..., None, :].expand(*self.rotations.shape[:-1], 4)
+        turned = roma.quat_product(turn, self.rotations.roll(-1, dims=-1)).roll(1, dims=-1)
+        return Gaussians(
+            means=apply_transform(transform, self.means),
+            scales=self.scales * scale[..., None, None],
+            rotations=turned,
+            opacities=self.opacities,
+            harmonics=rotate_harmonics(self.harmonics, rotation),
+            features=self.features,
+        )
+
+
+def rotate_harmonics(harmonics: Tensor, rotation: Tensor) -> Tensor:
+    """Coefficients of the same colours in a turned world, exact for every degree.
+
+    The turned function of a degree is again a sum of that degree's harmonics, so that its coefficients follow from its
+    values in enough directions, here by least squares over a fixed, well spread set.
+
+    Args:
+        harmonics: (B, N, K, 3), K = (degree + 1)^2.
+        rotation: (3, 3) or (B, 3, 3) from the present world to the new one.
+
+    Returns:
+        (B, N, K, 3).
+    """
+    from uni3r.gaussians.spherical_harmonics import degree_of, spherical_harmonics
+
+    degree = degree_of(harmonics.shape[-2])
+    if degree == 0:
+        return harmonics
+    directions = _spread_directions(4 * (degree + 1) ** 2).to(rotation.device)
+    # A new direction d sees what the old direction R^T d saw.
+    old = spherical_harmonics(directions @ rotation.double(), degree)
+    basis = spherical_harmonics(directions, degree)
+    turn = torch.linalg.pinv(basis) @ old  # (.., K, K), block diagonal by degree
+    return (turn[..., None, :, :] if rotation.ndim == 3 else turn).to(harmonics) @ harmonics
+
+
+def _spread_directions(count: int) -> Tensor:
+    """(count, 3) unit vectors on a Fibonacci spiral, float64."""
+    index = torch.arange(count, dtype=torch.float64) + 0.5
+    z = 1 - 2 * index / count
+    angle = index * torch.pi * (1 + 5**0.5)
+    radius = (1 - z * z).sqrt()
+    return torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=-1)

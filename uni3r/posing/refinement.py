@@ -1,0 +1,150 @@
+"""Poses of the context views, refined without any truth: each view must look like what the views before it render.
+
+A network's own poses of widely spaced views are off by several degrees, and two copies of a thing side by side are what
+one sees. The pictures themselves know better. Going through the views in order, the Gaussians of the earlier views are
+rendered where the camera is believed to be, and `uni3r.posing.direct_alignment` solves for the motion that brings them
+onto the picture, from coarse to fine pictures so that large errors are found too. It needs a few renderings per view and no
+gradient through any: following the gradient through the renderer, as test-time alignment does
+(`uni3r.evaluation.pose_alignment`), takes ten times as long and finds worse poses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from common.geometry.transforms import apply_transform, invert_rigid
+from common.views import Cameras
+from uni3r.gaussians.gaussians import Gaussians
+from uni3r.posing.direct_alignment import DirectSettings
+from uni3r.posing.picture_matching import LEAST_COVERAGE, PictureMatching
+
+
+@dataclass(frozen=True)
+class RefinementSettings:
+    """Coarse to fine."""
+
+    shrink: tuple[int, ...] = (8, 4, 2, 1)
+    """Factors by which pictures are reduced, one after the other."""
+    renderings: int = 4
+    """At most, per size and start; it ends earlier where the last one gained nothing."""
+    min_coverage: float = LEAST_COVERAGE
+    """A view of which the earlier ones cover less keeps its pose."""
+    direct: DirectSettings = field(default_factory=DirectSettings)
+    """The alignment between two renderings."""
+
+    def __post_init__(self) -> None:
+        if self.renderings < 1 or not self.shrink or any(factor < 1 for factor in self.shrink):
+            raise ValueError("renderings and the factors of shrink must be at least 1")
+
+
+_SMALLEST = 16
+"""Pixels along the shorter side of a picture, below which everything looks alike."""
+
+
+@torch.no_grad()
+def refine_context(
+    gaussians: Gaussians, cameras: Cameras, images: Tensor, settings: RefinementSettings | None = None
+) -> Tensor:
+    """Better poses of the views that Gaussians came from. A view whose picture is not matched better keeps its pose.
+
+    Args:
+        gaussians: one scene (1, V * H * W), view by view, with centres on the rays of their pixels.
+        cameras: (V,) by which these lie; all finite.
+        images: (V, 3, H, W) in [0, 1].
+        settings: see `RefinementSettings`.
+
+    Returns:
+        (V, 4, 4) camera-to-world; the first is as it was.
+    """
+    settings = settings or RefinementSettings()
+    views, _, *grid = images.shape
+    parts = [view_part(gaussians, view, views) for view in range(views)]
+    unit = _median_depth(parts[0], cameras.camera_to_world[0])
+    poses = [cameras.camera_to_world[0]]
+    placed = [parts[0]]
+    for view in range(1, views):
+        old = cameras.camera_to_world[view]
+        levels = (
+            PictureMatching(
+                placed,
+                (grid[0], grid[1]),
+                images[view : view + 1],
+                cameras.intrinsics[view : view + 1],
+                unit,
+                factor,
+                settings.min_coverage,
+            )
+            for factor in settings.shrink
+            if min(grid) >= _SMALLEST * factor or factor == settings.shrink[-1]
+        )
+        # A network may be farther off than the camera has moved: the pose of the view before is the other start.
+        pose = _refine_view(levels, [old, poses[-1]], settings)
+        poses.append(pose)
+        placed.append(parts[view].transform(pose @ invert_rigid(old)))
+    return torch.stack(poses)
+
+
+def _refine_view(levels: Iterable[PictureMatching], starts: Sequence[Tensor], settings: RefinementSettings) -> Tensor:
+    """(4, 4) pose of one picture, from the best of some starts (4, 4); the first of them where nothing is better."""
+    poses = list(starts)
+    for level in levels:
+        found = [level.refine(pose, settings.renderings, settings.direct) for pose in poses]
+        poses = [min(found, key=lambda pair: pair[1])[0]]
+    # What a small picture preferred must hold in the last one too.
+    return poses[0] if level.is_better(poses[0], starts[0]) else starts[0]
+
+
+@torch.no_grad()
+def search_unit(first: Gaussians, cameras: Cameras, images: Tensor, candidates: int = 16) -> Tensor | None:
+    """The one number that known poses leave open: their unit per unit of the network.
+
+    Depth and baseline must agree: the Gaussians of view 0, rendered from the other cameras, match the pictures best at
+    the right ratio. It is searched in even steps of its logarithm, then, on larger pictures, between the neighbours of
+    the best.
+
+    Args:
+        first: Gaussians (1, H * W) of view 0.
+        cameras: (V,) known, in the frame of view 0, any unit.
+        images: (V, 3, H, W) in [0, 1].
+        candidates: ratios per round; median depth over the largest baseline goes from 0.5 to 200.
+
+    Returns:
+        Scalar; None where the cameras do not move.
+    """
+    depth = _median_depth(first, cameras.camera_to_world[0])
+    baseline = float(cameras.camera_to_world[:, :3, 3].norm(dim=-1).max())
+    if baseline < 1e-6:
+        return None
+    poses, intrinsics = cameras.camera_to_world[1:], cameras.intrinsics[1:]
+    # In the network's unit the largest baseline is depth / ratio.
+    low, high = math.log(0.5), math.log(200.0)
+    for shrink in (2, 1):
+        matching = PictureMatching([first], (images.shape[-2], images.shape[-1]), images[1:], intrinsics, depth, shrink)
+        ratios = torch.linspace(low, high, candidates).exp()
+        units = [baseline * float(ratio) / depth for ratio in ratios]
+        losses = torch.tensor([matching.error(_in_unit(poses, unit)) for unit in units])
+        best = int(losses.argmin())
+        low, high = (math.log(float(ratios[i])) for i in (max(best - 1, 0), min(best + 1, candidates - 1)))
+    return torch.tensor(units[best]).to(images)
+
+
+def view_part(gaussians: Gaussians, view: int, views: int) -> Gaussians:
+    """The Gaussians of one view."""
+    count = gaussians.count // views
+    return gaussians._map(lambda tensor: tensor[:, view * count : (view + 1) * count].detach())
+
+
+def _in_unit(poses: Tensor, unit: float) -> Tensor:
+    """Poses (..., 4, 4) with their positions divided by a unit."""
+    divided = poses.clone()
+    divided[..., :3, 3] /= unit
+    return divided
+
+
+def _median_depth(part: Gaussians, camera_to_world: Tensor) -> float:
+    return float(apply_transform(invert_rigid(camera_to_world), part.means[0])[..., 2].median())

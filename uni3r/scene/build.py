@@ -1,0 +1,231 @@
+"""From pictures to a scene: choose the views, find intrinsics and poses, one forward pass."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from common.data.sources.image_files import Frame, FrameSource
+from common.data.sources.images import InputError
+from common.data.sources.preprocess import Preprocessed, intrinsics_to_network, preprocess
+from common.device import choose_device
+from common.geometry.cameras import make_intrinsics
+from common.geometry.poses import shared_focal
+from common.geometry.transforms import invert_rigid, make_transform
+from common.views import Cameras
+from uni3r.inference import ReadyModel
+from uni3r.models.ray_alignment import estimate_poses
+from uni3r.models.uni3r import Prediction, Uni3R
+from uni3r.posing.known_cameras import KnownCameras
+from uni3r.posing.refinement import RefinementSettings, refine_context, search_unit, view_part
+from uni3r.scene.scene import InputView, Scene
+from uni3r.semantics.teacher import Teacher
+
+_FIRST_GUESS = 60.0
+"""Field of view in degrees along the longer side, until the points say better."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a scene is built."""
+
+    device: str = "auto"
+    """auto, cuda, mps or cpu."""
+    size: tuple[int, int] | None = None
+    """(height, width) of the network's images; None takes what the model was trained on."""
+    views: int = 4
+    """Views to build from: so many are spread evenly over the input, or all if there are fewer."""
+    field_of_view: float | None = None
+    """Degrees along the longer side of the pictures, where no cameras are given; None estimates it."""
+    refine: bool = True
+    """Refine the model's own poses on the pictures (`uni3r.posing.refinement`); only for centres on rays."""
+    refinement: RefinementSettings = field(default_factory=RefinementSettings)
+    progress: bool = True
+    """Show bars, if the output is a terminal."""
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise ValueError(f"views must be at least 1, got {self.views}")
+        if self.field_of_view is not None and not 1 < self.field_of_view < 179:
+            raise ValueError(f"field_of_view is an angle in degrees, got {self.field_of_view}")
+
+
+@dataclass(frozen=True)
+class _Picture:
+    view: InputView
+    image: Tensor
+
+
+def build_scene(
+    source: FrameSource,
+    model: ReadyModel,
+    teacher: Teacher | None,
+    known: KnownCameras | None,
+    settings: RunSettings,
+) -> Scene:
+    """Build a scene from a validated source.
+
+    Args:
+        source: of pictures.
+        model: loaded.
+        teacher: understands words, and gives the features that published weights expect; None without.
+        known: cameras of the pictures; None: the model's own poses.
+        settings: see `RunSettings`.
+
+    Raises:
+        InputError: no picture, or one without a camera.
+    """
+    start = time.perf_counter()
+    pictures = _choose_pictures(source, model.inference.size, settings)
+    device = choose_device(settings.device)
+    network = model.network.to(device).eval()
+    images = torch.stack([picture.image for picture in pictures])[None].to(device)
+    read = time.perf_counter()
+    with torch.no_grad():
+        residual = _residual(network, teacher, images)
+        intrinsics, origin = _intrinsics(network, images, residual, pictures, known, settings)
+        prediction = network(images, intrinsics, residual)
+        own = _own_poses(prediction, intrinsics)
+    seconds = {"read": read - start, "network": time.perf_counter() - read}
+    scene = Scene(
+        prediction.gaussians,
+        Cameras(own, intrinsics[0]),
+        images[0],
+        prediction.pointmaps[0],
+        [picture.view for picture in pictures],
+        network,
+        teacher,
+        model.inference.labels,
+        model.inference.sh_degree,
+        model.inference.background,
+        origin,
+        "own",
+        seconds=seconds,
+        model={**model.description, "device": str(device)},
+        warnings=[f"{name}: {reason}" for name, reason in source.skipped],
+    )
+    if known is not None:
+        return _in_given_world(scene, residual, known)
+    lost = [pictures[view].view.name for view in range(len(pictures)) if view not in scene.posed]
+    if lost:
+        scene.warnings.append(f"no pose was found for {', '.join(lost)}")
+    elif settings.refine and len(pictures) > 1 and prediction.camera_to_world is not None:
+        begin = time.perf_counter()
+        better = refine_context(scene.gaussians, scene.cameras, (scene.images + 1) / 2, settings.refinement)
+        scene = _with_poses(scene, residual, better)
+        scene.seconds["refine poses"] = time.perf_counter() - begin
+    return scene
+
+
+def _choose_pictures(source: FrameSource, size: tuple[int, int], settings: RunSettings) -> list[_Picture]:
+    """Views spread evenly over a source of unknown length; at most twice as many are held."""
+    held: list[tuple[int, _Picture]] = []
+    step = 1
+    bar = tqdm(source, total=source.length, desc="read", unit="picture", disable=None if settings.progress else True)
+    for count, frame in enumerate(bar):
+        if count % step:
+            continue
+        held.append((count, _picture(frame, preprocess(frame.image, size))))
+        if len(held) > 2 * settings.views:
+            step *= 2
+            held = [item for item in held if item[0] % step == 0]
+    if not held:
+        raise InputError("no picture could be read")
+    number = min(settings.views, len(held))
+    chosen = torch.linspace(0, len(held) - 1, number).round().long().unique().tolist()
+    return [held[index][1] for index in chosen]
+
+
+def _picture(frame: Frame, prepared: Preprocessed) -> _Picture:
+    view = InputView(frame.name, frame.index, prepared.original_size, prepared.original_from_network, frame.path)
+    return _Picture(view, prepared.image)
+
+
+def _residual(network: Uni3R, teacher: Teacher | None, images: Tensor) -> Tensor | None:
+    """Features that published weights expect of their teacher; models that learnt from labels expect none."""
+    if teacher is None or network.feature_compressor is None:
+        return None
+    if isinstance(teacher, torch.nn.Module):
+        teacher.to(images.device)
+    return teacher.features(images)
+
+
+def _intrinsics(
+    network: Uni3R,
+    images: Tensor,
+    residual: Tensor | None,
+    pictures: list[_Picture],
+    known: KnownCameras | None,
+    settings: RunSettings,
+) -> tuple[Tensor, Literal["given", "field of view", "estimated"]]:
+    """(1, V, 3, 3) at network size, and where they come from."""
+    affine = torch.stack([picture.view.original_from_network for picture in pictures])
+    if known is not None:
+        given = [torch.from_numpy(known.find(picture.view.name).intrinsics) for picture in pictures]
+        return intrinsics_to_network(torch.stack(given), affine)[None].float().to(images.device), "given"
+    degrees = settings.field_of_view or _FIRST_GUESS
+    originals = []
+    for picture in pictures:
+        height, width = picture.view.original_size
+        focal = torch.tensor(max(height, width) / 2 / math.tan(math.radians(degrees) / 2), dtype=torch.float64)
+        originals.append(make_intrinsics(focal, torch.tensor([(width - 1) / 2, (height - 1) / 2]).double()))
+    guess = intrinsics_to_network(torch.stack(originals), affine)[None].float().to(images.device)
+    if settings.field_of_view is not None:
+        return guess, "field of view"
+    points = network(images, guess, residual).pointmaps
+    focal = shared_focal(points.points[0, :1].float(), guess[0, 0, :2, 2])
+    if bool(focal.isfinite()):  # the same for all pictures
+        ratio = focal / guess[0, 0, 0, 0]
+        guess[..., 0, 0] *= ratio
+        guess[..., 1, 1] *= ratio
+    return guess, "estimated"
+
+
+def _own_poses(prediction: Prediction, intrinsics: Tensor) -> Tensor:
+    """(V, 4, 4) from the points; NaN where none was found."""
+    if prediction.camera_to_world is not None:
+        return prediction.camera_to_world[0]
+    return estimate_poses(prediction.pointmaps, intrinsics)[0]
+
+
+def _with_poses(scene: Scene, residual: Tensor | None, poses: Tensor) -> Scene:
+    """The scene with its Gaussians on rays by other poses (V, 4, 4), in the frame of view 0."""
+    with torch.no_grad():
+        prediction = scene.network(scene.images[None], scene.cameras.intrinsics[None], residual, poses[None])
+    return replace(scene, gaussians=prediction.gaussians, cameras=Cameras(poses, scene.cameras.intrinsics))
+
+
+def _in_given_world(scene: Scene, residual: Tensor | None, known: KnownCameras) -> Scene:
+    """The scene in the world and unit of the known cameras."""
+    stacked = np.stack([known.find(view.name).camera_to_world for view in scene.views])
+    given = torch.from_numpy(stacked).to(scene.cameras.camera_to_world)
+    relative = invert_rigid(given[:1]) @ given
+    on_rays = scene.network.config.centres == "rays"
+    if on_rays and len(given) > 1:
+        first = view_part(scene.gaussians, 0, len(given))
+        unit = search_unit(first, Cameras(relative, scene.cameras.intrinsics), (scene.images + 1) / 2)
+    else:
+        unit = _unit_ratio(scene.cameras.camera_to_world, relative)
+    if unit is None:
+        scene.warnings.append("the given poses hardly move: the unit of the results is the network's")
+        unit = torch.ones(()).to(given)
+    if on_rays:
+        scaled = relative.clone()
+        scaled[:, :3, 3] /= unit
+        scene = _with_poses(scene, residual, scaled)
+    gaussians = scene.gaussians.transform(make_transform(unit * given[0, :3, :3], given[0, :3, 3]))
+    return replace(scene, gaussians=gaussians, cameras=Cameras(given, scene.cameras.intrinsics), poses_from="given")
+
+
+def _unit_ratio(own: Tensor, given: Tensor) -> Tensor | None:
+    """Given unit per network unit: the ratio of summed distances from camera 0; None where there is no motion."""
+    usable = own.isfinite().all(dim=(-2, -1))
+    ours, theirs = (poses[usable, :3, 3].norm(dim=-1).sum() for poses in (own, given))
+    return theirs / ours if ours > 1e-6 and theirs > 1e-6 else None

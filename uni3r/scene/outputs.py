@@ -1,0 +1,181 @@
+"""The result folder of a scene: Gaussians, cameras, pictures, films.
+
+Every file is written atomically, what is dear first, ``summary.json`` last: a folder with a summary is complete.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from common.data.sources.images import InputError
+from common.data.sources.preprocess import denormalize
+from common.drawing.video import video_writer
+from common.export.nerfstudio import write_nerfstudio
+from common.export.trajectory import write_tum
+from common.files import atomic_folder, atomic_path, write_json
+from common.views import Cameras
+from uni3r.gaussians.files import save_ply
+from uni3r.rasterization import Rendering
+from uni3r.scene.flight import FlightSettings, enlarged, flight
+from uni3r.scene.overview import draw_overview
+from uni3r.scene.painter import Painter
+from uni3r.scene.scene import Scene
+
+GAUSSIANS, TRAJECTORY, TRANSFORMS, SUMMARY = "gaussians.ply", "trajectory.txt", "transforms.json", "summary.json"
+VIEWS, QUERIES, OVERVIEW = "views", "queries", "overview.png"
+FILMS = ("color.mp4", "depth.mp4", "features.mp4", "segmentation.mp4")
+FILES = (SUMMARY, GAUSSIANS, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS)
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What is written."""
+
+    queries: tuple[str, ...] = ()
+    """Words to look for: a heat map per view and word."""
+    features: bool = True
+    """Write the semantic features into the PLY file."""
+    flight: FlightSettings = field(default_factory=FlightSettings)
+    """Of the films."""
+    film_scale: int = 2
+    """Films are so many times larger than the network's images."""
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.film_scale < 1:
+            raise ValueError(f"film_scale must be at least 1, got {self.film_scale}")
+        if any(not word.strip() for word in self.queries):
+            raise ValueError("a query is a word, not nothing")
+
+
+def check_output(folder: str | Path, overwrite: bool) -> None:
+    """Whether results may be written to a folder; nothing is made or removed.
+
+    Raises:
+        InputError: there are results of an earlier run and `overwrite` is off, or `folder` is a file.
+    """
+    path = Path(folder).expanduser()
+    if path.exists() and not path.is_dir():
+        raise InputError(f"output {path} is a file, not a folder")
+    found = [name for name in (*FILES, VIEWS, QUERIES) if (path / name).exists()]
+    if found and not overwrite:
+        raise InputError(
+            f"output {path} already holds {', '.join(found)}; "
+            "choose another folder, or replace them with overwrite=true"
+        )
+    if found and not (path / SUMMARY).is_file() and any((path / name).is_dir() for name in (VIEWS, QUERIES)):
+        raise InputError(f"output {path} holds {', '.join(found)} of unknown origin; move it away, or write elsewhere")
+
+
+def write_results(scene: Scene, folder: str | Path, export: ExportSettings | None = None) -> list[Path]:
+    """Write a scene to a folder, in place of what an earlier run left there.
+
+    Returns:
+        The files and folders that were written.
+
+    Raises:
+        ConfigurationError: queries are asked, and the scene understands no words.
+    """
+    folder, export = Path(folder).expanduser(), export or ExportSettings()
+    painter = Painter(scene, export.queries)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / SUMMARY).unlink(missing_ok=True)
+    for name in FILMS:
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / QUERIES, ignore_errors=True)
+    save_ply(folder / GAUSSIANS, scene.gaussians, export.features)
+    written = [folder / GAUSSIANS, *_write_cameras(scene, folder)]
+    inputs = Cameras(scene.cameras.camera_to_world[scene.posed], scene.cameras.intrinsics[scene.posed])
+    renderings = [scene.render(inputs[view : view + 1])[0] for view in range(len(scene.posed))]
+    painter.fit(renderings)
+    written += _write_views(scene, painter, renderings, folder)
+    write_image(folder / OVERVIEW, draw_overview(scene, painter, export.film_scale))
+    written.append(folder / OVERVIEW)
+    if export.queries:
+        written.append(_write_queries(scene, painter, renderings, folder))
+    if export.flight.frames:
+        written += _write_films(scene, painter, inputs, folder, export)
+    names = [path.relative_to(folder).as_posix() for path in written]
+    write_json(folder / SUMMARY, {**summarize(scene), "queries": list(export.queries), "written": names})
+    return [*written, folder / SUMMARY]
+
+
+def summarize(scene: Scene) -> dict[str, Any]:
+    """What ``summary.json`` says."""
+    return {
+        "gaussians": scene.gaussians.count,
+        "views": [view.name for view in scene.views],
+        "without_pose": [view.name for index, view in enumerate(scene.views) if index not in scene.posed],
+        "network_size": list(scene.size),
+        "network_intrinsics": scene.cameras.intrinsics.cpu().tolist(),
+        "intrinsics_from": scene.intrinsics_from,
+        "poses_from": scene.poses_from,
+        "median_depth": scene.median_depth,
+        "labels": scene.labels if scene.text is not None else None,
+        "seconds": {stage: round(seconds, 3) for stage, seconds in scene.seconds.items()},
+        "model": scene.model,
+        "warnings": scene.warnings,
+    }
+
+
+def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write (H, W, 3) uint8 RGB in the format that the suffix names."""
+    with atomic_path(path) as temporary:
+        if not cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
+            raise OSError(f"cannot write {path}")
+
+
+def _write_cameras(scene: Scene, folder: Path) -> list[Path]:
+    posed = scene.posed
+    poses = scene.cameras.camera_to_world[posed].cpu().double().numpy()
+    views = [scene.views[index] for index in posed]
+    write_tum(folder / TRAJECTORY, [float(view.number) for view in views], poses)
+    matrices = np.stack([scene.original_intrinsics(index) for index in posed])
+    sizes = np.array([view.original_size for view in views])
+    names = [view.name if view.file is None else str(view.file.resolve()) for view in views]
+    write_nerfstudio(folder / TRANSFORMS, poses, matrices, sizes, names, ply_path=GAUSSIANS)
+    return [folder / TRAJECTORY, folder / TRANSFORMS]
+
+
+def _write_views(scene: Scene, painter: Painter, renderings: list[Rendering], folder: Path) -> list[Path]:
+    with atomic_folder(folder / VIEWS) as place:
+        for index, rendering in zip(scene.posed, renderings, strict=True):
+            stem = f"{index:02d}"
+            write_image(place / f"{stem}_input.png", denormalize(scene.images[index].cpu()).numpy())
+            for name, picture in painter.paint(rendering).items():
+                write_image(place / f"{stem}_{name}.png", picture)
+    return [folder / VIEWS]
+
+
+def _write_queries(scene: Scene, painter: Painter, renderings: list[Rendering], folder: Path) -> Path:
+    with atomic_folder(folder / QUERIES) as place:
+        for index, maps in zip(scene.posed, painter.heat_maps(renderings), strict=True):
+            for word, picture in zip(painter.queries, maps, strict=True):
+                name = "".join(sign if sign.isalnum() else "_" for sign in word)
+                write_image(place / f"{name}_{index:02d}.png", picture)
+    return folder / QUERIES
+
+
+def _write_films(scene: Scene, painter: Painter, inputs: Cameras, folder: Path, export: ExportSettings) -> list[Path]:
+    settings = export.flight
+    path = enlarged(flight(inputs, scene.median_depth, settings), export.film_scale)
+    size = (scene.size[0] * export.film_scale, scene.size[1] * export.film_scale)
+    names = FILMS if painter.labels is not None else FILMS[:3] if scene.gaussians.features is not None else FILMS[:2]
+    names = names if settings.features else FILMS[:2]
+    with ExitStack() as stack:
+        writers = {name: stack.enter_context(video_writer(folder / name, size, settings.fps)) for name in names}
+        quiet = None if export.progress else True
+        for frame in tqdm(range(settings.frames), desc="film", unit="frame", disable=quiet):
+            pictures = painter.paint(scene.render(path[frame : frame + 1], size)[0])
+            for name, write in writers.items():
+                write(pictures[name.removesuffix(".mp4")])
+    return [folder / name for name in names]

@@ -1,0 +1,106 @@
+"""Which frames Uni3R trains and is tested on: context views spread evenly, target views at the midpoints.
+
+Source: Sun et al., "Uni3R", 2025, and its public code; the test protocol is that of LSM (Fan et al., NeurIPS 2024).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.data.scenes.scene_folder import Scene
+
+TEST_TARGETS = (1, 4)
+"""Of every eight frames, those that the two-view test renders."""
+TEST_CYCLE = 8
+
+
+@dataclass(frozen=True)
+class ContextTargetWindows:
+    """Training windows: `context_views` frames over a gap, then the frames halfway between neighbours of them.
+
+    A window is a pair of frames (i, i + gap), ordered by i and then by gap. The published gaps are 2 and 4 frames from
+    one context view to the next: 2 and 4 for 2 views, 6 and 12 for 4, 14 and 28 for 8, 30 and 60 for 16.
+    """
+
+    context_views: int = 2
+    steps: tuple[int, ...] = (2, 4)
+    """Frames from one context view to the next; even, so that there is a midpoint."""
+    min_frames: int = 33
+    """Scenes with fewer frames are left out (published: ScanNet 33, ScanNet++ 129)."""
+    max_frames: int | None = None
+    """Scenes with more are thinned by an integer stride (published: ScanNet++ 200)."""
+
+    def __post_init__(self) -> None:
+        if self.context_views < 2 or not self.steps or any(step < 2 or step % 2 for step in self.steps):
+            raise ValueError(f"needs at least 2 context views and even steps, got {self.context_views}, {self.steps}")
+
+    def count(self, scene: Scene) -> int:
+        """Number of pairs."""
+        return sum(self._starts(scene.num_frames))
+
+    def frames(self, scene: Scene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        """(2 * context - 1,) positions, context first; nothing is drawn."""
+        starts = self._starts(scene.num_frames)
+        if not 0 <= index < sum(starts):
+            raise IndexError(f"no window {index} among {sum(starts)}")
+        start, which = self._pair(index, starts)
+        positions = context_and_targets(start, self.steps[which], self.context_views)
+        return positions * self._thinning(scene.num_frames)
+
+    def _pair(self, index: int, starts: list[int]) -> tuple[int, int]:
+        """Start and number of the step of pair `index`: the steps that fit at a start come one after the other."""
+        start = 0
+        for end in sorted(set(starts)):  # from `start` on, the same steps fit at every start before `end`
+            fitting = [which for which, count in enumerate(starts) if count >= end]
+            block = (end - start) * len(fitting)
+            if index < block:
+                return start + index // len(fitting), fitting[index % len(fitting)]
+            index, start = index - block, end
+        raise AssertionError("the index has been checked")
+
+    def _starts(self, num_frames: int) -> list[int]:
+        """For each step, at how many frames a window can start."""
+        if num_frames < self.min_frames:
+            return [0 for _ in self.steps]
+        kept = -(-num_frames // self._thinning(num_frames))
+        return [max(0, kept - step * (self.context_views - 1)) for step in self.steps]
+
+    def _thinning(self, num_frames: int) -> int:
+        if self.max_frames is None or num_frames <= self.max_frames:
+            return 1
+        return num_frames // self.max_frames
+
+
+@dataclass(frozen=True)
+class TestWindows:
+    """Test windows: for 2 context views, two of every eight frames between their neighbours; else one per scene."""
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+    context_views: int = 2
+
+    def count(self, scene: Scene) -> int:
+        """Number of windows."""
+        if self.context_views > 2:
+            return int(scene.num_frames >= 2 * self.context_views - 1)
+        return len(_test_targets(scene.num_frames)) if scene.num_frames > 2 else 0
+
+    def frames(self, scene: Scene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
+        """(2 * context - 1,) positions, context first; nothing is drawn."""
+        if self.context_views > 2:
+            return context_and_targets(0, 2, self.context_views)
+        target = _test_targets(scene.num_frames)[index]
+        return np.array([max(target - 1, 0), min(target + 1, scene.num_frames - 1), target])
+
+
+def context_and_targets(start: int, step: int, context_views: int) -> NDArray[np.int64]:
+    """(2 * context_views - 1,) positions: every `step`-th frame from `start` on, then the frames halfway between."""
+    context = start + step * np.arange(context_views)
+    return np.concatenate([context, context[:-1] + step // 2])
+
+
+def _test_targets(num_frames: int) -> list[int]:
+    return [frame for frame in range(num_frames) if frame % TEST_CYCLE in TEST_TARGETS]
