@@ -3,8 +3,8 @@
 A network's own poses of widely spaced views are off by several degrees, and two copies of a thing side by side are what
 one sees. The pictures themselves know better. Going through the views in order, the Gaussians of the earlier views are
 rendered where the camera is believed to be, and `uni3r.posing.direct_alignment` solves for the motion that brings them
-onto the picture, from coarse to fine pictures so that large errors are found too. It needs a few renderings per view and no
-gradient through any: following the gradient through the renderer, as test-time alignment does
+onto the picture, from coarse to fine pictures so that large errors are found too. It needs a few renderings per view
+and no gradient through any: following the gradient through the renderer, as test-time alignment does
 (`uni3r.evaluation.pose_alignment`), takes ten times as long and finds worse poses.
 """
 
