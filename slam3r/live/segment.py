@@ -40,6 +40,30 @@ class WaitingFrame:
     """`time.perf_counter` at the push."""
 
 
+class _Decisions:
+    """What the reconstructor decided about frames that have no answer yet.
+
+    An object of its own: were the segment itself the observer, the two would refer to each other, and an ended segment
+    would stay in memory, with a map of 88 MB by default, until the garbage collector looks for cycles.
+    """
+
+    def __init__(self) -> None:
+        self.last_founding = -1
+        """Last frame of the initial window, once there is one."""
+        self.references: dict[int, tuple[int, ...]] = {}
+        """Frames that each frame was registered against."""
+
+    def observe(self, event: Event) -> None:
+        """Take note of a decision."""
+        if isinstance(event, Initialized):
+            self.last_founding = event.frames[-1]
+        elif isinstance(event, Registered):
+            # Queries are every second frame of a round, which begins with the first of them.
+            first = event.queries[0]
+            rounds: Iterable[int] = range(first, event.queries[-1] + 2)
+            self.references.update(dict.fromkeys(rounds, event.selected))
+
+
 class LiveSegment:
     """Drives one `Reconstructor`, watches its tracking, adapts its stride and fills its map."""
 
@@ -68,7 +92,9 @@ class LiveSegment:
         reconstruction = settings.reconstruction
         if intrinsics is not None and settings.streaming.calibrated_poses:
             reconstruction = replace(reconstruction, pose_method="pnp_first")
-        self.reconstructor = Reconstructor(networks, reconstruction, self._observe, intrinsics, settings.largest_stride)
+        self._decisions = _Decisions()
+        observe = self._decisions.observe
+        self.reconstructor = Reconstructor(networks, reconstruction, observe, intrinsics, settings.largest_stride)
         self.reconstructor.timer = timer
         tracking = settings.streaming.tracking
         threshold = reconstruction.weak_confidence if tracking.confidence is None else tracking.confidence
@@ -82,9 +108,15 @@ class LiveSegment:
         """None also after a write failed."""
         self.waiting: deque[WaitingFrame] = deque()
         self.num_pushed = self.num_registered = 0
-        self.last_founding = -1
-        """Last frame of the initial window, once there is one."""
-        self._references: dict[int, tuple[int, ...]] = {}
+
+    @property
+    def last_founding(self) -> int:
+        """Last frame of the initial window; -1 until there is one."""
+        return self._decisions.last_founding
+
+    @last_founding.setter
+    def last_founding(self, frame: int) -> None:
+        self._decisions.last_founding = frame
 
     @property
     def is_lost_for_good(self) -> bool:
@@ -150,7 +182,7 @@ class LiveSegment:
             frame=frame,
             intrinsics=intrinsics_to_original(frame.intrinsics.double(), item.original_from_network),
             original_size=item.original_size,
-            references=self._references.pop(frame.index, ()),
+            references=self._decisions.references.pop(frame.index, ()),
             map_delta=delta,
             latency=time.perf_counter() - item.arrival,
         )
@@ -199,12 +231,3 @@ class LiveSegment:
         # A lost camera's picture says little about how the camera moves (a covered lens stands still).
         if self.monitor.state is TrackingState.TRACKING:
             self.reconstructor.change_stride(self.controller.propose(stride))
-
-    def _observe(self, event: Event) -> None:
-        if isinstance(event, Initialized):
-            self.last_founding = event.frames[-1]
-        elif isinstance(event, Registered):
-            # Queries are every second frame of a round, which begins with the first of them.
-            first = event.queries[0]
-            rounds: Iterable[int] = range(first, event.queries[-1] + 2)
-            self._references.update(dict.fromkeys(rounds, event.selected))

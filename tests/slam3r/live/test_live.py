@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,6 +159,20 @@ def test_a_segment_ends_when_told_and_the_next_has_a_world_of_its_own(networks: 
     assert [segment.summary.name for segment in ended] == ["0", "kitchen"]
     assert [segment.summary.ended_by for segment in ended] == ["new segment", "flush"]
     assert all(segment.map.num_points > 0 for segment in ended)
+
+
+def test_an_ended_segment_leaves_memory_without_the_garbage_collector(networks: Networks) -> None:
+    """Its map alone is 88 MB by default, and a collection of old objects may be hundreds of segments away."""
+    live = LiveReconstruction(networks, SETTINGS)
+    run(live, pictures(14))
+    scene = weakref.ref(live.map)
+    assert scene() is not None and scene().num_points > 0
+    gc.disable()
+    try:
+        live.new_segment()
+        assert scene() is None
+    finally:
+        gc.enable()
 
 
 def test_a_segment_that_is_too_short_rejects_its_frames_with_the_reason(networks: Networks) -> None:
