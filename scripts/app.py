@@ -15,8 +15,8 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from common.app.inputs import Limits
-from common.app.server import ServerSettings, serve
+from common.app.server import serve
+from common.app.settings import Limits, ServerSettings
 from common.command.launch import clear_errors, launch
 from common.configuration import ConfigurationError, to_dataclass
 

@@ -23,8 +23,9 @@ from common.data.sources.preprocess import denormalize
 from common.rooms import room_seed, room_video
 from common.views import Views
 from slam3r.evaluation.scene_score import score_scene
-from slam3r.pretrained import ModelConfig
-from slam3r.scene.outputs import ExportSettings, write_image
+from slam3r.models.description import ModelConfig
+from slam3r.scene.outputs import write_image
+from slam3r.scene.settings import ExportSettings
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,11 @@ from common.command.launch import EXIT_INTERRUPTED, clear_errors, launch
 from common.configuration import ConfigurationError, to_dataclass
 from common.data.sources.image_files import FrameSource
 from common.data.sources.open import source_from_config
-from common.geometry.undistortion import Calibration
-from slam3r.live.run import ViewSettings, reconstruct_live
-from slam3r.live.session import StreamingSettings
-from slam3r.pretrained import ModelConfig
-from slam3r.scene.outputs import ExportSettings
-from slam3r.scene.run import RunSettings
+from common.geometry.calibration import Calibration
+from slam3r.live.run import reconstruct_live
+from slam3r.live.settings import StreamingSettings, ViewSettings
+from slam3r.models.description import ModelConfig
+from slam3r.scene.settings import ExportSettings, RunSettings
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,8 @@ import uni3r
 from common.command.launch import clear_errors, launch
 from common.configuration import to_dataclass
 from common.data.sources.open import source_from_config
-from uni3r.pretrained import ModelConfig
-from uni3r.scene.build import RunSettings
-from uni3r.scene.outputs import ExportSettings
+from uni3r.models.description import ModelConfig
+from uni3r.scene.settings import ExportSettings, RunSettings
 
 
 @dataclass(frozen=True)

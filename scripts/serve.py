@@ -19,7 +19,8 @@ from common.configuration import to_dataclass
 def main(config: DictConfig) -> None:
     """Check the configuration and serve."""
     try:
-        from slam3r.service.serve import ServeConfiguration, serve  # not above: the mesh process imports this file
+        from slam3r.service.serve import serve
+        from slam3r.service.settings import ServeConfiguration
     except ModuleNotFoundError as error:
         if error.name not in ("aio_pika", "aiohttp", "msgpack", "zstandard", "prometheus_client"):
             raise

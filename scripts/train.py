@@ -20,7 +20,8 @@ from common.command.launch import clear_errors, launch
 from common.configuration import to_dataclass
 from common.training.debug import debug_configuration
 from common.training.run_record import RunRecord
-from common.training.session import TrainSettings, fit
+from common.training.session import fit
+from common.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
 

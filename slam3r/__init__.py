@@ -7,7 +7,9 @@ scene.save("out/")
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from common.lazy import lazy_names
 
 if TYPE_CHECKING:
     from slam3r.api import reconstruct
@@ -24,11 +26,4 @@ _HOMES = {
     "load_model": "slam3r.pretrained",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Imports on first use, so that importing one part of the package does not load all of it."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy_names(__name__, _HOMES)

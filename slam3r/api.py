@@ -19,13 +19,16 @@ from common.data.sources.image_files import FolderSource, FrameSource, ImageFile
 from common.data.sources.open import ArraySource, open_source
 from common.device import choose_device, choose_dtype
 from common.files import atomic_folder
-from slam3r.pretrained import LoadedModel, ModelChoice, ModelConfidence, find_model, load_model
+from slam3r.models.description import ModelConfidence
+from slam3r.pretrained import LoadedModel, ModelChoice, find_model, load_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
 from slam3r.reconstruction.events import Observer
-from slam3r.scene.outputs import COLMAP, IMAGES, PREDICTIONS, ExportSettings, check_output, write_results
+from slam3r.reconstruction.settings import settings_for_model
+from slam3r.scene.outputs import COLMAP, IMAGES, PREDICTIONS, check_output, write_results
 from slam3r.scene.predictions import PredictionRecorder
-from slam3r.scene.run import OfflineRun, RunSettings
+from slam3r.scene.run import OfflineRun
 from slam3r.scene.scene import Reconstruction
+from slam3r.scene.settings import ExportSettings, RunSettings
 from slam3r.scene.sinks import Sink
 
 
@@ -118,25 +121,28 @@ def _make_ready(
     options: RunSettings,
 ) -> _Ready:
     if isinstance(model, Networks):
-        confidence = ModelConfidence()
         description = {"name": "given networks", "device": str(model.device)}
-        return _Ready(model, confidence, _chosen(confidence, settings), description)
+        return _Ready(model, ModelConfidence(), _chosen(ModelConfidence(), {}, settings), description)
     try:
         device = choose_device(options.device)
         dtype = choose_dtype(device, options.dtype)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
     config = model if isinstance(model, LoadedModel) else find_model(model)
-    chosen = _chosen(config.confidence, settings)  # a faulty setting shows before the weights are read
+    chosen = _chosen(
+        config.confidence, config.reconstruction, settings
+    )  # a faulty setting shows before the weights are read
     loaded = load_model(config)
     description = {**loaded.description, "device": str(device), "dtype": str(dtype).removeprefix("torch.")}
     return _Ready(loaded.networks(device, dtype, chosen.memory_chunk), loaded.confidence, chosen, description)
 
 
 def _chosen(
-    confidence: ModelConfidence, settings: ReconstructionSettings | Mapping[str, Any] | None
+    confidence: ModelConfidence,
+    own: Mapping[str, Any],
+    settings: ReconstructionSettings | Mapping[str, Any] | None,
 ) -> ReconstructionSettings:
-    return settings if isinstance(settings, ReconstructionSettings) else confidence.settings(settings)
+    return settings if isinstance(settings, ReconstructionSettings) else settings_for_model(confidence, own, settings)
 
 
 def _check_length(frames: FrameSource, settings: ReconstructionSettings) -> None:

@@ -12,7 +12,8 @@ from common.app.contract import Cloud, Option, Outcome, Picture, PosedFrame, Wat
 from common.data.sources.image_files import FrameSource
 from common.data.sources.preprocess import denormalize
 from slam3r.api import reconstruct
-from slam3r.pretrained import LoadedModel, ModelConfig, find_model
+from slam3r.models.description import ModelConfig
+from slam3r.pretrained import LoadedModel, find_model
 from slam3r.reconstruction.events import Event, Initialized, StrideTried
 from slam3r.reconstruction.frames import RegisteredFrame
 from slam3r.scene.frame_strip import draw_strip

@@ -18,70 +18,12 @@ from common.checkpoints.hub import CheckpointError, PretrainedModel
 from common.configuration import ConfigurationError, config_folder, to_dataclass
 from common.revision import revision_of
 from slam3r.models import ImageToPoints, LocalToWorld
+from slam3r.models.description import ModelConfidence, ModelConfig, WeightPaths
 from slam3r.reconstruction.networks import Networks
-from slam3r.reconstruction.settings import ReconstructionSettings
 
 logger = logging.getLogger(__name__)
 
 ModelT = TypeVar("ModelT", bound=PretrainedModel)
-
-
-@dataclass(frozen=True)
-class WeightPaths:
-    """Hub id, folder or file of each network; relative paths are looked for here, then in the checkout."""
-
-    image_to_points: str
-    local_to_world: str
-
-
-@dataclass(frozen=True)
-class ModelConfidence:
-    """The thresholds that suit a model, and what of its answers to trust. The defaults are the published ones."""
-
-    local: float = 1.5
-    """I2P: a point strictly above it is used."""
-    registered: float = 12.0
-    """L2W: a point strictly above it is exported."""
-    initial: float = 5.0
-    """Mean over an initial window below which a shorter one is tried."""
-    weak: float = 10.0
-    """Mean over a registered frame below which it is reported as weak."""
-    rigid: bool = False
-    """L2W is surer of where a frame stands than of where each of its pixels does: `rigid_registration`."""
-    rigid_neighbours: int = 0
-    """I2P is surer of how a frame stands to those before it than L2W of where it stands: so many vote as well."""
-    rigid_tracks: bool = False
-    """Optical flow is surer than both of which points are the same: `ReconstructionSettings.rigid_tracks`."""
-
-    def settings(self, changes: Mapping[str, Any] | None = None) -> ReconstructionSettings:
-        """Reconstruction settings for the model, with the user's changes, which win.
-
-        Raises:
-            ConfigurationError: an unknown key, or a value that does not fit.
-        """
-        own = {
-            "local_threshold": self.local,
-            "initial_confidence": self.initial,
-            "weak_confidence": self.weak,
-            "rigid_registration": self.rigid,
-            "rigid_neighbours": self.rigid_neighbours,
-            "rigid_tracks": self.rigid_tracks,
-        }
-        return to_dataclass({**own, **(changes or {})}, ReconstructionSettings)
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """A file of ``configs/model``."""
-
-    name: str
-    weights: WeightPaths
-    sizes: dict[str, Any] = field(default_factory=dict)
-    """Sizes (`slam3r.models.config.BackboneConfig`) that the weights must have; empty: whatever they have."""
-    confidence: ModelConfidence = field(default_factory=ModelConfidence)
-    license: str = ""
-    how_to_get: str = ""
-    """Told when the weights are missing."""
 
 
 @dataclass
@@ -91,6 +33,8 @@ class LoadedModel:
     image_to_points: ImageToPoints
     local_to_world: LocalToWorld
     confidence: ModelConfidence = field(default_factory=ModelConfidence)
+    reconstruction: dict[str, Any] = field(default_factory=dict)
+    """As in `ModelConfig`."""
     description: dict[str, Any] = field(default_factory=dict)
     """For the summary: name, licence, and source and revision of each set of weights."""
 
@@ -168,7 +112,7 @@ def _load(config: ModelConfig) -> LoadedModel:
     for key, network in (("image_to_points", image_to_points), ("local_to_world", local_to_world)):
         file = network.load_report.source if network.load_report else None
         description[key] = {"weights": paths[key], "revision": None if file is None else revision_of(file)}
-    return LoadedModel(image_to_points, local_to_world, config.confidence, description)
+    return LoadedModel(image_to_points, local_to_world, config.confidence, config.reconstruction, description)
 
 
 def _load_network(kind: type[ModelT], source: str, config: ModelConfig) -> ModelT:

@@ -53,7 +53,7 @@ def starts(command: list[str]) -> None:
     with initialize_config_dir(config_dir=str(ROOT / "configs"), version_base="1.3"):
         config = compose(Path(script).stem, overrides)
         if script == "scripts/serve.py":
-            from slam3r.service.serve import ServeConfiguration
+            from slam3r.service.settings import ServeConfiguration
 
             to_dataclass(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), ServeConfiguration)
 

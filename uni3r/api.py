@@ -20,9 +20,10 @@ from common.device import choose_device
 from uni3r.inference import ReadyModel, load_teacher, ready_model
 from uni3r.posing.known_cameras import KnownCameras, read_cameras
 from uni3r.pretrained import ModelChoice
-from uni3r.scene.build import RunSettings, build_scene
-from uni3r.scene.outputs import ExportSettings, check_output, write_results
+from uni3r.scene.build import build_scene
+from uni3r.scene.outputs import check_output, write_results
 from uni3r.scene.scene import Scene
+from uni3r.scene.settings import ExportSettings, RunSettings
 from uni3r.semantics.teacher import Teacher
 
 

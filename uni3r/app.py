@@ -19,10 +19,11 @@ from common.drawing.video import video_writer
 from common.views import Cameras
 from uni3r.api import reconstruct
 from uni3r.gaussians.files import save_ply
-from uni3r.scene.flight import FlightSettings, flight
+from uni3r.scene.flight import flight
 from uni3r.scene.outputs import GAUSSIANS
 from uni3r.scene.painter import Painter
 from uni3r.scene.scene import Scene
+from uni3r.scene.settings import FlightSettings
 from uni3r.semantics.labels import load_label_set
 
 _FIRST_HARMONIC = 0.5 / np.sqrt(np.pi)

@@ -14,9 +14,10 @@ import numpy as np
 from common.app.bundle import write_bundle
 from common.app.contract import Outcome, Picture, System
 from common.app.controls import option_values
-from common.app.inputs import FOLDER, Limits, open_input, plain_sentence
+from common.app.inputs import FOLDER, open_input, plain_sentence
 from common.app.jobs import Job, message
 from common.app.scenes import Scene, Scenes
+from common.app.settings import Limits
 from common.export.mesh import mesh_of_cloud, write_mesh_glb
 
 _NOTHING = "There is no finished reconstruction yet."

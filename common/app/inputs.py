@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from common.app.settings import Limits
 from common.configuration import config_folder
 from common.data.sources.image_files import FrameSource, ImageFileSource
 from common.data.sources.images import IMAGE_SUFFIXES, InputError, natural_key
@@ -16,23 +16,6 @@ SAMPLE, FILES, FOLDER = "Sample room", "Pictures or a video", "A folder"
 KINDS = (SAMPLE, FILES, FOLDER)
 SAMPLE_FOLDER = Path(__file__).with_name("assets") / "sample"
 """30 frames of `common.rooms.room_video`, room 2000 of the held-out ones: nobody's photographs."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What one visitor may give."""
-
-    files: int = 500
-    megabytes: int = 500
-    """Of all files together."""
-    waiting: int = 20
-    """Visitors in the queue."""
-    hours: float = 2.0
-    """Until files of somebody who left without a word are removed."""
-
-    def __post_init__(self) -> None:
-        if min(self.files, self.megabytes, self.waiting) < 1 or self.hours <= 0:
-            raise ValueError("limits must be positive")
 
 
 def open_input(kind: str, uploads: Sequence[str] | None, fps: float, limits: Limits) -> FrameSource:

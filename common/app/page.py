@@ -11,9 +11,10 @@ import gradio as gr
 from common.app.actions import Actions
 from common.app.contract import System
 from common.app.controls import UPDATE_VIEW, option_controls, view_controls
-from common.app.inputs import FILES, FOLDER, KINDS, SAMPLE, VIDEO_SUFFIXES, Limits
+from common.app.inputs import FILES, FOLDER, KINDS, SAMPLE, VIDEO_SUFFIXES
 from common.app.jobs import message
 from common.app.scenes import Scenes
+from common.app.settings import Limits
 from common.data.sources.images import IMAGE_SUFFIXES
 
 TITLE = "Dense 3-D reconstruction"

@@ -7,13 +7,12 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.app.contract import System
-from common.app.inputs import Limits
 from common.app.scenes import Scenes
+from common.app.settings import Limits, ServerSettings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -26,17 +25,6 @@ _VIEWER_FILES = {
     "shaders.js": "text/javascript",
 }
 _POLICY = "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'unsafe-inline'; frame-ancestors 'self'"
-
-
-@dataclass(frozen=True)
-class ServerSettings:
-    """Where the application listens."""
-
-    host: str = "127.0.0.1"
-    """Loopback: only this machine. ``0.0.0.0`` lets everybody in who can reach it."""
-    port: int = 7860
-    root_path: str = ""
-    """Path under which a proxy shows the application."""
 
 
 def make_server(systems: Sequence[System], folder: Path, limits: Limits, root_path: str = "") -> FastAPI:

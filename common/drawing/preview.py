@@ -14,39 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from common.drawing.seen_sides import faces_viewer, seen_normals
-from common.drawing.splatting import (
-    LIGHT,
-    NEIGHBOURS,
-    Color,
-    SurfaceCloud,
-    draw_sample,
-    make_cloud,
-    render,
-    supersampled,
-)
+from common.drawing.settings import LIGHT, Color, PreviewStyle
+from common.drawing.splatting import NEIGHBOURS, SurfaceCloud, draw_sample, make_cloud, render, supersampled
 from common.geometry.up_axis import find_up, level_direction
 
 _PATH_START, _PATH_END = np.array([38.0, 110, 230]), np.array([235.0, 70, 50])
-
-
-@dataclass(frozen=True)
-class PreviewStyle:
-    """How a preview looks."""
-
-    azimuth: float = 20.0
-    """Degrees of the viewer to the side of "straight behind the cameras"; the first one where they look all round."""
-    elevation: float = 50.0
-    """Degrees of the viewer above the horizon."""
-    field_of_view: float = 35.0
-    """Degrees, vertical."""
-    hide_backs: bool = True
-    """Leave out surfaces whose back the viewer would see."""
-    frusta: int = 12
-    """Camera frusta to draw at most."""
-    shading: float = 0.4
-    """Strength of the edge darkening; 0 for none."""
-    background: Color = LIGHT
-    """RGB."""
 
 
 def render_preview(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,32 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from common.drawing.preview import PreviewStage, PreviewStyle
+from common.drawing.preview import PreviewStage
+from common.drawing.settings import FilmSettings
 from common.drawing.video import video_writer
 from common.files import atomic_path
 
 _GIF_COLORS = 128
 """Hardly worse to look at than 256, and a sixth smaller."""
-
-
-@dataclass(frozen=True)
-class FilmSettings:
-    """How the film looks."""
-
-    size: tuple[int, int] = (540, 960)
-    """(height, width), pixels."""
-    fps: float = 12.0
-    turn: float = 40.0
-    """Degrees that the viewer goes round the scene in the whole film."""
-    rest: int = 24
-    """Frames in which the finished map is shown."""
-    picture: float = 0.28
-    """Height of the input picture in the corner, as a share of the film's; 0 for none."""
-    style: PreviewStyle = field(default_factory=PreviewStyle)
-
-    def __post_init__(self) -> None:
-        if min(self.size) < 16 or self.fps <= 0 or self.rest < 0 or not 0 <= self.picture < 1:
-            raise ValueError("size is at least 16 pixels, fps positive, rest not negative, picture below 1")
 
 
 @dataclass

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
-Color = tuple[int, int, int]
-LIGHT: Color = (238, 240, 243)
+from common.drawing.settings import Color
+
 NEIGHBOURS = 16
 SAMPLE_SIZE = 100_000  # points that stand for the cloud where all would be slow
 _SUPERSAMPLING = 2

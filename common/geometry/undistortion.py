@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
@@ -11,59 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class Calibration:
-    """Pinhole with the distortion of Brown (1966) in OpenCV's order; a file of ``configs/camera``.
-
-    Pixels of pictures of `size`, the centre of the top left pixel at (0, 0).
-    """
-
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    size: tuple[int, int]
-    """(height, width) of the pictures it was made with. Pictures of the same shape and another size are scaled to."""
-    k1: float = 0.0
-    k2: float = 0.0
-    p1: float = 0.0
-    p2: float = 0.0
-    k3: float = 0.0
-
-    def __post_init__(self) -> None:
-        numbers = [self.fx, self.fy, self.cx, self.cy, *self.distortion]
-        if not all(np.isfinite(numbers)):
-            raise ValueError(f"a calibration is made of finite numbers, got {numbers}")
-        if not (self.fx > 0 and self.fy > 0 and min(self.size) > 0):
-            raise ValueError(f"focal lengths and size are positive, got fx={self.fx} fy={self.fy} size={self.size}")
-        if not (0 < self.cx < self.size[1] and 0 < self.cy < self.size[0]):
-            raise ValueError(f"the principal point ({self.cx}, {self.cy}) lies outside a picture of {self.size}")
-
-    @property
-    def distortion(self) -> tuple[float, float, float, float, float]:
-        """k1, k2, p1, p2, k3."""
-        return self.k1, self.k2, self.p1, self.p2, self.k3
-
-    @property
-    def matrix(self) -> NDArray[np.float64]:
-        """(3, 3) intrinsics of the distorted picture."""
-        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
-
-    def scaled(self, size: tuple[int, int]) -> Calibration:
-        """The calibration of pictures that were resized to (height, width).
-
-        Raises:
-            ValueError: the shape is another one, so the pictures were cropped or are another camera's.
-        """
-        if size == self.size:
-            return self
-        ratio = np.array(size) / np.array(self.size)
-        if abs(ratio[0] / ratio[1] - 1) > 0.01:
-            raise ValueError(f"the camera is calibrated for pictures of {list(self.size)}, this one is {list(size)}")
-        y, x = (float(r) for r in ratio)
-        centre = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5
-        return Calibration(self.fx * x, self.fy * y, *centre, size, *self.distortion)
+from common.geometry.calibration import Calibration
 
 
 class Undistorter:

@@ -11,7 +11,8 @@ import torch
 
 from common.configuration import ConfigurationError, to_dataclass
 from common.device import choose_device, choose_dtype
-from slam3r.pretrained import LoadedModel, ModelConfig, load_model
+from slam3r.models.description import ModelConfig
+from slam3r.pretrained import LoadedModel, load_model
 from slam3r.reconstruction import Networks, ReconstructionSettings
 
 

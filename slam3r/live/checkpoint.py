@@ -18,7 +18,7 @@ from torch import Tensor
 from common.checkpoints.hub import CheckpointError
 from common.configuration import to_dataclass
 from common.files import atomic_path
-from common.geometry.undistortion import Calibration
+from common.geometry.calibration import Calibration
 from slam3r.live.segment import LiveSegment, WaitingFrame
 from slam3r.live.session import LiveReconstruction
 from slam3r.live.settings import LiveSettings

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.data.sources.preprocess import intrinsics_to_network, preprocess
-from common.geometry.undistortion import Calibration, Undistorter
+from common.geometry.calibration import Calibration
+from common.geometry.undistortion import Undistorter
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 from tqdm import tqdm
 
@@ -17,28 +16,20 @@ from common.data.sources.images import InputError
 from common.data.sources.prefetch import Prefetcher
 from common.data.sources.video import CameraSource
 from common.device import choose_device, choose_dtype
-from common.geometry.undistortion import Calibration
+from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import PreparedFrame
 from slam3r.live.outputs import LIVE_SUMMARY, SegmentWriter, write_statistics
-from slam3r.live.session import LiveReconstruction, LiveSettings, StreamingSettings, for_live
+from slam3r.live.session import LiveReconstruction
+from slam3r.live.settings import LiveSettings, StreamingSettings, ViewSettings, for_live
 from slam3r.live.statistics import LiveStatistics
 from slam3r.live.viewer import RerunViewer, Viewer
-from slam3r.pretrained import ModelConfig, load_model
+from slam3r.models.description import ModelConfig
+from slam3r.pretrained import load_model
 from slam3r.reconstruction import ReconstructionSettings
 from slam3r.scene.outputs import OutputExists
-from slam3r.scene.run import RunSettings
+from slam3r.scene.settings import RunSettings
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ViewSettings:
-    """What is shown while it runs."""
-
-    viewer: Literal["auto", "rerun", "none"] = "auto"
-    """auto: rerun if it is installed and the output is a terminal."""
-    save_to: str | None = None
-    """An .rrd file in place of a window."""
 
 
 def make_session(

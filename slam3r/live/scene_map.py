@@ -14,43 +14,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.data.sources.preprocess import denormalize
+from slam3r.live.settings import WAYS, MapSettings
 from slam3r.reconstruction.frames import RegisteredFrame
 
-WAYS = 16
-"""Places in a bucket."""
 EMPTY = np.int64(-1)
 _REACH = 1 << 20
 """Voxels from the origin along an axis that a key can name."""
-
-
-@dataclass(frozen=True)
-class MapSettings:
-    """Of a `SceneMap`."""
-
-    max_points: int = 2_000_000
-    voxel_size: float = 0.01
-    """Edge of a voxel in the unit of the world, which is the mean distance of the first points."""
-    confidence: float = 12.0
-    """Points of strictly higher confidence are taken."""
-    eviction: Literal["oldest", "weakest"] = "oldest"
-    removable_frames: int = 32
-    """Last frames that `SceneMap.remove` can take out again; their shares are remembered."""
-
-    def __post_init__(self) -> None:
-        if self.max_points < WAYS:
-            raise ValueError(f"max_points must be at least {WAYS}, got {self.max_points}")
-        if not self.voxel_size > 0:
-            raise ValueError(f"voxel_size must be positive, got {self.voxel_size}")
-        if self.eviction not in ("oldest", "weakest"):
-            raise ValueError(f"eviction is 'oldest' or 'weakest', got {self.eviction!r}")
-        if self.removable_frames < 0:
-            raise ValueError(f"removable_frames must not be negative, got {self.removable_frames}")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from common.data.sources.images import InputError
 from common.device import StageTimer
-from common.geometry.undistortion import Calibration
+from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import FramePreparer, PreparedFrame
 from slam3r.live.scene_map import SceneMap
 from slam3r.live.segment import LiveSegment, WaitingFrame

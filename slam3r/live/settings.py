@@ -1,13 +1,11 @@
-"""Every number of a live session; ``configs/streaming`` and ``configs/reconstruction/live.yaml``."""
+"""Settings of a live session; ``configs/streaming`` and ``configs/reconstruction/live.yaml``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from common.data.sources.preprocess import PATCH
-from slam3r.live.scene_map import MapSettings
-from slam3r.live.stride_control import StrideSettings
-from slam3r.live.tracking import TrackingSettings
+from common.image_size import check_image_size
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 SEARCH_FRAMES = 61
@@ -27,6 +25,88 @@ def for_live(settings: ReconstructionSettings) -> ReconstructionSettings:
         max_frames_per_round=min(settings.max_frames_per_round, FRAMES_PER_ROUND),
         buffer_confidence=settings.buffer_confidence or settings.weak_confidence,
     )
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """When a camera counts as lost and found."""
+
+    confidence: float | None = None
+    """Mean registered confidence below which a frame counts as failed; None: the reconstruction's `weak_confidence`.
+    A frame without a pose always failed."""
+    lost_after: int = 5
+    """Failed frames in a row."""
+    found_after: int = 3
+    """Good frames in a row, after a loss."""
+    reinitialise_after: int = 90
+    """Frames of a loss after which a new segment begins; 0: never."""
+
+    def __post_init__(self) -> None:
+        for name in ("lost_after", "found_after"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.reinitialise_after < 0:
+            raise ValueError(f"reinitialise_after must not be negative, got {self.reinitialise_after}")
+
+
+@dataclass(frozen=True)
+class StrideSettings:
+    """How the stride is adapted; its bounds are the search's, `stride_min` and `stride_max`."""
+
+    adapt: bool = True
+    smoothing: int = 30
+    """Frames over which motion is averaged."""
+    interval: int = 15
+    """Frames between changes."""
+    tolerance: float = 0.3
+    """The motion between keyframes may be off by this share before the stride changes."""
+    target_range: tuple[float, float] = (0.03, 0.25)
+    """Motion between keyframes, in image widths, that is never left: a camera that stood still during the search says
+    nothing about the stride that it needs later."""
+
+    def __post_init__(self) -> None:
+        if self.smoothing < 1 or self.interval < 1 or not self.tolerance > 0:
+            raise ValueError("smoothing and interval are at least 1, tolerance is positive")
+        if not 0 < self.target_range[0] <= self.target_range[1]:
+            raise ValueError(f"target_range is (smallest, largest), both positive, got {self.target_range}")
+
+
+WAYS = 16
+"""Places in a bucket."""
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """Of a `SceneMap`."""
+
+    max_points: int = 2_000_000
+    voxel_size: float = 0.01
+    """Edge of a voxel in the unit of the world, which is the mean distance of the first points."""
+    confidence: float = 12.0
+    """Points of strictly higher confidence are taken."""
+    eviction: Literal["oldest", "weakest"] = "oldest"
+    removable_frames: int = 32
+    """Last frames that `SceneMap.remove` can take out again; their shares are remembered."""
+
+    def __post_init__(self) -> None:
+        if self.max_points < WAYS:
+            raise ValueError(f"max_points must be at least {WAYS}, got {self.max_points}")
+        if not self.voxel_size > 0:
+            raise ValueError(f"voxel_size must be positive, got {self.voxel_size}")
+        if self.eviction not in ("oldest", "weakest"):
+            raise ValueError(f"eviction is 'oldest' or 'weakest', got {self.eviction!r}")
+        if self.removable_frames < 0:
+            raise ValueError(f"removable_frames must not be negative, got {self.removable_frames}")
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """What is shown while it runs."""
+
+    viewer: Literal["auto", "rerun", "none"] = "auto"
+    """auto: rerun if it is installed and the output is a terminal."""
+    save_to: str | None = None
+    """An .rrd file in place of a window."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +135,7 @@ class LiveSettings:
     """(height, width) of the network images."""
 
     def __post_init__(self) -> None:
-        if any(side < PATCH or side % PATCH for side in self.size):
-            raise ValueError(f"size is made of multiples of {PATCH}, got {list(self.size)}")
+        check_image_size(self.size)
         if self.reconstruction.keyframe_stride == -1 and self.reconstruction.stride_search_frames is None:
             raise ValueError("a live session cannot search the stride on the whole sequence: give stride_search_frames")
 

@@ -14,30 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from slam3r.live.settings import StrideSettings
+
 FLOW_SIDE = 96
 """Pixels of the longer side of the pictures that motion is measured on."""
-
-
-@dataclass(frozen=True)
-class StrideSettings:
-    """How the stride is adapted; its bounds are the search's, `stride_min` and `stride_max`."""
-
-    adapt: bool = True
-    smoothing: int = 30
-    """Frames over which motion is averaged."""
-    interval: int = 15
-    """Frames between changes."""
-    tolerance: float = 0.3
-    """The motion between keyframes may be off by this share before the stride changes."""
-    target_range: tuple[float, float] = (0.03, 0.25)
-    """Motion between keyframes, in image widths, that is never left: a camera that stood still during the search says
-    nothing about the stride that it needs later."""
-
-    def __post_init__(self) -> None:
-        if self.smoothing < 1 or self.interval < 1 or not self.tolerance > 0:
-            raise ValueError("smoothing and interval are at least 1, tolerance is positive")
-        if not 0 < self.target_range[0] <= self.target_range[1]:
-            raise ValueError(f"target_range is (smallest, largest), both positive, got {self.target_range}")
 
 
 class MotionMeter:

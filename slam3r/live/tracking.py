@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from slam3r.live.settings import TrackingSettings
 from slam3r.reconstruction.frames import RegisteredFrame
 
 
@@ -18,28 +19,6 @@ class TrackingState(str, Enum):
     """Several frames in a row were not registered with confidence; their poses and points are not to be trusted."""
     RELOCALISED = "relocalised"
     """Found again after a loss, by references that retrieval chose; `TRACKING` from the next frame on."""
-
-
-@dataclass(frozen=True)
-class TrackingSettings:
-    """When a camera counts as lost and found."""
-
-    confidence: float | None = None
-    """Mean registered confidence below which a frame counts as failed; None: the reconstruction's `weak_confidence`.
-    A frame without a pose always failed."""
-    lost_after: int = 5
-    """Failed frames in a row."""
-    found_after: int = 3
-    """Good frames in a row, after a loss."""
-    reinitialise_after: int = 90
-    """Frames of a loss after which a new segment begins; 0: never."""
-
-    def __post_init__(self) -> None:
-        for name in ("lost_after", "found_after"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.reinitialise_after < 0:
-            raise ValueError(f"reinitialise_after must not be negative, got {self.reinitialise_after}")
 
 
 @dataclass

@@ -19,14 +19,13 @@ from PIL import Image
 from common.app.inputs import SAMPLE_FOLDER
 from common.data.sources.images import InputError, read_image
 from common.profiling.report import Row
-from slam3r.live.scene_map import MapSettings
-from slam3r.live.settings import StreamingSettings, for_live
-from slam3r.pretrained import ModelConfig
+from slam3r.live.settings import MapSettings, StreamingSettings, for_live
+from slam3r.models.description import ModelConfig
 from slam3r.profiling.service_load import LoadRecord, LoadTest
 from slam3r.profiling.service_worker import WorkerProcess, free_port
-from slam3r.profiling.service_workload import ServiceWorkload
+from slam3r.profiling.settings import ServiceWorkload
+from slam3r.reconstruction.settings import settings_for_model
 from slam3r.service.client import ServiceClient, encode_jpeg
-from slam3r.service.serve import ServeConfiguration
 from slam3r.service.settings import (
     BrokerSettings,
     ExchangeNames,
@@ -34,6 +33,7 @@ from slam3r.service.settings import (
     IntakeSettings,
     MeshSettings,
     SegmentSettings,
+    ServeConfiguration,
     ServiceSettings,
 )
 
@@ -134,7 +134,7 @@ def _configuration(
             segments=replace(service.segments, drain_seconds=1.0),
         )
     streaming = StreamingSettings(map=MapSettings(confidence=model.confidence.registered))
-    reconstruction = for_live(model.confidence.settings())
+    reconstruction = for_live(settings_for_model(model.confidence, model.reconstruction))
     size = (work.image_size, work.image_size)
     return ServeConfiguration(
         model, reconstruction, streaming, service, size, device, dtype, work.threads, structured_logs=False

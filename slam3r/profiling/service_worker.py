@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from common.data.sources.images import InputError
-from slam3r.service.serve import ServeConfiguration, serve
+from slam3r.service.serve import serve
+from slam3r.service.settings import ServeConfiguration
 
 _START_SECONDS = 300.0
 _STOP_SECONDS = 120.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -18,6 +18,7 @@ from common.profiling.report import Row
 from common.profiling.timing import Measurement, measure, peak_bytes
 from common.views import Pointmaps
 from slam3r.models.image_to_points import CORRELATION_LAYERS
+from slam3r.profiling.settings import Workload
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor
 
 # Seconds of the published SLAM3R code at the large size in float32 with random weights on two processor cores like
@@ -29,42 +30,6 @@ PUBLISHED_SECONDS = {
     "l2w": 25.5,  # 10 references, 10 sources
     "pipeline": 238.0,  # 40 frames, stride 5, radius 5, 10 scene frames, 10 per round
 }
-
-
-@dataclass(frozen=True)
-class Workload:
-    """How much of everything; the defaults are those of the published figures."""
-
-    image_size: int = 224
-    encode_batches: tuple[int, ...] = (1, 4, 10)
-    window: int = 11
-    """Views of an I2P window."""
-    candidates: int = 40
-    queries: tuple[int, ...] = (1, 5)
-    """Frames that ask at once; half of a round."""
-    references: int = 10
-    sources: int = 10
-    frames: int = 40
-    """Of the pipeline."""
-    stride: int = 5
-    flat_at: tuple[int, ...] = (50, 500)
-    """Frames at which speed and memory are compared."""
-    flat_span: int = 30
-    """Frames timed at each."""
-    buffer_sizes: tuple[int, ...] = (40, 100)
-    """Buffering sets with which they are compared. A set that is still filling between the two is still slowing."""
-    repeats: int = 3
-
-    def pipeline_settings(self, buffer_size: int = ReconstructionSettings.buffer_size) -> ReconstructionSettings:
-        """Fixed stride, and no confidence gate on the initial window, as random weights are never sure."""
-        return ReconstructionSettings(
-            keyframe_stride=self.stride,
-            initial_confidence=0.0,
-            window_radius=(self.window - 1) // 2,
-            num_scene_frames=self.references,
-            max_frames_per_round=self.sources,
-            buffer_size=buffer_size,
-        )
 
 
 QUICK = Workload(

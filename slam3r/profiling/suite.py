@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -13,37 +12,14 @@ from common.device import choose_device
 from common.profiling.report import Row
 from common.profiling.timing import GPU_PRODUCT_SHAPES, PRODUCT_SHAPES, SMALL_PRODUCT_SHAPES, product_peak
 from slam3r.models import ImageToPoints, LocalToWorld
-from slam3r.pretrained import LoadedModel, ModelConfig, load_model
-from slam3r.profiling.service_workload import ServiceWorkload
-from slam3r.profiling.stages import QUICK, PrecisionProbe, SpeedBenchmark, Workload
-
-DtypeName = Literal["float32", "bfloat16"]
-Stage = Literal[
-    "peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision", "rasterizer", "service", "scoring"
-]
+from slam3r.pretrained import LoadedModel, load_model
+from slam3r.profiling.settings import ProfileSettings, Workload
+from slam3r.profiling.stages import QUICK, PrecisionProbe, SpeedBenchmark
 
 
 @dataclass(frozen=True)
-class SpeedRun:
-    """``configs/profile.yaml``."""
-
-    models: dict[str, ModelConfig]
-    sizes: tuple[str, ...]
-    dtypes: tuple[DtypeName, ...]
-    stages: tuple[Stage, ...]
-    flatness_sizes: tuple[str, ...]
-    output: str
-    weights: Literal["random", "pretrained"] = "random"
-    quick: bool = False
-    workload: Workload = field(default_factory=Workload)
-    service: ServiceWorkload = field(default_factory=ServiceWorkload)
-    threads: int | None = None
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.sizes if name not in self.models]
-        if unknown:
-            raise ValueError(f"sizes: {', '.join(unknown)} not among {', '.join(self.models)}")
+class SpeedRun(ProfileSettings):
+    """Measures what its settings ask for."""
 
     @property
     def torch_device(self) -> torch.device:

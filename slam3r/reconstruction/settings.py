@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from common.configuration import to_dataclass
+from slam3r.models.description import ModelConfidence
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,9 @@ class ReconstructionSettings:
     """Keyframes on either side of a frame in its I2P window."""
     initial_window: int = 5
     """Keyframes of the initial window."""
-    initial_confidence: float = 5.0
+    initial_confidence: float = ModelConfidence.initial
     """A window of more than three frames with a lower mean confidence is tried again with one frame less."""
-    local_threshold: float = 1.5
+    local_threshold: float = ModelConfidence.local
     """I2P confidence above which a point is used."""
     look_ahead: int | None = None
     """Frames after a frame that its window may use; None is ``window_radius * stride``, the offline algorithm."""
@@ -49,7 +53,7 @@ class ReconstructionSettings:
     buffer_confidence: float = 0.0
     """A frame of lower mean registered confidence never enters the buffering set; 0 lets all in, as published. Live, it
     keeps the frames of a loss (a covered lens, a cut) out of the references."""
-    weak_confidence: float = 10.0
+    weak_confidence: float = ModelConfidence.weak
     """A frame with a lower mean registered confidence is reported as weak."""
     focal_frames: int = 10
     """Frames from which the shared focal length is estimated, at most."""
@@ -85,3 +89,24 @@ class ReconstructionSettings:
     def frames_per_round(self, stride: int) -> int:
         """Frames registered together at a stride."""
         return max(1, min((stride + 1) // 2, self.max_frames_per_round))
+
+
+def settings_for_model(
+    confidence: ModelConfidence, own: Mapping[str, Any], changes: Mapping[str, Any] | None = None
+) -> ReconstructionSettings:
+    """Return the settings that a model wants, with the user's changes, which win.
+
+    Args:
+        confidence: what the model's confidences mean.
+        own: the ``reconstruction`` block of the model's file.
+        changes: the user's settings by name.
+
+    Raises:
+        ConfigurationError: an unknown key, or a value that does not fit.
+    """
+    thresholds = {
+        "local_threshold": confidence.local,
+        "initial_confidence": confidence.initial,
+        "weak_confidence": confidence.weak,
+    }
+    return to_dataclass({**thresholds, **own, **(changes or {})}, ReconstructionSettings)

@@ -11,7 +11,6 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ from common.export.ply import write_ply
 from common.export.trajectory import write_tum
 from common.files import atomic_path, read_json, write_json
 from slam3r.scene.frame_strip import draw_strip
+from slam3r.scene.settings import ExportSettings
 from slam3r.scene.summary import find_warnings, summarize
 
 if TYPE_CHECKING:
@@ -44,28 +44,6 @@ _PREVIEW_POINTS = 600_000
 
 class OutputExists(InputError):
     """A folder holds the results of an earlier run, and nobody said that they may go."""
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """What is kept and written."""
-
-    confidence: float | None = None
-    """Points of strictly higher confidence are kept; None takes the model's threshold."""
-    max_points: int = 2_000_000
-    """Of these, a uniform random choice of at most so many; 0 keeps all."""
-    colmap: bool = False
-    """Write a COLMAP model to ``sparse/0``."""
-    colmap_points: int = 200_000
-    """Points in it, at most."""
-    images: bool = False
-    """Write the frames to ``images`` as JPEG in their original size. Only while reconstructing."""
-    preview: bool = True
-    strip: bool = True
-
-    def __post_init__(self) -> None:
-        if self.max_points < 0 or self.colmap_points < 0:
-            raise ValueError("max_points and colmap_points must not be negative")
 
 
 def check_output(folder: str | Path, overwrite: bool, folders: Sequence[str] = ()) -> None:

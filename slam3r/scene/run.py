@@ -14,42 +14,18 @@ from tqdm import tqdm
 
 from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.prefetch import Prefetcher
-from common.data.sources.preprocess import PATCH, Preprocessed, intrinsics_to_original, preprocess
+from common.data.sources.preprocess import Preprocessed, intrinsics_to_original, preprocess
 from common.device import MemoryMeter
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, RegisteredFrame
 from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
 from slam3r.scene.frame_strip import StripRecorder
-from slam3r.scene.outputs import ExportSettings, image_name, write_image
+from slam3r.scene.outputs import image_name, write_image
 from slam3r.scene.scene import Reconstruction, SceneFrame
+from slam3r.scene.settings import ExportSettings, RunSettings
 from slam3r.scene.sinks import FrameRecorder, PointStore, Sink
 from slam3r.scene.streaming import stream
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """How a run goes about its work; none of it but the size changes results."""
-
-    device: str = "auto"
-    """auto, cuda, mps or cpu."""
-    dtype: str = "auto"
-    """Of the matrix products: auto, float32 or bfloat16."""
-    size: tuple[int, int] = (224, 224)
-    """(height, width) of the network images."""
-    push_batch: int = 10
-    """Frames given to the reconstructor at once."""
-    read_ahead: int = 16
-    """Frames decoded ahead."""
-    progress: bool = True
-    """Show a bar, if the output is a terminal."""
-
-    def __post_init__(self) -> None:
-        if any(side < PATCH or side % PATCH for side in self.size):
-            raise ValueError(f"size is made of multiples of {PATCH}, got {list(self.size)}")
-        for name in ("push_batch", "read_ahead"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ class Reconstruction:
         Args:
             folder: made if need be.
             overwrite: replace the results of an earlier run there.
-            **options: fields of `slam3r.scene.outputs.ExportSettings` that concern files, e.g. ``colmap=True``.
+            **options: fields of `slam3r.scene.settings.ExportSettings` that concern files, e.g. ``colmap=True``.
 
         Returns:
             What was written.
@@ -114,7 +114,8 @@ class Reconstruction:
             OutputExists: there are results in the folder, and `overwrite` is off.
         """
         from common.configuration import to_dataclass
-        from slam3r.scene.outputs import COLMAP, ExportSettings, check_output, write_results
+        from slam3r.scene.outputs import COLMAP, check_output, write_results
+        from slam3r.scene.settings import ExportSettings
 
         export = to_dataclass(options, ExportSettings)
         check_output(folder, overwrite, [COLMAP] if export.colmap else [])

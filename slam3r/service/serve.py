@@ -6,38 +6,19 @@ import asyncio
 import logging
 import signal
 from contextlib import suppress
-from dataclasses import dataclass
 
 import torch
 
 from common.device import choose_device, choose_dtype
-from common.geometry.undistortion import Calibration
-from slam3r.live.session import LiveSettings, StreamingSettings, for_live
-from slam3r.pretrained import ModelConfig, load_model
-from slam3r.reconstruction import ReconstructionSettings
+from slam3r.live.settings import LiveSettings, for_live
+from slam3r.pretrained import load_model
 from slam3r.service.health import serve_http
 from slam3r.service.logs import configure_logs
 from slam3r.service.sessions import live_sessions
-from slam3r.service.settings import ServiceSettings
+from slam3r.service.settings import ServeConfiguration
 from slam3r.service.worker import Worker
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ServeConfiguration:
-    """``configs/serve.yaml``."""
-
-    model: ModelConfig
-    reconstruction: ReconstructionSettings
-    streaming: StreamingSettings
-    service: ServiceSettings
-    size: tuple[int, int]
-    device: str
-    dtype: str
-    threads: int | None
-    structured_logs: bool
-    camera: Calibration | None = None
 
 
 def serve(chosen: ServeConfiguration) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from slam3r.live.scene_map import SceneMap
-from slam3r.live.session import FinishedSegment, FrameUpdate, LiveReconstruction, LiveSettings, PreparedFrame
+from slam3r.live.session import FinishedSegment, FrameUpdate, LiveReconstruction, PreparedFrame
+from slam3r.live.settings import LiveSettings
 from slam3r.reconstruction import Networks
 
 

@@ -8,7 +8,10 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from common.data.sources.images import InputError
-from slam3r.live.session import LiveSettings
+from common.geometry.calibration import Calibration
+from slam3r.live.settings import LiveSettings, StreamingSettings
+from slam3r.models.description import ModelConfig
+from slam3r.reconstruction.settings import ReconstructionSettings
 
 Policy = Literal["drop_oldest", "block"]
 
@@ -184,3 +187,19 @@ class ServiceSettings:
     mesh: MeshSettings = field(default_factory=MeshSettings)
     segments: SegmentSettings = field(default_factory=SegmentSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
+
+
+@dataclass(frozen=True)
+class ServeConfiguration:
+    """``configs/serve.yaml``."""
+
+    model: ModelConfig
+    reconstruction: ReconstructionSettings
+    streaming: StreamingSettings
+    service: ServiceSettings
+    size: tuple[int, int]
+    device: str
+    dtype: str
+    threads: int | None
+    structured_logs: bool
+    camera: Calibration | None = None

@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 
 from aio_pika.abc import AbstractIncomingMessage
 
-from common.geometry.undistortion import Calibration
+from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import FramePreparer
-from slam3r.live.session import LiveSettings
+from slam3r.live.settings import LiveSettings
 from slam3r.service.broker import Broker
 from slam3r.service.frames import DecodedFrame, Delivery, FrameKey, IncomingFrame, PoisonFrame, decode_frame, read_key
 from slam3r.service.health import Health

@@ -10,7 +10,8 @@ from torch import Tensor
 from common.data.sources.preprocess import denormalize
 from common.drawing.colors import color_confidence, color_depth, color_scores, depth_limits
 from common.drawing.panel import draw_panel
-from common.drawing.preview import PreviewStyle, render_preview
+from common.drawing.preview import render_preview
+from common.drawing.settings import PreviewStyle
 from common.geometry.transforms import apply_transform, invert_rigid
 from common.views import Pointmaps, Views
 

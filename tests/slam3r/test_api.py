@@ -19,7 +19,8 @@ from common.data.sources.images import InputError
 from common.data.sources.open import ArraySource, open_source
 from common.export.ply import read_ply
 from slam3r.models import ImageToPoints, LocalToWorld
-from slam3r.pretrained import LoadedModel, ModelConfidence, find_model, load_model
+from slam3r.models.description import ModelConfidence
+from slam3r.pretrained import LoadedModel, find_model, load_model
 from slam3r.reconstruction import Networks, SequenceTooShort
 from tests.support.tiny_scene import SIZES, photos, read_folder, room, save_weights, tiny_models
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from common.app.contract import Cloud, Outcome, Picture, PosedFrame, Watcher
-from common.app.inputs import Limits
+from common.app.settings import Limits
 from tests.support.paths import ROOT
 
 SCREENSHOTS = ROOT / "results" / "app_screenshots"

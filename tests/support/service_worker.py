@@ -15,10 +15,8 @@ from typing import Any
 import aio_pika
 import numpy as np
 
-from common.geometry.undistortion import Calibration
-from slam3r.live.scene_map import MapSettings
-from slam3r.live.session import LiveSettings, StreamingSettings, for_live
-from slam3r.live.tracking import TrackingSettings
+from common.geometry.calibration import Calibration
+from slam3r.live.settings import LiveSettings, MapSettings, StreamingSettings, TrackingSettings, for_live
 from slam3r.reconstruction import Networks, ReconstructionSettings
 from slam3r.service.client import ServiceClient, encode_jpeg
 from slam3r.service.sessions import SessionFactory, live_sessions

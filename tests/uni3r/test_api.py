@@ -17,8 +17,7 @@ from common.export.nerfstudio import read_nerfstudio, write_nerfstudio
 from tests.support.tiny_uni3r import SIZE, network, photos, room
 from uni3r.gaussians.files import load_ply
 from uni3r.posing.known_cameras import read_cameras
-from uni3r.scene.flight import FlightSettings
-from uni3r.scene.outputs import ExportSettings
+from uni3r.scene.settings import ExportSettings, FlightSettings
 
 QUICK = {"refinement": {"shrink": (8,), "renderings": 1}, "progress": False, "size": SIZE}
 SMALL = {"flight": {"frames": 3}, "film_scale": 1, "progress": False}

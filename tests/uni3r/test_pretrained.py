@@ -9,8 +9,9 @@ import torch
 
 from common.checkpoints.hub import CheckpointError
 from common.configuration import ConfigurationError
+from uni3r.models.description import ModelConfig
 from uni3r.models.uni3r import Uni3R
-from uni3r.pretrained import ModelConfig, find_model, load_model
+from uni3r.pretrained import find_model, load_model
 
 SIZES = {"decoder": "multiview", "encoder_width": 16, "encoder_depth": 1, "encoder_heads": 1, "decoder_width": 16}
 SIZES |= {"decoder_depth": 3, "decoder_heads": 1, "intrinsics": "add", "point_head": "linear", "dpt_width": 8}

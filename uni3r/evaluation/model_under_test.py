@@ -18,7 +18,7 @@ from common.metrics.lpips import Lpips
 from common.metrics.segmentation import score_confusion
 from uni3r.evaluation.window_scorer import ProtocolSettings, WindowScore, WindowScorer
 from uni3r.inference import InferenceSettings, load_teacher, ready_model
-from uni3r.pretrained import ModelConfig
+from uni3r.models.description import ModelConfig
 from uni3r.semantics.labels import LabelSet, load_label_set
 from uni3r.semantics.query import Query
 

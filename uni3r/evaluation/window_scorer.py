@@ -24,7 +24,8 @@ from uni3r.evaluation.pose_alignment import PoseAlignmentSettings, align_poses
 from uni3r.inference import ReadyModel
 from uni3r.models.ray_alignment import estimate_poses
 from uni3r.models.uni3r import Prediction
-from uni3r.posing.refinement import RefinementSettings, refine_context
+from uni3r.posing.refinement import refine_context
+from uni3r.posing.settings import RefinementSettings
 from uni3r.rasterization import Rendering, rasterize
 from uni3r.rasterization.background import over_background
 from uni3r.semantics.query import Query

@@ -15,27 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.geometry.transforms import apply_transform, make_transform
+from uni3r.posing.settings import DirectSettings
 
 _LEAST_DEPTH = 1e-2
 """Of points that count, as a share of the median depth."""
 _DAMPING, _MOST_DAMPING = 1e-3, 1e3
-
-
-@dataclass(frozen=True)
-class DirectSettings:
-    """Levenberg-Marquardt with robust weights."""
-
-    iterations: int = 20
-    """At most."""
-    tolerance: float = 1e-3
-    """It ends when an iteration lowers the error by less than this share."""
-    outlier: float = 0.05
-    """Colour difference, of 1, from where on the error grows linearly (Huber): what only one view sees may differ by
-    anything. Losses that grow slower yet lose the way more easily where the start is far off."""
-
-    def __post_init__(self) -> None:
-        if self.iterations < 1 or self.outlier <= 0 or self.tolerance < 0:
-            raise ValueError("expected at least 1 iteration, an outlier above 0 and a tolerance of at least 0")
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,10 @@ from common.geometry.cameras import unproject_depth
 from common.geometry.transforms import invert_rigid
 from common.views import Cameras
 from uni3r.gaussians.gaussians import Gaussians
-from uni3r.posing.direct_alignment import DirectSettings, align_directly
+from uni3r.posing.direct_alignment import align_directly
+from uni3r.posing.settings import LEAST_COVERAGE, DirectSettings
 from uni3r.rasterization import Rendering, rasterize
 
-LEAST_COVERAGE = 0.3
-"""Share of a picture that must be covered for its colour error to say something."""
 _NEAR = 0.2
 """Of what is drawn, as a share of the median depth: splats right before a camera that is still lost cost much time."""
 _SOLID = 0.5

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -20,27 +19,8 @@ from torch import Tensor
 from common.geometry.transforms import apply_transform, invert_rigid
 from common.views import Cameras
 from uni3r.gaussians.gaussians import Gaussians
-from uni3r.posing.direct_alignment import DirectSettings
-from uni3r.posing.picture_matching import LEAST_COVERAGE, PictureMatching
-
-
-@dataclass(frozen=True)
-class RefinementSettings:
-    """Coarse to fine."""
-
-    shrink: tuple[int, ...] = (8, 4, 2, 1)
-    """Factors by which pictures are reduced, one after the other."""
-    renderings: int = 4
-    """At most, per size and start; it ends earlier where the last one gained nothing."""
-    min_coverage: float = LEAST_COVERAGE
-    """A view of which the earlier ones cover less keeps its pose."""
-    direct: DirectSettings = field(default_factory=DirectSettings)
-    """The alignment between two renderings."""
-
-    def __post_init__(self) -> None:
-        if self.renderings < 1 or not self.shrink or any(factor < 1 for factor in self.shrink):
-            raise ValueError("renderings and the factors of shrink must be at least 1")
-
+from uni3r.posing.picture_matching import PictureMatching
+from uni3r.posing.settings import RefinementSettings
 
 _SMALLEST = 16
 """Pixels along the shorter side of a picture, below which everything looks alike."""

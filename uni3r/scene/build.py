@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,37 +24,13 @@ from uni3r.inference import ReadyModel
 from uni3r.models.ray_alignment import estimate_poses
 from uni3r.models.uni3r import Prediction, Uni3R
 from uni3r.posing.known_cameras import KnownCameras
-from uni3r.posing.refinement import RefinementSettings, refine_context, search_unit, view_part
+from uni3r.posing.refinement import refine_context, search_unit, view_part
 from uni3r.scene.scene import InputView, Scene
+from uni3r.scene.settings import RunSettings
 from uni3r.semantics.teacher import Teacher
 
 _FIRST_GUESS = 60.0
 """Field of view in degrees along the longer side, until the points say better."""
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """How a scene is built."""
-
-    device: str = "auto"
-    """auto, cuda, mps or cpu."""
-    size: tuple[int, int] | None = None
-    """(height, width) of the network's images; None takes what the model was trained on."""
-    views: int = 4
-    """Views to build from: so many are spread evenly over the input, or all if there are fewer."""
-    field_of_view: float | None = None
-    """Degrees along the longer side of the pictures, where no cameras are given; None estimates it."""
-    refine: bool = True
-    """Refine the model's own poses on the pictures (`uni3r.posing.refinement`); only for centres on rays."""
-    refinement: RefinementSettings = field(default_factory=RefinementSettings)
-    progress: bool = True
-    """Show bars, if the output is a terminal."""
-
-    def __post_init__(self) -> None:
-        if self.views < 1:
-            raise ValueError(f"views must be at least 1, got {self.views}")
-        if self.field_of_view is not None and not 1 < self.field_of_view < 179:
-            raise ValueError(f"field_of_view is an angle in degrees, got {self.field_of_view}")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,25 +11,7 @@ from scipy.spatial.transform import Rotation, RotationSpline
 
 from common.geometry.transforms import make_transform
 from common.views import Cameras
-
-
-@dataclass(frozen=True)
-class FlightSettings:
-    """The path and the film."""
-
-    frames: int = 96
-    """Frames of the video; 0 for no video."""
-    fps: float = 24.0
-    sway: float = 0.04
-    """Radius of the circles that the camera flies about its path, as a share of the scene's median depth."""
-    circles: float = 2.0
-    """Circles in a whole flight."""
-    features: bool = True
-    """Also film the features and, with words, the segmentation."""
-
-    def __post_init__(self) -> None:
-        if self.frames < 0 or self.fps <= 0 or self.sway < 0:
-            raise ValueError("frames and sway must not be negative, fps must be positive")
+from uni3r.scene.settings import FlightSettings
 
 
 def flight(cameras: Cameras, depth: float, settings: FlightSettings) -> Cameras:

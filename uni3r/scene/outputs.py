@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,36 +24,16 @@ from common.files import atomic_folder, atomic_path, write_json
 from common.views import Cameras
 from uni3r.gaussians.files import save_ply
 from uni3r.rasterization import Rendering
-from uni3r.scene.flight import FlightSettings, enlarged, flight
+from uni3r.scene.flight import enlarged, flight
 from uni3r.scene.overview import draw_overview
 from uni3r.scene.painter import Painter
 from uni3r.scene.scene import Scene
+from uni3r.scene.settings import ExportSettings
 
 GAUSSIANS, TRAJECTORY, TRANSFORMS, SUMMARY = "gaussians.ply", "trajectory.txt", "transforms.json", "summary.json"
 VIEWS, QUERIES, OVERVIEW = "views", "queries", "overview.png"
 FILMS = ("color.mp4", "depth.mp4", "features.mp4", "segmentation.mp4")
 FILES = (SUMMARY, GAUSSIANS, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS)
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """What is written."""
-
-    queries: tuple[str, ...] = ()
-    """Words to look for: a heat map per view and word."""
-    features: bool = True
-    """Write the semantic features into the PLY file."""
-    flight: FlightSettings = field(default_factory=FlightSettings)
-    """Of the films."""
-    film_scale: int = 2
-    """Films are so many times larger than the network's images."""
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        if self.film_scale < 1:
-            raise ValueError(f"film_scale must be at least 1, got {self.film_scale}")
-        if any(not word.strip() for word in self.queries):
-            raise ValueError("a query is a word, not nothing")
 
 
 def check_output(folder: str | Path, overwrite: bool) -> None:

@@ -18,7 +18,7 @@ from uni3r.rasterization.background import Background, over_background
 from uni3r.semantics.teacher import TextSide
 
 if TYPE_CHECKING:
-    from uni3r.scene.outputs import ExportSettings
+    from uni3r.scene.settings import ExportSettings
 
 _NEAR, _FAR = 0.02, 100.0
 """Of what is drawn, as shares of the median depth."""

@@ -9,8 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-PATCH = 16
-"""Height and width of network images are multiples of this."""
+from common.image_size import PATCH
 
 
 @dataclass

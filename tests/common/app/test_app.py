@@ -20,10 +20,11 @@ from starlette.testclient import TestClient
 from common.app.actions import Actions
 from common.app.contract import Cancelled, Cloud, Option, Outcome, PosedFrame, Watcher
 from common.app.controls import option_values, ordered_options
-from common.app.inputs import FILES, FOLDER, SAMPLE, Limits, open_input, plain_sentence
+from common.app.inputs import FILES, FOLDER, SAMPLE, open_input, plain_sentence
 from common.app.jobs import INTERNAL, Job
 from common.app.scenes import Scenes, pack
 from common.app.server import make_server
+from common.app.settings import Limits
 from common.data.sources.images import InputError
 from common.export.ply import read_ply
 from slam3r.app import Slam3rSystem

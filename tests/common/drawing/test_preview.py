@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.drawing.preview import PreviewStyle, choose_viewpoint, render_from_camera, render_preview
-from common.drawing.splatting import LIGHT
+from common.drawing.preview import choose_viewpoint, render_from_camera, render_preview
+from common.drawing.settings import LIGHT, PreviewStyle
 
 SIZE = (60, 80)
 INTRINSICS = np.array([[60.0, 0, 39.5], [0, 60, 29.5], [0, 0, 1]])

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from common.data.sources.video import VideoSource
-from common.drawing.preview import PreviewStyle
-from common.drawing.replay_film import FilmSettings, GrowingMap, film_frames, write_film
+from common.drawing.replay_film import GrowingMap, film_frames, write_film
 from common.drawing.rerun_log import write_rerun
+from common.drawing.settings import FilmSettings, PreviewStyle
 
 SETTINGS = FilmSettings(size=(60, 80), rest=1, turn=0.0, picture=0.0, style=PreviewStyle(hide_backs=False, frusta=0))
 RED, BLUE = (220, 10, 10), (10, 10, 220)

@@ -9,8 +9,9 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from common.configuration import config_folder, to_dataclass
+from common.geometry.calibration import Calibration
 from common.geometry.cameras import project
-from common.geometry.undistortion import Calibration, Undistorter
+from common.geometry.undistortion import Undistorter
 
 BARREL = Calibration(310.0, 300.0, 165.0, 118.0, (240, 320), k1=-0.25, k2=0.06, p1=0.002, p2=-0.001, k3=-0.004)
 PINCUSHION = Calibration(310.0, 300.0, 155.0, 122.0, (240, 320), k1=0.12, k2=-0.03)

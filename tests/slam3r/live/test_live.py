@@ -16,22 +16,22 @@ from common.checkpoints.hub import CheckpointError
 from common.data.sources.images import InputError
 from common.data.sources.preprocess import denormalize, intrinsics_to_network, preprocess
 from common.device import resident_memory
-from common.geometry.undistortion import Calibration, Undistorter
+from common.geometry.calibration import Calibration
+from common.geometry.undistortion import Undistorter
 from slam3r.live.disk_map import DiskMap
-from slam3r.live.scene_map import MapSettings
-from slam3r.live.session import (
-    FrameUpdate,
-    LiveReconstruction,
+from slam3r.live.session import FrameUpdate, LiveReconstruction, TrackingState
+from slam3r.live.settings import (
     LiveSettings,
+    MapSettings,
     StreamingSettings,
-    TrackingState,
+    StrideSettings,
+    TrackingSettings,
     for_live,
 )
-from slam3r.live.stride_control import StrideSettings
-from slam3r.live.tracking import TrackingSettings
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.pretrained import load_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor
+from slam3r.reconstruction.settings import settings_for_model
 from tests.support.parity import fill
 from tests.support.tiny_scene import SIZES, room
 
@@ -324,7 +324,9 @@ def test_settings_that_need_the_whole_video_are_refused_and_can_be_replaced() ->
 @pytest.mark.slow
 def test_memory_and_time_per_frame_stay_flat() -> None:
     model = load_model("slam3r_tiny")
-    reconstruction = replace(for_live(model.confidence.settings()), keyframe_stride=4, buffer_size=20)
+    reconstruction = replace(
+        for_live(settings_for_model(model.confidence, model.reconstruction)), keyframe_stride=4, buffer_size=20
+    )
     streaming = StreamingSettings(map=MapSettings(max_points=50_000, confidence=5.0))
     networks = model.networks(torch.device("cpu"), torch.float32)
     live = LiveReconstruction(networks, LiveSettings(reconstruction, streaming, (48, 48)))
@@ -340,7 +342,10 @@ def test_memory_and_time_per_frame_stay_flat() -> None:
 def test_a_covered_lens_loses_the_camera_and_retrieval_finds_it_again() -> None:
     model = load_model("slam3r_tiny")
     networks = model.networks(torch.device("cpu"), torch.float32)
-    reconstruction = replace(for_live(model.confidence.settings({"rigid_registration": True})), keyframe_stride=2)
+    reconstruction = replace(
+        for_live(settings_for_model(model.confidence, model.reconstruction, {"rigid_registration": True})),
+        keyframe_stride=2,
+    )
     settings = LiveSettings(reconstruction, StreamingSettings(map=MapSettings(confidence=5.0)), (96, 128))
     live = LiveReconstruction(networks, settings)
     walk = list(denormalize(room(40, (96, 128)).images).numpy())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from slam3r.live.scene_map import WAYS, MapSettings, SceneMap
+from slam3r.live.scene_map import SceneMap
+from slam3r.live.settings import WAYS, MapSettings
 from tests.support.tiny_scene import registered_frames
 
 SETTINGS = MapSettings(max_points=4096, voxel_size=0.1, confidence=0.0)

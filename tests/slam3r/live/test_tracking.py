@@ -8,8 +8,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from slam3r.live.stride_control import MotionMeter, StrideController, StrideSettings
-from slam3r.live.tracking import TrackingMonitor, TrackingSettings, TrackingState
+from slam3r.live.settings import StrideSettings, TrackingSettings
+from slam3r.live.stride_control import MotionMeter, StrideController
+from slam3r.live.tracking import TrackingMonitor, TrackingState
 from tests.support.tiny_scene import registered_frames, room
 
 INITIALISING, TRACKING = TrackingState.INITIALISING, TrackingState.TRACKING

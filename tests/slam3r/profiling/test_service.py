@@ -12,9 +12,9 @@ import pytest
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
 from common.data.sources.images import InputError
-from slam3r.pretrained import ModelConfig, WeightPaths
+from slam3r.models.description import ModelConfig, WeightPaths
 from slam3r.profiling.service import load_pictures, service_rows
-from slam3r.profiling.service_workload import ServiceWorkload
+from slam3r.profiling.settings import ServiceWorkload
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.script_runs import SCRIPTS, random_model
 

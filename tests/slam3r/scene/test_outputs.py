@@ -20,8 +20,9 @@ from common.export.trajectory import read_tum
 from slam3r.reconstruction import ReconstructionSettings
 from slam3r.scene import outputs
 from slam3r.scene.frame_strip import StripRecorder
-from slam3r.scene.outputs import ExportSettings, OutputExists, check_output, write_results
+from slam3r.scene.outputs import OutputExists, check_output, write_results
 from slam3r.scene.scene import Reconstruction, SceneFrame
+from slam3r.scene.settings import ExportSettings
 from slam3r.scene.sinks import FrameRecorder, PointStore
 from slam3r.scene.summary import find_warnings
 from tests.support.tiny_scene import registered_frames, room

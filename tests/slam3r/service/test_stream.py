@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
-from common.geometry.undistortion import Calibration, Undistorter
+from common.geometry.calibration import Calibration
+from common.geometry.undistortion import Undistorter
 from slam3r.service.client import ServiceClient
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.service_worker import (

@@ -14,9 +14,10 @@ from tests.support.tiny_uni3r import true_scene, two_views
 from uni3r.gaussians.gaussians import Gaussians
 from uni3r.models.attributes import AttributeSettings, gaussians_from_attributes
 from uni3r.models.ray_alignment import align_to_rays
-from uni3r.posing.direct_alignment import DirectSettings, align_directly
+from uni3r.posing.direct_alignment import align_directly
 from uni3r.posing.picture_matching import PictureMatching
-from uni3r.posing.refinement import RefinementSettings, refine_context, search_unit, view_part
+from uni3r.posing.refinement import refine_context, search_unit, view_part
+from uni3r.posing.settings import DirectSettings, RefinementSettings
 
 DEGREES = 180 / torch.pi
 

@@ -13,7 +13,8 @@ from common.data.sources.video import VideoSource
 from common.drawing.video import video_writer
 from common.geometry.transforms import rotation_angle
 from common.views import Cameras
-from uni3r.scene.flight import FlightSettings, flight
+from uni3r.scene.flight import flight
+from uni3r.scene.settings import FlightSettings
 
 
 def _cameras(count: int) -> Cameras:

@@ -1,0 +1,33 @@
+"""Settings of the web application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """Where the application listens."""
+
+    host: str = "127.0.0.1"
+    """Loopback: only this machine. ``0.0.0.0`` lets everybody in who can reach it."""
+    port: int = 7860
+    root_path: str = ""
+    """Path under which a proxy shows the application."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one visitor may give."""
+
+    files: int = 500
+    megabytes: int = 500
+    """Of all files together."""
+    waiting: int = 20
+    """Visitors in the queue."""
+    hours: float = 2.0
+    """Until files of somebody who left without a word are removed."""
+
+    def __post_init__(self) -> None:
+        if min(self.files, self.megabytes, self.waiting) < 1 or self.hours <= 0:
+            raise ValueError("limits must be positive")

@@ -1,0 +1,50 @@
+"""Settings of pictures and films of a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Color = tuple[int, int, int]
+
+
+LIGHT: Color = (238, 240, 243)
+
+
+@dataclass(frozen=True)
+class PreviewStyle:
+    """How a preview looks."""
+
+    azimuth: float = 20.0
+    """Degrees of the viewer to the side of "straight behind the cameras"; the first one where they look all round."""
+    elevation: float = 50.0
+    """Degrees of the viewer above the horizon."""
+    field_of_view: float = 35.0
+    """Degrees, vertical."""
+    hide_backs: bool = True
+    """Leave out surfaces whose back the viewer would see."""
+    frusta: int = 12
+    """Camera frusta to draw at most."""
+    shading: float = 0.4
+    """Strength of the edge darkening; 0 for none."""
+    background: Color = LIGHT
+    """RGB."""
+
+
+@dataclass(frozen=True)
+class FilmSettings:
+    """How the film looks."""
+
+    size: tuple[int, int] = (540, 960)
+    """(height, width), pixels."""
+    fps: float = 12.0
+    turn: float = 40.0
+    """Degrees that the viewer goes round the scene in the whole film."""
+    rest: int = 24
+    """Frames in which the finished map is shown."""
+    picture: float = 0.28
+    """Height of the input picture in the corner, as a share of the film's; 0 for none."""
+    style: PreviewStyle = field(default_factory=PreviewStyle)
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 16 or self.fps <= 0 or self.rest < 0 or not 0 <= self.picture < 1:
+            raise ValueError("size is at least 16 pixels, fps positive, rest not negative, picture below 1")

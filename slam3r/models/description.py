@@ -1,0 +1,49 @@
+"""How a model is described: a file of ``configs/model`` for SLAM3R."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WeightPaths:
+    """Hub id, folder or file of each network; relative paths are looked for here, then in the checkout."""
+
+    image_to_points: str
+    """Weights of the Image-to-Points network."""
+    local_to_world: str
+    """Weights of the Local-to-World network."""
+
+
+@dataclass(frozen=True)
+class ModelConfidence:
+    """What a model's confidences mean: the thresholds that suit it. The defaults are those of the published weights."""
+
+    local: float = 1.5
+    """I2P: a point strictly above it is used."""
+    registered: float = 12.0
+    """L2W: a point strictly above it is exported."""
+    initial: float = 5.0
+    """Mean over an initial window below which a shorter one is tried."""
+    weak: float = 10.0
+    """Mean over a registered frame below which it is reported as weak."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A file of ``configs/model``."""
+
+    name: str
+    """Name of the model, for reports."""
+    weights: WeightPaths
+    sizes: dict[str, Any] = field(default_factory=dict)
+    """Sizes (`slam3r.models.config.BackboneConfig`) that the weights must have; empty: whatever they have."""
+    confidence: ModelConfidence = field(default_factory=ModelConfidence)
+    reconstruction: dict[str, Any] = field(default_factory=dict)
+    """How the model wants to be run: fields of `slam3r.reconstruction.settings.ReconstructionSettings` that differ from
+    the defaults. The user's own settings win."""
+    license: str = ""
+    """Licence of the weights."""
+    how_to_get: str = ""
+    """Told when the weights are missing."""

@@ -1,0 +1,53 @@
+"""Settings of an offline run and of what it writes. Imports no torch, so that `--help` can read them quickly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.image_size import check_image_size
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What is kept and written."""
+
+    confidence: float | None = None
+    """Points of strictly higher confidence are kept; None takes the model's threshold."""
+    max_points: int = 2_000_000
+    """Of these, a uniform random choice of at most so many; 0 keeps all."""
+    colmap: bool = False
+    """Write a COLMAP model to ``sparse/0``."""
+    colmap_points: int = 200_000
+    """Points in it, at most."""
+    images: bool = False
+    """Write the frames to ``images`` as JPEG in their original size. Only while reconstructing."""
+    preview: bool = True
+    strip: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_points < 0 or self.colmap_points < 0:
+            raise ValueError("max_points and colmap_points must not be negative")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a run goes about its work; none of it but the size changes results."""
+
+    device: str = "auto"
+    """auto, cuda, mps or cpu."""
+    dtype: str = "auto"
+    """Of the matrix products: auto, float32 or bfloat16."""
+    size: tuple[int, int] = (224, 224)
+    """(height, width) of the network images."""
+    push_batch: int = 10
+    """Frames given to the reconstructor at once."""
+    read_ahead: int = 16
+    """Frames decoded ahead."""
+    progress: bool = True
+    """Show a bar, if the output is a terminal."""
+
+    def __post_init__(self) -> None:
+        check_image_size(self.size)
+        for name in ("push_batch", "read_ahead"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

@@ -1,0 +1,72 @@
+"""Settings of how a scene is built and of what is written. Imports no torch, so that `--help` can read them quickly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from uni3r.posing.settings import RefinementSettings
+
+
+@dataclass(frozen=True)
+class FlightSettings:
+    """The path and the film."""
+
+    frames: int = 96
+    """Frames of the video; 0 for no video."""
+    fps: float = 24.0
+    sway: float = 0.04
+    """Radius of the circles that the camera flies about its path, as a share of the scene's median depth."""
+    circles: float = 2.0
+    """Circles in a whole flight."""
+    features: bool = True
+    """Also film the features and, with words, the segmentation."""
+
+    def __post_init__(self) -> None:
+        if self.frames < 0 or self.fps <= 0 or self.sway < 0:
+            raise ValueError("frames and sway must not be negative, fps must be positive")
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What is written."""
+
+    queries: tuple[str, ...] = ()
+    """Words to look for: a heat map per view and word."""
+    features: bool = True
+    """Write the semantic features into the PLY file."""
+    flight: FlightSettings = field(default_factory=FlightSettings)
+    """Of the films."""
+    film_scale: int = 2
+    """Films are so many times larger than the network's images."""
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.film_scale < 1:
+            raise ValueError(f"film_scale must be at least 1, got {self.film_scale}")
+        if any(not word.strip() for word in self.queries):
+            raise ValueError("a query is a word, not nothing")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a scene is built."""
+
+    device: str = "auto"
+    """auto, cuda, mps or cpu."""
+    size: tuple[int, int] | None = None
+    """(height, width) of the network's images; None takes what the model was trained on."""
+    views: int = 4
+    """Views to build from: so many are spread evenly over the input, or all if there are fewer."""
+    field_of_view: float | None = None
+    """Degrees along the longer side of the pictures, where no cameras are given; None estimates it."""
+    refine: bool = True
+    """Refine the model's own poses on the pictures (`uni3r.posing.refinement`); only for centres on rays."""
+    refinement: RefinementSettings = field(default_factory=RefinementSettings)
+    progress: bool = True
+    """Show bars, if the output is a terminal."""
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise ValueError(f"views must be at least 1, got {self.views}")
+        if self.field_of_view is not None and not 1 < self.field_of_view < 179:
+            raise ValueError(f"field_of_view is an angle in degrees, got {self.field_of_view}")
