@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.data.sources.video_decoding import DecodedFrame, VideoOpenError, open_video
 from data_process.formats.frame_files import BadFrameError
 from data_process.writing.scene_writer import SceneError
 
 
 class VideoFrames:
-    """Reads frames by their number, from 0; numbers are asked for in ascending order.
+    """Reads frames by their number, from 0; numbers are asked for in ascending order. A damaged frame is one frame.
 
     Raises:
-        SceneError: the file is not a video that OpenCV can decode.
+        SceneError: the file is not a video that FFmpeg can decode.
     """
 
     def __init__(self, path: Path) -> None:
-        self._video = cv2.VideoCapture(str(path))
-        self._next = 0
-        if not self._video.isOpened():
-            raise SceneError(f"{path}: not a readable video")
+        try:
+            self._video = open_video(path)
+        except (VideoOpenError, OSError) as error:
+            raise SceneError(f"{path}: not a readable video: {error}") from error
+        self._frames = iter(self._video)
+        self._next: DecodedFrame | None = None
+        self._asked = -1
 
     def read(self, number: int) -> NDArray[np.uint8]:
         """Frame `number` as (H, W, 3) RGB.
@@ -31,13 +34,14 @@ class VideoFrames:
         Raises:
             BadFrameError: the video ends before, or the frame is damaged.
         """
-        if number < self._next:
-            raise ValueError(f"frame {number} was asked for after frame {self._next - 1}")
-        while self._next <= number:
-            if not self._video.grab():
-                raise BadFrameError("the video ends before the frame")
-            self._next += 1
-        decoded, image = self._video.retrieve()
-        if not decoded:
+        if number <= self._asked:
+            raise ValueError(f"frame {number} was asked for after frame {self._asked}")
+        self._asked = number
+        while self._next is None or self._next.number < number:
+            self._next = next(self._frames, None)
+            if self._next is None:
+                ended = number >= self._video.seen
+                raise BadFrameError("the video ends before the frame" if ended else "damaged video frame")
+        if self._next.number > number:
             raise BadFrameError("damaged video frame")
-        return np.ascontiguousarray(image[..., ::-1])
+        return self._next.to_rgb()

@@ -11,10 +11,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from common.configuration import ConfigurationError
+from common.data.sources.camera import CameraSource
 from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.images import InputError
 from common.data.sources.prefetch import Prefetcher
-from common.data.sources.video import CameraSource
 from common.device import choose_device, choose_dtype
 from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import PreparedFrame

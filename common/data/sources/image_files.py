@@ -50,10 +50,12 @@ class FrameSource(ABC):
 
     Attributes:
         skipped: (path or frame name, reason) of everything that could not be read and was left out.
+        ended: how a live source ended; None for files, and before the end.
     """
 
     def __init__(self) -> None:
         self.skipped: list[tuple[str, str]] = []
+        self.ended: str | None = None
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:

@@ -12,9 +12,10 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
+from common.data.sources.camera import CameraSource
 from common.data.sources.image_files import FolderSource, GlobSource, ListSource, SourceError
 from common.data.sources.images import ImageReadError
-from common.data.sources.video import CameraSource, VideoSource
+from common.data.sources.video import VideoSource
 from tests.support.paths import CONFIGS
 
 
