@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.data.sources.image_files import FrameSource
 from common.export.ply import write_ply
 from common.export.trajectory import write_tum
 from common.files import atomic_folder, write_json
@@ -56,11 +57,15 @@ class SegmentWriter:
         self.written.append(final)
 
 
-def write_statistics(folder: Path, statistics: LiveStatistics) -> Path:
-    """The session in numbers as ``live.json``."""
+def write_statistics(folder: Path, statistics: LiveStatistics, source: FrameSource) -> Path:
+    """Write the session in numbers, what of its source was lost, and how that ended, as ``live.json``."""
     path = folder / LIVE_SUMMARY
     values = asdict(replace(statistics, frames_by_state={}))
     values["frames_by_state"] = {state.value: count for state, count in statistics.frames_by_state.items()}
+    values["source"] = {
+        "ended": source.ended or "its last frame",
+        "skipped": [{"frame": name, "reason": reason} for name, reason in source.skipped],
+    }
     write_json(path, _without_nan(values))
     return path
 

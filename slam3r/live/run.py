@@ -98,6 +98,8 @@ def run_live(
             logger.warning("interrupted: what is registered so far is kept")
         if frames.dropped:
             logger.warning("%d frames came faster than they could be taken, and were dropped", frames.dropped)
+    for name, reason in source.skipped:
+        logger.warning("%s: %s", name, reason)
     updates = session.flush()
     writer.take(updates)
     if viewer is not None:
@@ -132,7 +134,7 @@ def reconstruct_live(
     writer = SegmentWriter(folder)
     session = make_session(model, reconstruction, streaming, run, calibration, writer)
     statistics = run_live(source, session, writer, viewer, run)
-    return statistics, [*writer.written, write_statistics(folder, statistics)]
+    return statistics, [*writer.written, write_statistics(folder, statistics, source)]
 
 
 def open_viewer(view: ViewSettings) -> Viewer | None:

@@ -20,7 +20,8 @@ class FrameSelector:
     """Chooses frames of one pass over a video: every n-th, or about `fps` per second. The first frame is always taken.
 
     Where the n-th frame is damaged, the next good one takes its place. With `fps`, the frames nearest to the wanted
-    times are taken, also when the rate of the video varies about `native_fps`; a video slower than `fps` is taken whole.
+    times are taken, also when the rate of the video varies about `native_fps`; a video slower than `fps` is taken
+    whole.
 
     Raises:
         ValueError: `every` below 1, `fps` not positive, or both given.

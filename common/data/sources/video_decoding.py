@@ -180,8 +180,8 @@ class VideoDecoder:
 def open_video(path: Path) -> VideoDecoder:
     """Open a video file.
 
-    FFmpeg gets the bytes and no name: a name with ``:`` is no protocol, one with ``%d`` no pattern, and a playlist in the
-    guise of a video cannot make it open other files or addresses.
+    FFmpeg gets the bytes and no name: a name with ``:`` is no protocol, one with ``%d`` no pattern, and a playlist in
+    the guise of a video cannot make it open other files or addresses.
 
     Raises:
         VideoOpenError: not a video, or damaged beyond use.
