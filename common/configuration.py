@@ -13,13 +13,11 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from common.errors import ConfigurationError
+
 T = TypeVar("T")
 
 _MISSING_TEXT = "???"  # OmegaConf's mark for a value that must be given
-
-
-class ConfigurationError(ValueError):
-    """The configuration does not fit; the message names every key that is wrong, one per line."""
 
 
 def to_dataclass(config: Any, cls: type[T]) -> T:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from common.command.launch import clear_errors, launch
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
 from common.data.sources.preprocess import covering_size
+from common.errors import ConfigurationError
 from common.files import read_json, write_json
 from data_process.formats.co3d_annotations import (
     CATEGORIES,

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from common.command.launch import clear_errors, launch
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
 from common.data.scenes.scene_folder import MILLIMETRES
+from common.errors import ConfigurationError
 from common.files import read_json
 from data_process.formats.frame_files import BadFrameError, metres, read_color, read_plane
 from data_process.formats.scannet_labels import SCANNET_LICENCE, TABLE_NAME, LabelTable

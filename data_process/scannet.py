@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from common.command.launch import clear_errors, launch
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
 from common.data.scenes.scene_folder import MILLIMETRES
+from common.errors import ConfigurationError
 from data_process.formats.frame_files import (
     BadFrameError,
     decode_color,

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from common.command.launch import clear_errors, launch
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
 from common.data.sources.preprocess import covering_size
+from common.errors import ConfigurationError
 from data_process.formats import scannetpp_labels
 from data_process.formats.colmap_model import undistortion
 from data_process.formats.frame_files import BadFrameError

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from common.command.launch import clear_errors, launch
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
+from common.errors import ConfigurationError
 from common.export.trajectory import Trajectory, read_tum
 from data_process.formats.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
 from data_process.writing.command import run

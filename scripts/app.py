@@ -18,7 +18,8 @@ from omegaconf import DictConfig
 from common.app.server import serve
 from common.app.settings import Limits, ServerSettings
 from common.command.launch import clear_errors, launch
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
+from common.errors import ConfigurationError
 
 
 @dataclass(frozen=True)

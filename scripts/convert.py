@@ -20,7 +20,8 @@ from rich.progress import Progress
 from common.checkpoints.conversion import convert_checkpoint, read_family
 from common.checkpoints.parts import whole_file
 from common.command.launch import clear_errors, launch
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
+from common.errors import ConfigurationError
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from common.evaluation.report import REPORT, markdown_table, write_report
 from common.evaluation.runner import SceneResult, run_benchmark
 from common.files import atomic_write
 from common.profiling.report import machine
-from slam3r.scene.summary import code_revision
+from common.revision import code_revision
 
 
 def tell(result: SceneResult, is_old: bool) -> None:

@@ -20,9 +20,10 @@ from omegaconf import DictConfig
 
 import slam3r
 from common.command.launch import EXIT_INTERRUPTED, clear_errors, launch
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
 from common.data.sources.image_files import FrameSource
 from common.data.sources.open import source_from_config
+from common.errors import ConfigurationError
 from common.geometry.calibration import Calibration
 from slam3r.live.run import reconstruct_live
 from slam3r.live.settings import StreamingSettings, ViewSettings

@@ -15,12 +15,13 @@ import torch
 from omegaconf import DictConfig
 
 from common.command.launch import clear_errors, launch
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
 from common.drawing.preview import render_preview
 from common.drawing.replay_film import GrowingMap, write_film
 from common.drawing.rerun_log import write_rerun
 from common.drawing.settings import FilmSettings
 from common.drawing.viewer_window import show_window
+from common.errors import ConfigurationError
 from slam3r.scene.outputs import write_image
 from slam3r.scene.recorded_run import read_run
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
 from common.data.sources.image_files import FolderSource, FrameSource, ImageFileSource
-from common.data.sources.open import ArraySource, open_source
+from common.data.sources.memory import ArraySource
+from common.data.sources.open import open_source
 from common.device import choose_device, choose_dtype
+from common.errors import ConfigurationError
 from common.files import atomic_folder
 from slam3r.models.description import ModelConfidence
 from slam3r.pretrained import LoadedModel, ModelChoice, find_model, load_model

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import torch
 from omegaconf import OmegaConf
 
-from common.checkpoints.hub import CheckpointError, PretrainedModel
-from common.configuration import ConfigurationError, config_folder, to_dataclass
-from common.revision import revision_of
+from common.checkpoints.hub import PretrainedModel
+from common.configuration import config_folder, to_dataclass
+from common.errors import CheckpointError, ConfigurationError
+from common.revision import weights_revision
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.models.description import ModelConfidence, ModelConfig, WeightPaths
 from slam3r.reconstruction.networks import Networks
@@ -111,7 +112,7 @@ def _load(config: ModelConfig) -> LoadedModel:
         logger.info("%s: weights under %s", config.name, config.license)
     for key, network in (("image_to_points", image_to_points), ("local_to_world", local_to_world)):
         file = network.load_report.source if network.load_report else None
-        description[key] = {"weights": paths[key], "revision": None if file is None else revision_of(file)}
+        description[key] = {"weights": paths[key], "revision": None if file is None else weights_revision(file)}
     return LoadedModel(image_to_points, local_to_world, config.confidence, config.reconstruction, description)
 
 

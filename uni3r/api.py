@@ -13,10 +13,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from common.checkpoints.hub import CheckpointError
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
 from common.data.sources.open import open_source
 from common.device import choose_device
+from common.errors import CheckpointError, ConfigurationError
 from uni3r.inference import ReadyModel, load_teacher, ready_model
 from uni3r.posing.known_cameras import KnownCameras, read_cameras
 from uni3r.pretrained import ModelChoice

@@ -9,7 +9,8 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from common.configuration import ConfigurationError, config_folder, to_dataclass
+from common.configuration import config_folder, to_dataclass
+from common.errors import ConfigurationError
 from uni3r.models.uni3r import Uni3R
 from uni3r.pretrained import LoadedModel, ModelChoice, load_model
 from uni3r.rasterization.background import Background

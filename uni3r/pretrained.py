@@ -10,9 +10,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from common.checkpoints.hub import CheckpointError
-from common.configuration import ConfigurationError, config_folder, to_dataclass
-from common.revision import revision_of
+from common.configuration import config_folder, to_dataclass
+from common.errors import CheckpointError, ConfigurationError
+from common.revision import weights_revision
 from uni3r.models.config import Uni3RConfig
 from uni3r.models.description import ModelConfig
 from uni3r.models.uni3r import Uni3R
@@ -49,7 +49,7 @@ def load_model(choice: ModelChoice) -> LoadedModel:
     model = _load(found)
     report = model.load_report
     description: dict[str, Any] = {"name": found.name, "weights": found.weights}
-    description["revision"] = revision_of(report.source) if report else None
+    description["revision"] = weights_revision(report.source) if report else None
     if found.license:
         description["license"] = found.license
         logger.info("%s: weights under %s", found.name, found.license)

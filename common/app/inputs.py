@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 from common.app.settings import Limits
 from common.configuration import config_folder
 from common.data.sources.image_files import FrameSource, ImageFileSource
-from common.data.sources.images import IMAGE_SUFFIXES, InputError, natural_key
+from common.data.sources.images import IMAGE_SUFFIXES, natural_key
 from common.data.sources.video import VideoSource
+from common.errors import InputError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 SAMPLE, FILES, FOLDER = "Sample room", "Pictures or a video", "A folder"

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from common.app.contract import Cancelled, Watcher
-from common.checkpoints.hub import CheckpointError
-from common.configuration import ConfigurationError
-from common.data.sources.images import InputError
+from common.errors import CheckpointError, ConfigurationError, InputError
 
 logger = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from common.checkpoints.detect import KeyMap, detect_key_map
 from common.checkpoints.sizes import infer_sizes, sizes_from_published_config
+from common.errors import CheckpointError
 from common.files import atomic_write
 
 logger = logging.getLogger(__name__)
@@ -34,10 +35,6 @@ _FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 _STATE_KEYS = ("model", "state_dict")
 
 ModelT = TypeVar("ModelT", bound="PretrainedModel")
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be read, or does not fit the model."""
 
 
 @dataclass

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.checkpoints.hub import CheckpointError
+from common.errors import CheckpointError
 from common.files import atomic_path
 
 _BLOCK = 1 << 24

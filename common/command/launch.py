@@ -13,9 +13,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from common.checkpoints.hub import CheckpointError
-from common.configuration import ConfigurationError
-from common.data.sources.images import InputError
+from common.errors import CheckpointError, ConfigurationError, InputError
 
 USER_ERRORS: tuple[type[Exception], ...] = (InputError, CheckpointError, ConfigurationError)
 EXIT_USER_ERROR = 2

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from common.configuration import ConfigurationError
 from common.drawing.replay_film import GrowingMap
+from common.errors import ConfigurationError
 from common.export.mesh import frusta_lines
 from common.files import atomic_path
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from hydra.utils import get_object
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 
 Value = float | int | str | None
 Row = dict[str, Value]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 from common.evaluation.benchmark import Row
 from common.evaluation.bootstrap import Interval, bootstrap_mean
 from common.evaluation.columns import column, columns_of

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.configuration import ConfigurationError
 from common.drawing.preview import render_preview
+from common.errors import ConfigurationError
 from common.export.ply import write_ply
 from common.files import atomic_path
 

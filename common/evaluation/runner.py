@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 from common.evaluation.benchmark import SCENE_FOLDER, Benchmark, Row
 from common.files import atomic_write, read_json, write_json
 

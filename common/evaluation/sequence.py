@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from common.data.scenes.replica_files import TRAJECTORY, ReplicaCamera, read_camera, read_trajectory
 from common.data.scenes.scene_folder import DataError, Scene, SceneIndex, read_pixels
 from common.data.sources.image_files import Frame, FrameSource
-from common.data.sources.images import InputError
+from common.errors import InputError
 
 
 class SequenceReader(Protocol):

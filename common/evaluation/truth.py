@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.images import InputError
 from common.data.sources.preprocess import preprocess
+from common.errors import InputError
 from common.evaluation.runner import digest
 from common.evaluation.sequence import RgbdSequence
 from common.export.npy import NpyWriter

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from common.checkpoints.hub import CheckpointError, read_state_dict
+from common.checkpoints.hub import read_state_dict
+from common.errors import CheckpointError
 
 ImageRange = Literal["zero_to_one", "minus_one_to_one"]
 _SLICES = (4, 9, 16, 23, 30)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from common.device import MemoryMeter, synchronize
+from common.device import synchronize
+from common.meters import MemoryMeter
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from common.checkpoints.hub import CheckpointError
+from common.errors import CheckpointError
 from common.files import atomic_path
 
 logger = logging.getLogger(__name__)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
+
+from common.revision import code_revision
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class RunRecord(Callback):
         checkpoint[_KEY] = {
             "random_states": _of_all_ranks(random_states()),
             "configuration": self.configuration,
-            "revision": git_revision(),
+            "revision": code_revision()["commit"],
         }
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -42,7 +42,7 @@ class RunRecord(Callback):
         if record is None:
             return
         self._restored = record["random_states"]
-        if record["revision"] != (now := git_revision()):
+        if record["revision"] != (now := code_revision()["commit"]):
             logger.info("the checkpoint was written by revision %s, this is %s", record["revision"], now)
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_index: int) -> None:
@@ -83,20 +83,6 @@ def restore_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"])
     if states["cuda"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"])
-
-
-def git_revision() -> str:
-    """Commit of this checkout, with ``+changes`` if it was edited since; ``unknown`` outside of one."""
-    folder = Path(__file__).resolve().parents[2]
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(folder), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
 
 
 def _of_all_ranks(value: dict[str, Any]) -> list[dict[str, Any]]:

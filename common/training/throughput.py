@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from common.device import MemoryMeter
+from common.meters import MemoryMeter
 from common.views import Views
 
 

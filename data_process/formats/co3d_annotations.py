@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from data_process.formats.frame_files import BadFrameError
 from data_process.formats.rectify import Matrix, Size
 

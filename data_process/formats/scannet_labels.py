@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 
 CLASSES = ("wall", "floor", "ceiling", "chair", "table", "sofa", "bed", "other")
 """Class k is the k-th word, as in `common.rooms.LABEL_NAMES`."""

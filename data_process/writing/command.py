@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.table import Table
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import ProcessSettings, ProcessSummary, SceneT, process, verify
 from data_process.writing.scene_writer import SceneWriter

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from tqdm import tqdm
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 from common.files import read_json, write_json
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"

@@ -19,8 +19,7 @@ from typing import Any, Protocol, TypeVar
 import cv2
 from tqdm import tqdm
 
-from common.configuration import ConfigurationError
-from common.data.sources.images import InputError
+from common.errors import ConfigurationError, InputError
 from data_process.writing.manifest import SCENE_FILE, DatasetInfo, claim, scene_folders, verify, write_manifest
 from data_process.writing.scene_lock import SceneTakenError, scene_lock
 from data_process.writing.scene_writer import SceneWriter, WriteError, remove_leftovers

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 
 
 class SceneTakenError(InputError):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from common.files import write_json
 from data_process.formats.frame_files import BadFrameError
 from data_process.writing.manifest import CHECKSUMS_FILE, LAYOUT_VERSION, SCENE_FILE, Json

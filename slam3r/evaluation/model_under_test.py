@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
 from common.device import choose_device, choose_dtype
+from common.errors import ConfigurationError
 from slam3r.models.description import ModelConfig
 from slam3r.pretrained import LoadedModel, load_model
 from slam3r.reconstruction import Networks, ReconstructionSettings

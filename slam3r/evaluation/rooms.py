@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from common.configuration import to_dataclass
-from common.device import MemoryMeter
 from common.evaluation.benchmark import Row
 from common.evaluation.figures import write_error_map
+from common.meters import MemoryMeter
 from common.rooms import room_seed, room_video
 from common.views import Views
 from slam3r.evaluation.model_under_test import System

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from common.checkpoints.hub import CheckpointError
 from common.configuration import to_dataclass
+from common.errors import CheckpointError
 from common.files import atomic_path
 from common.geometry.calibration import Calibration
 from slam3r.live.segment import LiveSegment, WaitingFrame

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from common.files import read_json, write_json
 
 RECORD = np.dtype([("point", "<f4", 3), ("color", "u1", 3), ("pad", "u1"), ("confidence", "<f4"), ("frame", "<i4")])

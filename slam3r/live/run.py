@@ -10,12 +10,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common.configuration import ConfigurationError
 from common.data.sources.camera import CameraSource
 from common.data.sources.image_files import Frame, FrameSource
-from common.data.sources.images import InputError
 from common.data.sources.prefetch import Prefetcher
 from common.device import choose_device, choose_dtype
+from common.errors import ConfigurationError, InputError
 from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import PreparedFrame
 from slam3r.live.outputs import LIVE_SUMMARY, SegmentWriter, write_statistics

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from common.data.sources.preprocess import intrinsics_to_original
-from common.device import StageTimer
+from common.meters import StageTimer
 from slam3r.live.disk_map import DiskMap
 from slam3r.live.frame_preparer import PreparedFrame
 from slam3r.live.scene_map import MapDelta, SceneMap

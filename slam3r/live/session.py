@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.data.sources.images import InputError
-from common.device import StageTimer
+from common.errors import InputError
 from common.geometry.calibration import Calibration
+from common.meters import StageTimer
 from slam3r.live.frame_preparer import FramePreparer, PreparedFrame
 from slam3r.live.scene_map import SceneMap
 from slam3r.live.segment import LiveSegment, WaitingFrame

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.device import StageTimer, resident_memory
+from common.meters import StageTimer, resident_memory
 from slam3r.live.tracking import TrackingState
 from slam3r.live.updates import FrameUpdate, SegmentSummary
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from common.configuration import ConfigurationError
 from common.data.sources.preprocess import denormalize
 from common.drawing.rerun_scene import RerunScene
+from common.errors import ConfigurationError
 from slam3r.live.updates import FrameUpdate
 
 IMAGE_EVERY = 5

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from common.device import MemoryMeter
 from common.evaluation.pointmaps import PointsProtocol
 from common.evaluation.sequence import FrameChoice, ReplicaReader, RgbdSequence
 from common.evaluation.truth import SequenceTruth, load_truth
 from common.export.npy import NpyWriter
 from common.files import write_json
+from common.meters import MemoryMeter
 from common.profiling.report import Row
 from slam3r.evaluation.recorded_run import EvaluationRun
 from slam3r.evaluation.sequence_scores import depth_row, points_row, trajectory_row

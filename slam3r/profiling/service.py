@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from common.app.inputs import SAMPLE_FOLDER
-from common.data.sources.images import InputError, read_image
+from common.data.sources.images import read_image
+from common.errors import InputError
 from common.profiling.report import Row
 from slam3r.live.settings import MapSettings, StreamingSettings, for_live
 from slam3r.models.description import ModelConfig

@@ -11,7 +11,7 @@ from itertools import chain, cycle
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from slam3r.live.tracking import TrackingState
 from slam3r.service.client import ServiceClient
 from slam3r.service.wire.messages import Message, PoseMessage

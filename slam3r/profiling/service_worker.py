@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from slam3r.service.serve import serve
 from slam3r.service.settings import ServeConfiguration
 

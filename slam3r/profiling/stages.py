@@ -12,7 +12,7 @@ from torch import Tensor
 
 from common.backbone import PatchGrid
 from common.backbone.precision import set_compute_dtype
-from common.device import MemoryMeter, resident_memory
+from common.meters import MemoryMeter, resident_memory
 from common.profiling.flops import decoder_flops, encoder_flops
 from common.profiling.report import Row
 from common.profiling.timing import Measurement, measure, peak_bytes

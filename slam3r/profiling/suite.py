@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from common.configuration import ConfigurationError
 from common.device import choose_device
+from common.errors import ConfigurationError
 from common.profiling.report import Row
 from common.profiling.timing import GPU_PRODUCT_SHAPES, PRODUCT_SHAPES, SMALL_PRODUCT_SHAPES, product_peak
 from slam3r.models import ImageToPoints, LocalToWorld

@@ -14,8 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from common.backbone import PatchGrid
-from common.data.sources.images import InputError
-from common.device import StageTimer
+from common.errors import InputError
+from common.meters import StageTimer
 from slam3r.reconstruction.events import Observer, Registered
 from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import FrameInput, RegisteredFrame

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.images import InputError
 from common.drawing.preview import render_preview
+from common.errors import InputError
 from common.export.colmap import make_colmap_model, write_colmap
 from common.export.nerfstudio import write_nerfstudio
 from common.export.ply import write_ply

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from common.export.trajectory import read_tum
 from common.files import read_json
 from slam3r.scene.outputs import PREDICTIONS, SUMMARY, TRAJECTORY

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.prefetch import Prefetcher
 from common.data.sources.preprocess import Preprocessed, intrinsics_to_original, preprocess
-from common.device import MemoryMeter
+from common.meters import MemoryMeter
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, RegisteredFrame
 from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
 from slam3r.scene.frame_strip import StripRecorder

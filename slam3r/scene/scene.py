@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.device import MemoryPeak
+from common.meters import MemoryPeak
 from slam3r.reconstruction.events import StrideTried
 from slam3r.reconstruction.settings import ReconstructionSettings
 from slam3r.scene.frame_strip import StripFrame

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import subprocess
-from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from common.revision import code_revision
 
 if TYPE_CHECKING:
     from slam3r.scene.scene import Reconstruction
@@ -89,20 +87,6 @@ def find_warnings(scene: Reconstruction) -> list[str]:
     if scene.skipped:
         found.append(f"{len(scene.skipped)} input files or frames could not be read and were skipped")
     return found
-
-
-def code_revision() -> dict[str, str | None]:
-    """Version of the package and commit of the checkout, where they are known."""
-    version = commit = None
-    with suppress(importlib.metadata.PackageNotFoundError):
-        version = importlib.metadata.version("slam3r-uni3r")
-    root = Path(__file__).resolve().parents[2]
-    if (root / ".git").exists():
-        with suppress(OSError, subprocess.SubprocessError):
-            command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-            result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-            commit = result.stdout.strip()
-    return {"version": version, "commit": commit}
 
 
 def _number(value: float | np.floating) -> float | None:

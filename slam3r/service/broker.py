@@ -19,7 +19,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractExchange, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError, ChannelPreconditionFailed, DeliveryError, ProbableAuthenticationError
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from slam3r.service.metrics import Metrics
 from slam3r.service.settings import BrokerSettings, Policy
 from slam3r.service.wire.codec import CONTENT_TYPE

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from slam3r.service.metrics import Metrics
 from slam3r.service.settings import HttpSettings
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from common.files import atomic_folder, read_json, write_json
 from slam3r.service.frames import FrameKey
 from slam3r.service.sessions import Session

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from common.geometry.calibration import Calibration
 from slam3r.live.settings import LiveSettings, StreamingSettings
 from slam3r.models.description import ModelConfig

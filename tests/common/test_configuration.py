@@ -8,7 +8,8 @@ from typing import Any, Literal
 import pytest
 from omegaconf import OmegaConf
 
-from common.configuration import ConfigurationError, config_folder, to_dataclass
+from common.configuration import config_folder, to_dataclass
+from common.errors import ConfigurationError
 
 
 class Mode(Enum):

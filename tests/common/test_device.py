@@ -7,15 +7,8 @@ import pytest
 import torch
 
 from common import device
-from common.device import (
-    MemoryMeter,
-    StageTimer,
-    choose_device,
-    choose_dtype,
-    derive_seed,
-    resident_memory,
-    seeded_generator,
-)
+from common.device import choose_device, choose_dtype, derive_seed, seeded_generator
+from common.meters import MemoryMeter, StageTimer, resident_memory
 
 CPU = torch.device("cpu")
 

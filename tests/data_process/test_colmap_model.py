@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from data_process.formats.colmap_model import ColmapCamera, opencv_camera, read_colmap_images, undistortion
 from tests.support.box_room import pose
 from tests.support.colmap_files import write_model

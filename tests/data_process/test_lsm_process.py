@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 from data_process.lsm_scannet_test import LsmSettings, convert, find_scenes
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import ProcessSummary, process

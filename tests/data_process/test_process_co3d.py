@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from common.command.launch import launch
-from common.data.sources.images import InputError
+from common.errors import InputError
 from data_process import co3d
 from data_process.formats.co3d_annotations import CATEGORIES, TRAINING_CATEGORIES, opencv_camera, select_sequences
 from data_process.formats.frame_files import BadFrameError

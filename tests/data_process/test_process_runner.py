@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from common.configuration import ConfigurationError
-from common.data.sources.images import InputError
+from common.errors import ConfigurationError, InputError
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import ProcessSettings, process, verify
 from data_process.writing.scene_writer import SceneWriter, WriteError

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 from data_process.formats.scannet_labels import CLASSES, LabelTable
 from data_process.scannet import ScanNetSettings, convert, find_scenes
 from data_process.writing.manifest import DatasetInfo, verify

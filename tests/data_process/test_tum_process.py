@@ -12,7 +12,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 from common.geometry.cameras import project, unproject_to_world
 from common.geometry.transforms import apply_transform, invert_rigid
 from data_process.tum import Calibration, TumSettings, associate, convert, find_scenes, nearest

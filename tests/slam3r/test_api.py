@@ -12,11 +12,10 @@ import pytest
 import torch
 
 import slam3r
-from common.checkpoints.hub import CheckpointError
-from common.configuration import ConfigurationError
 from common.data.sources.image_files import FolderSource, Frame, FrameSource, GlobSource, ListSource, SourceError
-from common.data.sources.images import InputError
-from common.data.sources.open import ArraySource, open_source
+from common.data.sources.memory import ArraySource
+from common.data.sources.open import open_source
+from common.errors import CheckpointError, ConfigurationError, InputError
 from common.export.ply import read_ply
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.models.description import ModelConfidence

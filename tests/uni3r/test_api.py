@@ -10,8 +10,7 @@ import pytest
 import torch
 
 import uni3r
-from common.configuration import ConfigurationError
-from common.data.sources.images import InputError
+from common.errors import ConfigurationError, InputError
 from common.export.colmap import make_colmap_model, write_colmap
 from common.export.nerfstudio import read_nerfstudio, write_nerfstudio
 from tests.support.tiny_uni3r import SIZE, network, photos, room

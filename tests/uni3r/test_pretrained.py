@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.checkpoints.hub import CheckpointError
-from common.configuration import ConfigurationError
+from common.errors import CheckpointError, ConfigurationError
 from uni3r.models.description import ModelConfig
 from uni3r.models.uni3r import Uni3R
 from uni3r.pretrained import find_model, load_model

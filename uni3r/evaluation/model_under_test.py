@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.checkpoints.hub import CheckpointError
-from common.configuration import ConfigurationError, to_dataclass
+from common.configuration import to_dataclass
 from common.device import choose_device
+from common.errors import CheckpointError, ConfigurationError
 from common.files import read_json, write_json
 from common.metrics.lpips import Lpips
 from common.metrics.segmentation import score_confusion

@@ -85,7 +85,7 @@ class ScanNetBenchmark:
         wanted = self.settings.scenes or [name for name in there if name not in self.settings.ignored]
         missing = [name for name in wanted if name not in there]
         if missing:
-            from common.data.sources.images import InputError
+            from common.errors import InputError
 
             raise InputError(f"{self.settings.path} has no scene {', '.join(missing)} of at least three frames")
         return list(wanted)

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from common.export.ply import read_vertices
 from common.files import atomic_write
 from uni3r.gaussians.gaussians import Gaussians

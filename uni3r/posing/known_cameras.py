@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from common.export.colmap import read_colmap
 from common.export.nerfstudio import read_nerfstudio
 

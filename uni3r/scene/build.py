@@ -13,9 +13,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common.data.sources.image_files import Frame, FrameSource
-from common.data.sources.images import InputError
 from common.data.sources.preprocess import Preprocessed, intrinsics_to_network, preprocess
 from common.device import choose_device
+from common.errors import InputError
 from common.geometry.cameras import make_intrinsics
 from common.geometry.poses import shared_focal
 from common.geometry.transforms import invert_rigid, make_transform

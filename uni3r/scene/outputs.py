@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from common.data.sources.images import InputError
 from common.data.sources.preprocess import denormalize
 from common.drawing.video import video_writer
+from common.errors import InputError
 from common.export.nerfstudio import write_nerfstudio
 from common.export.trajectory import write_tum
 from common.files import atomic_folder, atomic_path, write_json

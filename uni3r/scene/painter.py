@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.configuration import ConfigurationError
 from common.drawing.colors import color_heat
+from common.errors import ConfigurationError
 from uni3r.rasterization import Rendering
 from uni3r.scene.labels import color_labels, overlay
 from uni3r.scene.renderings import FeatureColors, color_image, depth_image, depth_range

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, linear, normalize
 
-from common.checkpoints.hub import CheckpointError
+from common.errors import CheckpointError
 from uni3r.semantics.text_encoder import BARE_WORD, Words, embed_words
 
 

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from common.configuration import ConfigurationError, config_folder, to_dataclass
+from common.configuration import config_folder, to_dataclass
+from common.errors import ConfigurationError
 from uni3r.semantics.text_encoder import BARE_WORD
 
 UNLABELLED = 255

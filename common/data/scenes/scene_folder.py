@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 
 MILLIMETRES = 1000.0
 UNLABELLED = 255

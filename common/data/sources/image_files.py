@@ -14,15 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from common.data.sources.images import (
-    IMAGE_SUFFIXES,
-    ImageReadError,
-    InputError,
-    check_image,
-    list_files,
-    read_image,
-    select_names,
-)
+from common.data.sources.images import IMAGE_SUFFIXES, ImageReadError, check_image, list_files, read_image, select_names
+from common.errors import InputError
 
 
 class SourceError(InputError):

@@ -11,15 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from common.errors import InputError
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 """File name endings that count as images. HEIC (phones) is here so that such files are reported, not passed over."""
 
 _JPEG_END = b"\xff\xd9"
 _JPEG_TAIL = 1 << 16
-
-
-class InputError(RuntimeError):
-    """Something that the user gave cannot be used. The message says what it is and what to do, without a traceback."""
 
 
 class ImageReadError(InputError):

@@ -1,9 +1,9 @@
-"""One way to open whatever people have: a path, a pattern, a list, a video, images in memory, a configuration."""
+"""Opens a source of frames from a path, a pattern, a list, a video, images in memory, or a configuration."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,8 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from common.configuration import ConfigurationError
 from common.data.sources.image_files import (
     FolderSource,
-    Frame,
     FrameSource,
     GlobSource,
     ImageFileSource,
@@ -23,45 +21,11 @@ from common.data.sources.image_files import (
     SourceError,
 )
 from common.data.sources.images import IMAGE_SUFFIXES
-from common.data.sources.preprocess import denormalize
+from common.data.sources.memory import ArraySource
+from common.data.sources.video import VideoSource
+from common.errors import ConfigurationError
 
 LIST_SUFFIXES = (".txt", ".lst", ".list")
-
-
-class ArraySource(FrameSource):
-    """Images in memory.
-
-    Args:
-        images: (F, H, W, 3) uint8 RGB array, (F, 3, H, W) tensor of float in [-1, 1] or of uint8, or a sequence of
-            (H, W, 3) uint8 arrays, which may differ in size.
-        fps: images per second, for timestamps.
-        min_frames: fewer are an error.
-
-    Raises:
-        SourceError: another shape or type, or too few images.
-    """
-
-    def __init__(self, images: Tensor | np.ndarray | Sequence[np.ndarray], fps: float = 30.0, min_frames: int = 2):
-        super().__init__()
-        if isinstance(images, Tensor):
-            images = _to_array(images)
-        self._images, self._fps = images, fps
-        for image in images:
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
-                raise SourceError(
-                    "images in memory are (F, H, W, 3) uint8 or a (F, 3, H, W) tensor of uint8 or float in [-1, 1]; "
-                    f"got one of shape {tuple(image.shape)} and type {image.dtype}"
-                )
-        if len(images) < min_frames:
-            raise SourceError(f"{len(images)} images in memory but at least {min_frames} are needed")
-
-    @property
-    def length(self) -> int:
-        return len(self._images)
-
-    def __iter__(self) -> Iterator[Frame]:
-        for index, image in enumerate(self._images):
-            yield Frame(image, index, index / self._fps, f"{index:06d}")
 
 
 def open_source(what: Any, **options: Any) -> FrameSource:
@@ -110,14 +74,6 @@ def source_from_config(config: Any) -> FrameSource:
         raise ConfigurationError(f"source: {error}") from error
 
 
-def _to_array(images: Tensor) -> np.ndarray:
-    if images.is_floating_point():
-        return denormalize(images).cpu().numpy()
-    if images.ndim == 4 and images.shape[1] == 3 and images.shape[3] != 3:
-        images = images.movedim(1, 3)
-    return images.contiguous().cpu().numpy()
-
-
 def _open_path(text: str, options: Mapping[str, Any]) -> FrameSource:
     path = Path(text).expanduser()
     if path.is_dir():
@@ -130,6 +86,4 @@ def _open_path(text: str, options: Mapping[str, Any]) -> FrameSource:
         return ListSource(path, **options)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         raise SourceError(f"{text} is a single image; a reconstruction needs several of one scene")
-    from common.data.sources.video import VideoSource
-
     return VideoSource(path, **options)

@@ -25,7 +25,7 @@ from common.app.jobs import INTERNAL, Job
 from common.app.scenes import Scenes, pack
 from common.app.server import make_server
 from common.app.settings import Limits
-from common.data.sources.images import InputError
+from common.errors import InputError
 from common.export.ply import read_ply
 from slam3r.app import Slam3rSystem
 from tests.support.tiny_scene import photos, save_weights

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from common.checkpoints.conversion import convert_checkpoint, read_family
-from common.checkpoints.hub import CheckpointError
 from common.checkpoints.parts import find_parts, whole_file
+from common.errors import CheckpointError
 from tests.support.paths import ROOT
 from tests.support.uni3r_parity import published_keys, weight_of
 from uni3r.models.uni3r import Uni3R

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from common.checkpoints.hub import CheckpointError, initialized, locate, read_state_dict
+from common.checkpoints.hub import initialized, locate, read_state_dict
+from common.errors import CheckpointError
 from slam3r.models import ImageToPoints, LocalToWorld
 from tests.support.parity import fill, published_state
 

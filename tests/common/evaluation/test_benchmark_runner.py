@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 from common.evaluation.benchmark import Row, build_benchmark
 from common.evaluation.references import Reference
 from common.evaluation.report import markdown_table, write_report

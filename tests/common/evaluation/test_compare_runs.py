@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 from common.evaluation.bootstrap import bootstrap_mean
 from common.evaluation.columns import mean_row
 from common.evaluation.compare import compare_rows, comparison_report

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from common.data.sources.images import InputError
 from common.data.sources.preprocess import preprocess
+from common.errors import InputError
 from common.evaluation.pointmaps import PointsProtocol, draw_pixels, score_pointmaps
 from common.evaluation.sequence import FrameChoice, RgbdSequence, choose_scenes, open_readers
 from common.evaluation.truth import SequenceTruth, load_truth

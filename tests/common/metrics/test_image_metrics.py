@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.checkpoints.hub import CheckpointError
+from common.errors import CheckpointError
 from common.metrics.image import psnr, score_images
 from common.metrics.lpips import Lpips, lpips_available
 from tests.support.parity import GOLDENS

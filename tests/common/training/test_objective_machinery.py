@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from common.revision import code_revision
 from common.training.acceleration import compile_blocks, recompute_activations
 from common.training.checkpoint_io import read_checkpoint
 from common.training.gradients import clip_gradients
-from common.training.run_record import git_revision, random_states, restore_random_states
+from common.training.run_record import random_states, restore_random_states
 from common.training.validation import WindowStatistics
 from slam3r.models import ImageToPoints
 from tests.support.parity import procedural_frames
@@ -115,11 +116,11 @@ class TestRunRecord:
         assert (random.random(), float(np.random.random()), float(torch.rand(()))) == first  # noqa: NPY002
 
     def test_the_revision_is_that_of_the_checkout(self, root: Path) -> None:
-        revision = git_revision()
+        commit = code_revision()["commit"]
         if not (root / ".git").exists():
-            assert revision == "unknown"
+            assert commit is None
         else:
-            assert (root / ".git").is_dir() and len(revision.split("+")[0]) == 40
+            assert commit is not None and len(commit.removesuffix("-dirty")) == 40
 
 
 class TestOptions:

@@ -12,8 +12,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from common.configuration import ConfigurationError, config_folder
+from common.configuration import config_folder
 from common.data.sources.preprocess import denormalize
+from common.errors import ConfigurationError
 from common.evaluation.benchmark import build_benchmark
 from common.evaluation.pointmaps import PointsProtocol
 from common.evaluation.runner import run_benchmark

@@ -12,12 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from common.checkpoints.hub import CheckpointError
-from common.data.sources.images import InputError
 from common.data.sources.preprocess import denormalize, intrinsics_to_network, preprocess
-from common.device import resident_memory
+from common.errors import CheckpointError, InputError
 from common.geometry.calibration import Calibration
 from common.geometry.undistortion import Undistorter
+from common.meters import resident_memory
 from slam3r.live.disk_map import DiskMap
 from slam3r.live.session import FrameUpdate, LiveReconstruction, TrackingState
 from slam3r.live.settings import (

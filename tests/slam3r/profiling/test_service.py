@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from slam3r.models.description import ModelConfig, WeightPaths
 from slam3r.profiling.service import load_pictures, service_rows
 from slam3r.profiling.settings import ServiceWorkload

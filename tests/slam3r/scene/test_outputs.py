@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import pytest
 
-from common.configuration import ConfigurationError
-from common.device import MemoryPeak
+from common.errors import ConfigurationError
 from common.export.colmap import read_colmap
 from common.export.nerfstudio import read_nerfstudio
 from common.export.ply import read_ply
 from common.export.trajectory import read_tum
+from common.meters import MemoryPeak
 from slam3r.reconstruction import ReconstructionSettings
 from slam3r.scene import outputs
 from slam3r.scene.frame_strip import StripRecorder

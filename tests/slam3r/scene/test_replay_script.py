@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import slam3r
-from common.data.sources.images import InputError
 from common.data.sources.video import VideoSource
+from common.errors import InputError
 from slam3r.reconstruction import Networks
 from slam3r.scene.recorded_run import read_run
 from tests.support.script_runs import run_script

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from slam3r.service.broker import BrokerError
 from slam3r.service.client import ServiceClient
 from slam3r.service.settings import BrokerSettings

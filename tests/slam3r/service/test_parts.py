@@ -17,8 +17,8 @@ from PIL import Image
 
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
-from common.configuration import ConfigurationError, config_folder, to_dataclass
-from common.data.sources.images import InputError
+from common.configuration import config_folder, to_dataclass
+from common.errors import ConfigurationError, InputError
 from common.export.ply import read_ply
 from common.export.trajectory import read_tum
 from slam3r.live.frame_preparer import FramePreparer

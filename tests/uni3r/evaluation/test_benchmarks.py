@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.checkpoints.hub import CheckpointError
+from common.errors import CheckpointError
 from common.evaluation.benchmark import build_benchmark
 from common.views import Pointmaps, Views
 from tests.support.tiny_uni3r import SIZE, network, room

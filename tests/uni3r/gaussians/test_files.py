@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from common.export.ply import read_vertices, write_ply
 from uni3r.gaussians.files import load_ply, save_ply, save_splat
 from uni3r.gaussians.gaussians import Gaussians

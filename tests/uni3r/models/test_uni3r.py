@@ -11,8 +11,9 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from common.backbone.weight_adaptation import adapt_patch_kernel
-from common.checkpoints.hub import CheckpointError, initialized
-from common.configuration import ConfigurationError, config_folder
+from common.checkpoints.hub import initialized
+from common.configuration import config_folder
+from common.errors import CheckpointError, ConfigurationError
 from tests.support.parity import (
     assert_close,
     image_to_points,

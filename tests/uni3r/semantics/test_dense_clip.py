@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.checkpoints.hub import CheckpointError
+from common.errors import CheckpointError
 from uni3r.semantics import Query, Teacher
 from uni3r.semantics.dense_clip import DenseClipTeacher
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from common.checkpoints.families.lseg import LSEG_IMAGE, LSEG_TEXT
-from common.checkpoints.hub import CheckpointError
+from common.errors import CheckpointError
 from tests.support.parity import assert_close
 from tests.support.uni3r_parity import find, header, published_keys, vectors, weight_of
 from uni3r.semantics.lseg import LSeg

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from common.configuration import ConfigurationError
+from common.errors import ConfigurationError
 from uni3r.semantics import LabelTeacher, Query, TextSide, embed_words, load_label_set, text_logits
 from uni3r.semantics.labels import LabelSet, SemanticClass, label_set_of_words
 from uni3r.semantics.text_encoder import Words
