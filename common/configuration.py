@@ -1,40 +1,110 @@
-"""OmegaConf to dataclasses at the door: past `main` nobody sees a DictConfig."""
+"""From configurations to dataclasses at the door: past a command's first line nobody sees a DictConfig."""
 
 from __future__ import annotations
 
 import difflib
+import inspect
+import math
 import types
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
-from enum import Enum
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import field, fields, is_dataclass, make_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 
 from common.errors import ConfigurationError
 
 T = TypeVar("T")
+Place = tuple[str | int, ...]
 
-_MISSING_TEXT = "???"  # OmegaConf's mark for a value that must be given
+MISSING = "???"
+"""OmegaConf's mark for a value that must be given."""
+UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+"""A path that a user gives; ``~`` stands for the home folder."""
+
+_NEEDS_A_VALUE = "needs a value"
+_RULES = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-def to_dataclass(config: Any, cls: type[T]) -> T:
-    """Build the dataclass `cls` from a DictConfig (or a mapping), interpolations resolved and every value checked.
+def to_dataclass(config: Any, cls: type[T], key: str = "") -> T:
+    """Build `cls` from a DictConfig (or a mapping), interpolations resolved and every value checked.
 
-    Understands nested dataclasses, `Optional`/unions, `tuple`, `list`, `dict`, `Literal`, `Enum` (by name or value),
-    `Path` and `Any`; integers serve as floats, nothing else is converted. All faults are reported at once.
+    Values follow the strict rules of JSON: integers serve as floats, lists as tuples and strings as paths or enums,
+    nothing else is converted, and numbers are finite. All faults are reported at once.
+
+    Args:
+        config: plain values, or an instance of `cls`, which is returned as it is.
+        cls: a dataclass, or any type that pydantic can check, such as ``dict[str, float]``.
+        key: where `config` stands in the whole configuration, for messages.
+
+    Raises:
+        ConfigurationError: one line per fault, with the key's path and what was expected.
     """
+    if is_dataclass(cls) and isinstance(config, cls):
+        return config
     try:
         plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
     except OmegaConfBaseException as error:
         raise ConfigurationError(f"configuration: {str(error).splitlines()[0]}") from None
-    faults: list[str] = []
-    value = _convert(plain, cls, "", faults)
+    kind: Any = cls
+    faults: dict[Place, str] = {}
+    root: Place = (key,) if key else ()
+    plain = _without_holes(plain, root, faults)
+    try:
+        values = _adapter(kind).validate_json(to_json([plain], inf_nan_mode="null"))
+    except ValidationError as error:
+        for place, text in _explain(error.errors(include_url=False), [plain], cls):
+            faults.setdefault((*root, *place), text)
+    except PydanticSerializationError as error:
+        raise ConfigurationError(f"{key or 'configuration'}: expected plain values ({error})") from None
     if faults:
-        raise ConfigurationError("configuration:\n  " + "\n  ".join(faults))
-    return value
+        lines = [f"{key_path(place) or _name(cls)}: {text}" for place, text in faults.items()]
+        lines = [
+            line + f", give {line.partition(':')[0]}=..." if line.endswith(_NEEDS_A_VALUE) else line for line in lines
+        ]
+        raise ConfigurationError("configuration:\n  " + "\n  ".join(lines))
+    return values[0]
+
+
+def call_target(target: Callable[..., T], arguments: Mapping[str, Any], key: str) -> T:
+    """Call a class or function of a configuration (its ``_target_``) with arguments checked against its signature.
+
+    Args:
+        target: with a type hint for every parameter.
+        arguments: plain values by name.
+        key: where they stand in the whole configuration, for messages.
+
+    Raises:
+        ConfigurationError: as `to_dataclass`, and for what `target` itself finds wrong with them (a `ValueError`).
+    """
+    given: Any = to_dataclass(dict(arguments), signature_dataclass(target), key)
+    try:
+        return target(**vars(given))
+    except ConfigurationError:
+        raise
+    except ValueError as error:
+        raise ConfigurationError(f"{key}: {error}") from error
+
+
+@cache
+def signature_dataclass(target: Any) -> type:
+    """A dataclass with the parameters of a class or function: their types, and their defaults where they have any."""
+    function: Any = target
+    hints = get_type_hints(function.__init__ if isinstance(target, type) else function)
+    described = [
+        (
+            name,
+            hints.get(name, Any),
+            field() if parameter.default is parameter.empty else field(default=parameter.default),
+        )
+        for name, parameter in inspect.signature(target).parameters.items()
+    ]
+    return make_dataclass(getattr(target, "__name__", "Arguments"), described)
 
 
 def config_folder() -> Path:
@@ -45,131 +115,97 @@ def config_folder() -> Path:
     return folder
 
 
-def _convert(value: Any, kind: Any, path: str, faults: list[str]) -> Any:
-    """`value` as `kind`; what does not fit is noted in `faults` under `path` and comes back as None."""
-    if kind is Any:
-        return value
+def key_path(place: Iterable[str | int]) -> str:
+    """A place in a configuration as users write it: ``sources.0.path`` is ``sources[0].path``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+
+
+@cache
+def _adapter(cls: Any) -> TypeAdapter:
+    """pydantic's check of one `cls` in a list: a list takes the rules, which plain dataclasses then inherit."""
+    return TypeAdapter(list[cls], config=_RULES)
+
+
+def _without_holes(value: Any, place: Place, faults: dict[Place, str]) -> Any:
+    """The values without those that are still to be given (``???``), which are faults, and so are infinities."""
+    if isinstance(value, Mapping):
+        given = {key: _without_holes(item, (*place, key), faults) for key, item in value.items()}
+        return {key: item for key, item in given.items() if item is not MISSING}
+    if isinstance(value, (list, tuple)):
+        return [_without_holes(item, (*place, index), faults) for index, item in enumerate(value)]
+    if isinstance(value, str) and value == MISSING:
+        faults[place] = _NEEDS_A_VALUE
+        return MISSING
+    if isinstance(value, float) and not math.isfinite(value):
+        faults[place] = f"expected a finite number, got {value}"
+    return value
+
+
+def _explain(errors: list[ErrorDetails], value: Any, cls: Any) -> Iterable[tuple[Place, str]]:
+    """(place, what is wrong) of pydantic's errors; those about one value of a union become one."""
+    expected: dict[Place, list[str]] = {}
+    got: dict[Place, Any] = {}
+    for error in errors:
+        place = _place(error, value)
+        kind, text = error["type"], error["msg"].removeprefix("Input should be ")
+        if kind == "missing" and isinstance(place[-1], int):  # of a tuple
+            yield place[:-1], f"needs at least {place[-1] + 1} values, got {place[-1]}: {error['input']}"
+        elif kind == "missing":
+            yield place, _NEEDS_A_VALUE
+        elif kind == "too_long":
+            most, actual = error["ctx"]["max_length"], error["ctx"]["actual_length"]
+            yield place, f"needs {most} values, got {actual}: {error['input']}"
+        elif kind == "unexpected_keyword_argument":
+            yield place, _unknown(str(place[-1]), _type_at(cls, place[:-1]))
+        elif kind == "value_error":  # from the class's own __post_init__
+            yield place, str(error["ctx"]["error"])
+        else:
+            name = error.get("ctx", {}).get("class_name")
+            expected.setdefault(place, []).append(f"settings ({name})" if name else text)
+            got[place] = error["input"]
+    for place, texts in expected.items():
+        shown = "nothing (null)" if got[place] is None else repr(got[place])
+        yield place, f"expected {' or '.join(dict.fromkeys(texts))}, got {shown}"
+
+
+def _place(error: ErrorDetails, value: Any) -> Place:
+    """Keys and indices of pydantic's location, without the members of unions that it names between them."""
+    location, place = list(error["loc"]), list[str | int]()
+    if error["type"] in ("missing", "unexpected_keyword_argument"):  # the last part is not in the value, or too much
+        *location, last = location
+    else:
+        last = None
+    for part in location:
+        inside = isinstance(value, Mapping) and part in value
+        if inside or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            place.append(part)
+            value = value[part]
+    return tuple(place[1:] if last is None else [*place[1:], last])  # without the index in the list of one
+
+
+def _type_at(kind: Any, place: Place) -> Any:
+    """The dataclass at a place, or None where there is none."""
+    for part in place:
+        kind = next((_inside(member, part) for member in _members(kind) if _inside(member, part) is not None), None)
+    return next((member for member in _members(kind) if is_dataclass(member)), None)
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _inside(kind: Any, part: str | int) -> Any:
     if is_dataclass(kind):
-        return _convert_dataclass(value, kind, path, faults)
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return _convert_union(value, kind, path, faults)
-    if origin is Literal:
-        return value if value in get_args(kind) else _fault(value, kind, path, faults)
-    if (origin or kind) in (list, tuple, Sequence):
-        return _convert_sequence(value, kind, path, faults)
-    if (origin or kind) in (dict, Mapping):
-        return _convert_mapping(value, kind, path, faults)
-    return _convert_scalar(value, kind, path, faults)
+        return get_type_hints(kind).get(str(part))
+    arguments = get_args(kind)
+    return (arguments[0] if isinstance(part, int) else arguments[-1]) if arguments else None
 
 
-def _convert_dataclass(value: Any, cls: Any, path: str, faults: list[str]) -> Any:
-    if isinstance(value, cls):
-        return value
-    if not isinstance(value, Mapping):
-        return _fault(value, cls, path, faults)
-    known = {field.name: field for field in fields(cls) if field.init}
-    faults += [_unknown(key, known, path) for key in value if key not in known]
-    hints = get_type_hints(cls)
-    arguments = {}
-    before = len(faults)
-    for name, field in known.items():
-        full = f"{path}.{name}" if path else name
-        if name in value and value[name] != _MISSING_TEXT:
-            arguments[name] = _convert(value[name], hints[name], full, faults)
-        elif name in value or not _has_default(field):
-            faults.append(f"{full}: needs a value, give {full}=...")
-    if len(faults) > before:
-        return None
-    try:
-        return cls(**arguments)
-    except (TypeError, ValueError) as error:  # from the class's own __post_init__
-        faults.append(f"{path or cls.__name__}: {error}")
-        return None
+def _unknown(key: str, cls: Any) -> str:
+    known = [known.name for known in fields(cls) if known.init] if cls else []
+    close = difflib.get_close_matches(key, known, n=1)
+    return "unknown key, " + (f"did you mean {close[0]}?" if close else f"known here: {', '.join(known) or 'nothing'}")
 
 
-def _convert_union(value: Any, kind: Any, path: str, faults: list[str]) -> Any:
-    choices = get_args(kind)
-    if value is None and type(None) in choices:
-        return None
-    attempts: list[list[str]] = []
-    for choice in (choice for choice in choices if choice is not type(None)):
-        attempt: list[str] = []
-        converted = _convert(value, choice, path, attempt)
-        if not attempt:
-            return converted
-        attempts.append(attempt)
-    if len(attempts) == 1:  # an optional: what is wrong inside says more than "expected X or None"
-        faults += attempts[0]
-        return None
-    return _fault(value, kind, path, faults)
-
-
-def _convert_sequence(value: Any, kind: Any, path: str, faults: list[str]) -> Any:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return _fault(value, kind, path, faults)
-    builder = tuple if (get_origin(kind) or kind) is tuple else list
-    kinds = get_args(kind)
-    if not kinds:
-        return builder(value)
-    if builder is tuple and kinds[-1] is not Ellipsis:
-        if len(value) != len(kinds):
-            faults.append(f"{path}: needs {len(kinds)} values, got {len(value)}: {list(value)}")
-            return None
-    else:
-        kinds = (kinds[0],) * len(value)
-    items = zip(value, kinds, strict=True)
-    return builder(_convert(item, kind, f"{path}[{index}]", faults) for index, (item, kind) in enumerate(items))
-
-
-def _convert_mapping(value: Any, kind: Any, path: str, faults: list[str]) -> Any:
-    if not isinstance(value, Mapping):
-        return _fault(value, kind, path, faults)
-    key_kind, item_kind = get_args(kind) or (Any, Any)
-    return {
-        _convert(key, key_kind, f"{path}.{key}", faults): _convert(item, item_kind, f"{path}.{key}", faults)
-        for key, item in value.items()
-    }
-
-
-def _convert_scalar(value: Any, kind: Any, path: str, faults: list[str]) -> Any:
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        matches = [member for member in kind if isinstance(value, kind) and value is member]
-        matches += [member for member in kind if value in (member.name, member.value)]
-        return matches[0] if matches else _fault(value, kind, path, faults)
-    if kind is Path and isinstance(value, str):
-        return Path(value).expanduser()
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    wrong_bool = isinstance(value, bool) and kind in (int, float)  # Python's bool is an int, a configuration's is not
-    if isinstance(kind, type) and isinstance(value, kind) and not wrong_bool:
-        return value
-    return _fault(value, kind, path, faults)
-
-
-def _fault(value: Any, kind: Any, path: str, faults: list[str]) -> None:
-    shown = "nothing (null)" if value is None else repr(value)
-    if value == _MISSING_TEXT:
-        faults.append(f"{path}: needs a value, give {path}=...")
-    else:
-        faults.append(f"{path or 'configuration'}: expected {_describe(kind)}, got {shown}")
-
-
-def _describe(kind: Any) -> str:
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(repr, get_args(kind)))
-    if get_origin(kind) in (Union, types.UnionType):
-        return " or ".join("null" if choice is type(None) else _describe(choice) for choice in get_args(kind))
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return "one of " + ", ".join(member.name for member in kind)
-    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
-
-
-def _unknown(key: Any, known: Mapping[str, Field], path: str) -> str:
-    close = difflib.get_close_matches(str(key), known, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known) or 'nothing'}"
-    return f"{path}.{key}: unknown key, {hint}" if path else f"{key}: unknown key, {hint}"
-
-
-def _has_default(field: Field) -> bool:
-    return field.default is not MISSING or field.default_factory is not MISSING
+def _name(cls: Any) -> str:
+    return getattr(cls, "__name__", str(cls))

@@ -7,7 +7,6 @@ tracking head, optimizer, ..). Options are in ``configs/convert.yaml``.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import hydra
@@ -20,7 +19,7 @@ from rich.progress import Progress
 from common.checkpoints.conversion import convert_checkpoint, read_family
 from common.checkpoints.parts import whole_file
 from common.command.launch import clear_errors, launch
-from common.configuration import to_dataclass
+from common.configuration import UserPath, to_dataclass
 from common.errors import ConfigurationError
 
 
@@ -28,10 +27,10 @@ from common.errors import ConfigurationError
 class ConvertConfig:
     """``configs/convert.yaml``, which explains each."""
 
-    weights: Path
-    output: Path
+    weights: UserPath
+    output: UserPath
     networks: dict[str, str]
-    scratch: Path
+    scratch: UserPath
     teacher: bool = False
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
     keep: list[Literal["camera_head", "depth_head"]] = field(default_factory=list)

@@ -12,6 +12,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from common.configuration import call_target
 from common.data.sources.image_files import (
     FolderSource,
     FrameSource,
@@ -57,7 +58,7 @@ def source_from_config(config: Any) -> FrameSource:
     """The source that a ``configs/source`` file describes: ``_target_`` and the arguments of that class.
 
     Raises:
-        ConfigurationError: a value that must be given is missing, or is out of range.
+        ConfigurationError: a value is missing, of another type than the class asks for, or out of range.
         SourceError: the source has nothing usable.
     """
     values: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
@@ -65,13 +66,7 @@ def source_from_config(config: Any) -> FrameSource:
     target = arguments.pop("_target_", None)
     if target is None:
         raise ConfigurationError("source: no _target_, choose one of the files in configs/source")
-    missing = [name for name, value in arguments.items() if value == "???"]
-    if missing:
-        raise ConfigurationError("; ".join(f"source.{name}: needs a value, give source.{name}=..." for name in missing))
-    try:
-        return get_object(target)(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"source: {error}") from error
+    return call_target(get_object(target), arguments, "source")
 
 
 def _open_path(text: str, options: Mapping[str, Any]) -> FrameSource:

@@ -198,7 +198,7 @@ def test_configs_of_both_sizes_build() -> None:
         ({"point_head": "linear"}, "only with the multiview decoder"),
         ({"decoder_width": 8}, "the alternating decoder has the encoder's width"),
         ({"decoderwidth": 8}, "did you mean decoder_width"),
-        ({"attributes": {"scale": "exp"}}, "attributes.scale: expected one of 'exponential', 'softplus'"),
+        ({"attributes": {"scale": "exp"}}, "attributes.scale: expected 'exponential' or 'softplus'"),
     ],
 )
 def test_sizes_that_make_no_model(sizes: dict, reason: str) -> None:
