@@ -10,7 +10,6 @@ import numpy as np
 
 from common.app.contract import Cloud, Option, Outcome, Picture, PosedFrame, WatchedSource, Watcher
 from common.data.sources.image_files import FrameSource
-from common.data.sources.preprocess import denormalize
 from slam3r.api import reconstruct
 from slam3r.models.description import ModelConfig
 from slam3r.pretrained import LoadedModel, find_model
@@ -85,9 +84,8 @@ class _LiveView:
         self._watcher.report("registering", self._count, self._total)
         points = frame.world_points.float().numpy().reshape(-1, 3)
         chosen = self._random.choice(len(points), min(_LIVE_POINTS, len(points)), replace=False)
-        colors = denormalize(frame.image).numpy().reshape(-1, 3)
-        confidence = frame.world_confidence.float().numpy().reshape(-1)
-        chosen = chosen[np.isfinite(points[chosen]).all(axis=1) & (points[chosen] != 0).any(axis=1)]
+        colors, confidence = frame.colors.numpy().reshape(-1, 3), frame.world_confidence.float().numpy().reshape(-1)
+        chosen = chosen[frame.valid.numpy().reshape(-1)[chosen]]
         pose = frame.camera_to_world
         self._watcher.grow(
             Cloud(points[chosen], colors[chosen], confidence[chosen]),

@@ -207,15 +207,15 @@ def poses_from_pointmaps(
     no intrinsics and also works where PnP is weak (narrow view, flat scene).
 
     Args:
-        local: (*B, H, W, 3), any unit; (0, 0, 0) marks a pixel to ignore.
+        local: (*B, H, W, 3), any unit.
         world: (*B, H, W, 3), corresponding.
-        confidence: (*B, H, W) weights, not negative; equal where None.
+        confidence: (*B, H, W) weights, not negative, 0 for a pixel to ignore; equal where None.
         rounds: of re-weighting.
         weighted_median: half of the confidence, not of the points, lies below the median residual. For points of very
             different weight, of which the many would else decide what residual is usual; slower.
     """
     local, world = local.flatten(-3, -2), world.flatten(-3, -2)
-    usable = local.isfinite().all(dim=-1) & world.isfinite().all(dim=-1) & (local != 0).any(dim=-1)
+    usable = local.isfinite().all(dim=-1) & world.isfinite().all(dim=-1)
     base = usable.to(local.dtype) if confidence is None else torch.where(usable, confidence.flatten(-2), 0)
     usable = base > 0
     local, world = (torch.where(usable[..., None], points, 0) for points in (local, world))

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.preprocess import denormalize
 from slam3r.live.settings import WAYS, MapSettings
 from slam3r.reconstruction.frames import RegisteredFrame
 
@@ -77,12 +76,8 @@ class SceneMap:
         """Points too far from the origin to have a voxel."""
 
     def add(self, frame: RegisteredFrame) -> MapDelta:
-        """Take the confident points of a frame; finite ones, without the exact zeros of masked pixels."""
-        points = frame.world_points.float().numpy().reshape(-1, 3)
-        confidence = frame.world_confidence.float().numpy().reshape(-1)
-        keep = (confidence > self.settings.confidence) & np.isfinite(points).all(axis=1) & (points != 0).any(axis=1)
-        colors = denormalize(frame.image).numpy().reshape(-1, 3)
-        return self.add_points(points[keep], colors[keep], confidence[keep], frame.index)
+        """Take the confident points of a frame."""
+        return self.add_points(*frame.confident_points(self.settings.confidence), frame.index)
 
     def add_points(self, points: NDArray, colors: NDArray, confidence: NDArray, frame: int) -> MapDelta:
         """Merge points (N, 3), colours (N, 3) uint8 and positive confidences (N,) into their voxels.

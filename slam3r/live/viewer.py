@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from common.data.sources.preprocess import denormalize
 from common.drawing.rerun_scene import RerunScene
 from common.errors import ConfigurationError
 from slam3r.live.updates import FrameUpdate
@@ -57,7 +56,7 @@ class RerunViewer:
             scene.pinhole(frame.intrinsics.double().numpy(), (frame.image.shape[1], frame.image.shape[2]))
             scene.camera(frame.camera_to_world.double().numpy())
         if update.number % IMAGE_EVERY == 0:
-            scene.picture(denormalize(frame.image).numpy())
+            scene.picture(frame.colors.numpy())
         delta = update.map_delta
         if delta is not None and delta.new.any():
             scene.points(update.number, delta.points[delta.new], delta.colors[delta.new])

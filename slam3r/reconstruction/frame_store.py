@@ -22,6 +22,20 @@ class FrameStore:
         """(F, N, E)."""
         return torch.stack([self.inputs[frame].tokens for frame in frames])
 
+    def registered_near(self, frame: int, reach: int, confidence: float) -> list[int]:
+        """Other registered frames whose tokens are held, in the order of their registration.
+
+        Args:
+            frame: whose neighbours to find; may be registered itself.
+            reach: frames before or after it, at most.
+            confidence: mean registered confidence, at least.
+        """
+        return [
+            index
+            for index, world in self.world.items()
+            if index in self.inputs and 0 < abs(index - frame) <= reach and world.mean_confidence >= confidence
+        ]
+
     def forget(self, inputs_before: int, pointmaps_before: int, keep: Iterable[int]) -> None:
         """Drop what no later step reads.
 

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from common.data.sources.preprocess import denormalize
+from slam3r.reconstruction.tracks import TrackedPicture
 
 Status = Literal["registered", "low_confidence"]
 
 
 @dataclass
 class FrameInput:
-    """What is known of a frame before it is registered."""
+    """A frame before it is registered."""
 
     tokens: Tensor
     """(N, E) encoder tokens, not normalized."""
     image: Tensor
     """(3, H, W) in [-1, 1], on the CPU."""
     timestamp: float
+    """Seconds."""
     name: str
+
+    @cached_property
+    def picture(self) -> TrackedPicture:
+        """The image for corner tracks; its corners are found once, on first use."""
+        return TrackedPicture.from_image(self.image)
 
 
 @dataclass
@@ -31,7 +44,9 @@ class LocalPointmap:
     confidence: Tensor
     """(H, W)."""
     points: Tensor
-    """(H, W, 3) as L2W reads it: over the joint scale of the confident points, 0 elsewhere."""
+    """(H, W, 3) as L2W reads it: divided by the mean distance of the valid points, 0 elsewhere."""
+    valid: Tensor
+    """(H, W) bool: confident enough to be shown to L2W."""
     mean_confidence: float
 
 
@@ -40,12 +55,25 @@ class WorldPointmap:
     """A frame's registered pointmap."""
 
     points: Tensor
-    """(H, W, 3) world."""
+    """(H, W, 3) world; 0 where not valid."""
     confidence: Tensor
-    """(H, W) of L2W; with `rigid_registration` of I2P, whose shape it is, in a weak frame at
-    most the mean of L2W."""
+    """(H, W) L2W's confidence; with `rigid_registration` I2P's, whose shape it is, bounded in a weak frame by the mean
+    of L2W's."""
+    valid: Tensor
+    """(H, W) bool: there is a finite point. False for the pixels of initial frames that I2P was unsure of."""
     mean_confidence: float
-    """Of L2W."""
+    """L2W's mean confidence over all pixels."""
+
+
+class ConfidentPoints(NamedTuple):
+    """The confident points of a frame, in the order of its pixels."""
+
+    points: NDArray[np.float32]
+    """(N, 3) world."""
+    colors: NDArray[np.uint8]
+    """(N, 3) RGB."""
+    confidence: NDArray[np.float32]
+    """(N,)."""
 
 
 @dataclass
@@ -63,9 +91,11 @@ class RegisteredFrame:
     image: Tensor
     """(3, H, W) float32 in [-1, 1], network pixels."""
     world_points: Tensor
-    """(H, W, 3)."""
+    """(H, W, 3); 0 where not valid."""
     world_confidence: Tensor
     """(H, W)."""
+    valid: Tensor
+    """(H, W) bool: the pixels that have a world point, and a finite one."""
     local_points: Tensor | None
     """(H, W, 3) camera frame, arbitrary scale; None for frames of the initial window, which have none."""
     local_confidence: Tensor
@@ -83,3 +113,28 @@ class RegisteredFrame:
     """(3, 3) network pixels, shared by all frames."""
     pose_inliers: float
     """Share of the confident pixels that agree with the pose; 0 where there is none."""
+
+    @property
+    def colors(self) -> Tensor:
+        """(H, W, 3) uint8 RGB of the network image."""
+        return denormalize(self.image)
+
+    def confident_points(self, threshold: float) -> ConfidentPoints:
+        """Valid points whose confidence is strictly above a threshold, with their colours."""
+        chosen = (self.valid & (self.world_confidence > threshold)).flatten()
+        return ConfidentPoints(
+            self.world_points.float().flatten(0, 1)[chosen].numpy(),
+            self.colors.flatten(0, 1)[chosen].numpy(),
+            self.world_confidence.float().flatten()[chosen].numpy(),
+        )
+
+    def depth(self) -> Tensor | None:
+        """(H, W) float32 depth along the optical axis, in the unit of the world.
+
+        0 where there is no valid point in front of the camera; None for a frame without a pose.
+        """
+        if self.camera_to_world is None:
+            return None
+        pose = self.camera_to_world.double()
+        depth = (self.world_points.double() - pose[:3, 3]) @ pose[:3, 2]
+        return torch.where(self.valid & (depth > 0), depth, 0.0).float()

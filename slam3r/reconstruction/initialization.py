@@ -30,6 +30,8 @@ class InitialScene:
     """(V, H, W, 3) world; jointly normalized over the confident points, 0 elsewhere."""
     confidence: Tensor
     """(V, H, W) of I2P."""
+    valid: Tensor
+    """(V, H, W) bool: the confident points."""
 
 
 def initialize(
@@ -67,8 +69,8 @@ def initialize(
             window -= 1
             continue
         observe(Initialized(tuple(frames), best_reference))
-        points = normalize_confident(best.points[None], best.confidence[None], settings.local_threshold)[0]
-        return InitialScene(frames, best_reference, points, best.confidence)
+        points, valid = normalize_confident(best.points[None], best.confidence[None], settings.local_threshold)
+        return InitialScene(frames, best_reference, points[0], best.confidence, valid[0])
 
 
 def _window_from(tokens: Tensor, reference: int, networks: Networks, grid: PatchGrid) -> Pointmaps:

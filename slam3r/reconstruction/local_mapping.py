@@ -52,9 +52,11 @@ def decode_windows(
     sources = torch.stack([store.tokens(window) for _, window in windows])
     pointmaps = networks.local_pointmaps(references, sources, grid)
     # A batch item of one view: every frame has a scale of its own.
-    points = normalize_confident(pointmaps.points[:, None], pointmaps.confidence[:, None], settings.local_threshold)
+    points, valid = normalize_confident(
+        pointmaps.points[:, None], pointmaps.confidence[:, None], settings.local_threshold
+    )
     for i, (frame, _) in enumerate(windows):
-        confidence = pointmaps.confidence[i].clone()
-        store.local[frame] = LocalPointmap(
-            pointmaps.points[i].clone(), confidence, points[i, 0].clone(), float(confidence.double().mean())
-        )
+        # Own memory: a view would keep the whole batch alive for one buffered frame.
+        raw, confidence = pointmaps.points[i].clone(), pointmaps.confidence[i].clone()
+        mean = float(confidence.double().mean())
+        store.local[frame] = LocalPointmap(raw, confidence, points[i, 0].clone(), valid[i, 0].clone(), mean)

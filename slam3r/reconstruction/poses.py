@@ -68,8 +68,8 @@ class PoseSolver:
         assert self.intrinsics is not None, "estimate_intrinsics comes first"
         confidence = world.confidence.cpu().float()
         points = world.points.cpu().float()
-        # The better half of the frame: relative, so that it works for weak frames too. Masked points are exact zeros.
-        confident = (confidence >= confidence.median()) & (points != 0).any(dim=-1)
+        # The better half of the frame: relative, so that it works for weak frames too.
+        confident = (confidence >= confidence.median()) & world.valid.cpu()
         weights = torch.where(confident, confidence, 0.0)
         if local is not None and self._settings.pose_method == "pointmaps":
             return self._solve_in_closed_form(points, local, weights)
@@ -82,7 +82,8 @@ class PoseSolver:
 
     @staticmethod
     def _solve_in_closed_form(points: Tensor, local: LocalPointmap, weights: Tensor) -> SolvedPose:
-        poses = poses_from_pointmaps(local.points.cpu().float(), points, weights)
+        shown = torch.where(local.valid.cpu(), weights, 0.0)
+        poses = poses_from_pointmaps(local.points.cpu().float(), points, shown)
         if not bool(poses.found):
             return SolvedPose(None, 0.0)
         return SolvedPose(poses.camera_to_world, float(1 / (1 + 10 * poses.residual)))

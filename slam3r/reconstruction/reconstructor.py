@@ -306,6 +306,7 @@ class Reconstructor:
             image=source.image,
             world_points=world.points.cpu(),
             world_confidence=world.confidence.cpu(),
+            valid=world.valid.cpu(),
             local_points=local.raw_points.cpu() if own_camera else None,
             local_confidence=local.confidence.cpu(),
             mean_confidence=world.mean_confidence,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -10,16 +11,13 @@ from common.backbone import PatchGrid
 from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import LocalPointmap, WorldPointmap
 from slam3r.reconstruction.initialization import InitialScene
+from slam3r.reconstruction.neighbour_votes import votes_of_neighbours
 from slam3r.reconstruction.networks import Networks
-from slam3r.reconstruction.placement import (
-    place,
-    votes_of_neighbours,
-    votes_of_network,
-    votes_of_tracks,
-    whole_shapes,
-)
+from slam3r.reconstruction.placement import place, whole_shapes
 from slam3r.reconstruction.scaling import normalize_all
 from slam3r.reconstruction.settings import ReconstructionSettings
+from slam3r.reconstruction.track_votes import votes_of_tracks
+from slam3r.reconstruction.votes import votes_of_network
 
 
 def register(
@@ -80,13 +78,14 @@ def _register_batch(
         each.flatten(0, 1) for each in (source_points, pointmaps.points * scale, pointmaps.confidence)
     )
     if settings.rigid_registration:
-        votes = [votes_of_network(local, world, confidence)]
-        shapes = whole_shapes(torch.stack([store.local[frame].raw_points for frame in frames]), local)
+        valid = torch.stack([store.local[frame].valid for frame in frames])
+        votes = [votes_of_network(local, world, confidence, valid)]
+        shapes = whole_shapes(torch.stack([store.local[frame].raw_points for frame in frames]), local, valid)
         if settings.rigid_neighbours:
             votes.append(votes_of_neighbours(frames, shapes, stride, store, grid, networks, settings))
         if settings.rigid_tracks:
             votes.append(votes_of_tracks(frames, shapes, stride, store, settings))
-        world = place(shapes, world, votes)
+        world = place(shapes, world, valid.flatten(1).any(dim=1), votes)
     means = confidence.double().flatten(1).mean(dim=1)
     if settings.rigid_registration:
         # The shape is I2P's, and so is the word on each pixel; but in a lost frame none is surer than of its place.
@@ -94,17 +93,17 @@ def _register_batch(
         most = torch.where(means < settings.weak_confidence, means, torch.inf).to(confidence)
         confidence = torch.minimum(shape_confidence, most[:, None, None])
     return {
-        frame: WorldPointmap(own, sure.clone(), mean)
+        frame: WorldPointmap(own, sure.clone(), own.isfinite().all(dim=-1), mean)
         for frame, own, sure, mean in zip(frames, world, confidence, means.tolist(), strict=True)
     }
 
 
 def adopt_initial_frames(scene: InitialScene, store: FrameStore) -> None:
     """Put the initial window into the store as registered frames, with their I2P confidence for now."""
-    for frame, frame_points, frame_confidence in zip(scene.frames, scene.points, scene.confidence, strict=True):
-        mean = float(frame_confidence.double().mean())
-        store.local[frame] = LocalPointmap(frame_points, frame_confidence, frame_points, mean)
-        store.world[frame] = WorldPointmap(frame_points, frame_confidence, mean)
+    for frame, points, confidence, valid in zip(scene.frames, scene.points, scene.confidence, scene.valid, strict=True):
+        mean = float(confidence.double().mean())
+        store.local[frame] = LocalPointmap(points, confidence, points, valid, mean)
+        store.world[frame] = WorldPointmap(points, confidence, valid & points.isfinite().all(dim=-1), mean)
 
 
 def rescale_initial_confidence(initial: Sequence[int], head: Sequence[int], store: FrameStore) -> None:
@@ -115,4 +114,6 @@ def rescale_initial_confidence(initial: Sequence[int], head: Sequence[int], stor
     factor = registered / max(store.world[frame].mean_confidence for frame in initial)
     for frame in initial:
         world = store.world[frame]
-        store.world[frame] = WorldPointmap(world.points, world.confidence * factor, world.mean_confidence * factor)
+        store.world[frame] = replace(
+            world, confidence=world.confidence * factor, mean_confidence=world.mean_confidence * factor
+        )

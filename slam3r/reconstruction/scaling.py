@@ -8,7 +8,7 @@ from torch import Tensor
 from common.geometry.normalization import divide_by_scale, joint_scale
 
 
-def normalize_confident(points: Tensor, confidence: Tensor, threshold: float) -> Tensor:
+def normalize_confident(points: Tensor, confidence: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     """Divide by the joint scale of the confident points of all views, and zero the others.
 
     Args:
@@ -17,11 +17,11 @@ def normalize_confident(points: Tensor, confidence: Tensor, threshold: float) ->
         threshold: points strictly above it count.
 
     Returns:
-        (B, V, H, W, 3).
+        The points (B, V, H, W, 3), and the (B, V, H, W) mask of those that are confident.
     """
     mask = confidence > threshold
     normalized = divide_by_scale(points, joint_scale(points, mask))
-    return torch.where(mask[..., None], normalized, torch.zeros_like(normalized))
+    return torch.where(mask[..., None], normalized, torch.zeros_like(normalized)), mask
 
 
 def normalize_all(points: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,10 +38,10 @@ def take_snapshot(reconstructor: Reconstructor) -> tuple[dict[str, Tensor], dict
     if store.inputs:
         tensors["inputs.tokens"] = torch.stack([item.tokens for item in store.inputs.values()])
         tensors["inputs.image"] = torch.stack([item.image for item in store.inputs.values()])
-    for name in ("raw_points", "confidence", "points"):
+    for name in ("raw_points", "confidence", "points", "valid"):
         if store.local:
             tensors[f"local.{name}"] = torch.stack([getattr(item, name) for item in store.local.values()])
-    for name in ("points", "confidence"):
+    for name in ("points", "confidence", "valid"):
         if store.world:
             tensors[f"world.{name}"] = torch.stack([getattr(item, name) for item in store.world.values()])
     if poses is not None and poses.intrinsics is not None:
@@ -81,7 +81,7 @@ def load_snapshot(reconstructor: Reconstructor, tensors: Mapping[str, Tensor], v
     if values["scene"] is not None:
         frames, reference = values["scene"]
         # The founding pointmaps live on in the store; the scene itself is only asked for its frames.
-        reconstructor._scene = InitialScene(frames, reference, torch.empty(0), torch.empty(0))
+        reconstructor._scene = InitialScene(frames, reference, torch.empty(0), torch.empty(0), torch.empty(0))
     if values["buffer"] is not None:
         frames, milestone, offered = values["buffer"]
         buffer = BufferingSet(frames, values["stride"], milestone, reconstructor.settings, reconstructor._random)
@@ -98,10 +98,13 @@ def _load_frames(
         tokens = tensors["inputs.tokens"][row].to(device, copy=True)
         store.inputs[index] = FrameInput(tokens, tensors["inputs.image"][row].clone(), timestamp, name)
     for row, (index, mean) in enumerate(values["local"]):
-        raw, confidence, points = (
-            tensors[f"local.{name}"][row].to(device, copy=True) for name in ("raw_points", "confidence", "points")
+        raw, confidence, points, valid = (
+            tensors[f"local.{name}"][row].to(device, copy=True)
+            for name in ("raw_points", "confidence", "points", "valid")
         )
-        store.local[index] = LocalPointmap(raw, confidence, points, mean)
+        store.local[index] = LocalPointmap(raw, confidence, points, valid, mean)
     for row, (index, mean) in enumerate(values["world"]):
-        points, confidence = (tensors[f"world.{name}"][row].to(device, copy=True) for name in ("points", "confidence"))
-        store.world[index] = WorldPointmap(points, confidence, mean)
+        points, confidence, valid = (
+            tensors[f"world.{name}"][row].to(device, copy=True) for name in ("points", "confidence", "valid")
+        )
+        store.world[index] = WorldPointmap(points, confidence, valid, mean)

@@ -1,11 +1,13 @@
-"""Pixels of one picture found again in another: corners followed by sparse optical flow.
+"""Corners of one picture found again in another by sparse optical flow.
 
-A small network sees in patches of 16 pixels where two views fit together; a corner is found to a fraction of a pixel.
-Corners after Shi and Tomasi, Good Features to Track, 1994; pyramidal flow after Lucas and Kanade, 1981, and Bouguet,
-2001 (OpenCV); a corner counts that is found back from the other picture.
+A small network matches two views in patches of 16 pixels; a corner is found to a fraction of a pixel. Corners after
+Shi and Tomasi, Good Features to Track, 1994; pyramidal flow after Lucas and Kanade, 1981, and Bouguet, 2001 (OpenCV).
+A corner counts if tracking it back from the other picture returns to where it began.
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -15,7 +17,8 @@ from torch import Tensor
 
 MAX_CORNERS = 400
 CORNER_QUALITY = 0.003
-"""Of the best corner's response. Low: a corner on a plain wall is better than none; a false one is not found back."""
+"""Share of the best corner's response. Low: a corner on a plain wall is better than none, and the way back rejects a
+false one."""
 CORNER_SPACING = 5.0
 """Pixels."""
 FLOW_WINDOW = (15, 15)
@@ -23,34 +26,50 @@ FLOW_WINDOW = (15, 15)
 FLOW_LEVELS = 3
 """Halvings of the picture; motions of up to about 60 pixels are followed."""
 FLOW_STOP = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 20, 0.03)
-"""Steps at most, and the pixels of a step that is the last."""
+"""At most 20 iterations; stops at a step below 0.03 pixels."""
 RETURN_ERROR = 0.7
-"""Pixels that a corner may be off after it was followed there and back."""
+"""Largest distance in pixels between a corner and where tracking it there and back ends."""
 
 
-def grey(image: Tensor) -> NDArray[np.uint8]:
-    """(3, H, W) in [-1, 1] to (H, W)."""
-    levels = ((image.float().mean(dim=0) + 1) * 127.5).round().clamp(0, 255)
-    return levels.to(torch.uint8).cpu().numpy()
+class TrackedPicture:
+    """A grey picture and its corners, which are found on first use."""
+
+    def __init__(self, grey: NDArray[np.uint8]) -> None:
+        """
+        Args:
+            grey: (H, W).
+        """
+        self.grey = grey
+
+    @staticmethod
+    def from_image(image: Tensor) -> TrackedPicture:
+        """From a network image (3, H, W) in [-1, 1]."""
+        levels = ((image.float().mean(dim=0) + 1) * 127.5).round().clamp(0, 255)
+        return TrackedPicture(levels.to(torch.uint8).cpu().numpy())
+
+    @cached_property
+    def corners(self) -> NDArray[np.float32]:
+        """(N, 1, 2) pixels (x, y); N may be 0."""
+        corners = cv2.goodFeaturesToTrack(self.grey, MAX_CORNERS, CORNER_QUALITY, CORNER_SPACING)
+        return np.empty((0, 1, 2), np.float32) if corners is None else np.asarray(corners, np.float32)
 
 
-def follow(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+def follow(first: TrackedPicture, second: TrackedPicture) -> tuple[Tensor, Tensor]:
     """Corners of the first picture that the second shows as well.
 
     Args:
-        first, second: (H, W) grey pictures of one size.
+        first, second: pictures of one size.
 
     Returns:
         (N, 2) pixels (row, column) in the first and in the second, rounded; N may be 0.
     """
-    nothing = torch.zeros(0, 2, dtype=torch.long)
-    corners = cv2.goodFeaturesToTrack(first, MAX_CORNERS, CORNER_QUALITY, CORNER_SPACING)
-    if corners is None:
+    start = first.corners
+    if len(start) == 0:
+        nothing = torch.zeros(0, 2, dtype=torch.long)
         return nothing, nothing
-    start = np.asarray(corners, np.float32)
-    end, seen = _flow(first, second, start)
-    back, seen_back = _flow(second, first, end)
-    height, width = first.shape
+    end, seen = _flow(first.grey, second.grey, start)
+    back, seen_back = _flow(second.grey, first.grey, end)
+    height, width = first.grey.shape
     start, end, back = start[:, 0], end[:, 0], back[:, 0]
     inside = ((end >= 0) & (end <= (width - 1, height - 1))).all(axis=1)
     good = seen & seen_back & inside & (np.linalg.norm(back - start, axis=1) < RETURN_ERROR)

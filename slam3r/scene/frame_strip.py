@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from common.data.sources.preprocess import denormalize
 from common.drawing.colors import color_confidence, color_depth
 from common.drawing.panel import draw_columns
 from slam3r.reconstruction.frames import RegisteredFrame
@@ -43,7 +43,7 @@ class StripRecorder:
         """Keep a frame if its turn has come; when there are too many, every second one goes."""
         if frame.index % self._step:
             return
-        image, confidence = denormalize(frame.image).numpy(), frame.world_confidence.float().numpy().copy()
+        image, confidence = frame.colors.numpy(), frame.world_confidence.float().numpy().copy()
         self._held.append((frame.index, StripFrame(frame.name, image, frame_depth(frame), confidence)))
         if len(self._held) > 2 * self.count:
             self._step *= 2
@@ -60,18 +60,12 @@ class StripRecorder:
 
 
 def frame_depth(frame: RegisteredFrame) -> NDArray[np.float32]:
-    """(H, W) depth of a registered frame: by its pose, else of its own pointmap, else zeros."""
-    points = frame.world_points.float().numpy()
-    if frame.camera_to_world is not None:
-        pose = frame.camera_to_world.double().numpy()
-        depth = (points - pose[:3, 3]) @ pose[:3, 2]
-        known = (points != 0).any(axis=-1)
-    elif frame.local_points is not None:
-        depth = frame.local_points[..., 2].float().numpy()
-        known = np.ones(depth.shape, bool)
-    else:
-        return np.zeros(points.shape[:2], np.float32)
-    return np.where(known & np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+    """(H, W) depth of a registered frame: seen from its pose, else of its local pointmap, else 0."""
+    depth = frame.depth()
+    if depth is None and frame.local_points is not None:
+        depth = frame.local_points[..., 2].float()
+        depth = torch.where(depth.isfinite() & (depth > 0), depth, 0.0)
+    return np.zeros(frame.valid.shape, np.float32) if depth is None else depth.numpy()
 
 
 def draw_strip(frames: Sequence[StripFrame]) -> NDArray[np.uint8]:

@@ -8,7 +8,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.preprocess import denormalize
 from slam3r.reconstruction.frames import RegisteredFrame, Status
 
 
@@ -51,17 +50,9 @@ class PointStore:
         self._held = 0
 
     def add(self, frame: RegisteredFrame) -> None:
-        """Take the confident points of a frame.
-
-        Left out are points that are not finite, and the exact zeros that mark pixels without a point in the frames of
-        the initial window.
-        """
-        points = frame.world_points.float().numpy().reshape(-1, 3)
-        confidence = frame.world_confidence.float().numpy().reshape(-1)
-        self.highest_confidence = max(self.highest_confidence, float(confidence.max()))
-        keep = (confidence > self.threshold) & np.isfinite(points).all(axis=1) & (points != 0).any(axis=1)
-        colors = denormalize(frame.image).numpy().reshape(-1, 3)
-        self.add_points(points[keep], colors[keep], confidence[keep])
+        """Take the confident points of a frame."""
+        self.highest_confidence = max(self.highest_confidence, float(frame.world_confidence.max()))
+        self.add_points(*frame.confident_points(self.threshold))
 
     def add_points(self, points: NDArray, colors: NDArray, confidence: NDArray) -> None:
         """Take points (N, 3), colours (N, 3) uint8 and confidences (N,), all of which count as confident."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from common.data.sources.preprocess import denormalize
 from slam3r.live.session import FrameUpdate
 from slam3r.reconstruction import RegisteredFrame
 from slam3r.service.settings import ExchangeNames
@@ -40,7 +40,7 @@ def outgoing(result: FrameResult, names: ExchangeNames, threshold: float, max_po
     frame = None if update is None else update.frame
     if update is None or frame is None or not update.trusted:
         return messages
-    points, colors, confidence = _points(frame, threshold)
+    points, colors, confidence = frame.confident_points(threshold)
     if len(points) > max_points:
         seed = np.random.default_rng(key.timestamp_ns & (2**63 - 1))
         chosen = np.sort(seed.choice(len(points), max_points, replace=False))
@@ -59,14 +59,10 @@ def routing_word(stream_id: str) -> str:
 
 def depth_and_color(frame: RegisteredFrame, threshold: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
     """Depth (H, W) along the axis, 0 where it is not confident, and colour (H, W, 3); None without a pose."""
-    if frame.camera_to_world is None:
+    depth = frame.depth()
+    if depth is None:
         return None
-    camera_to_world = frame.camera_to_world.double().numpy()
-    points = frame.world_points.float().numpy()
-    # The third row of the inverse of a rigid pose: the axis, and minus its product with the centre.
-    depth = (points - camera_to_world[:3, 3].astype(np.float32)) @ camera_to_world[:3, 2].astype(np.float32)
-    good = (frame.world_confidence.float().numpy() > threshold) & np.isfinite(depth) & (depth > 0)
-    return np.where(good, depth, 0).astype(np.float32), denormalize(frame.image).numpy()
+    return torch.where(frame.world_confidence > threshold, depth, 0.0).numpy(), frame.colors.numpy()
 
 
 def _pose(result: FrameResult, about: dict) -> PoseMessage:
@@ -100,20 +96,12 @@ def _pose(result: FrameResult, about: dict) -> PoseMessage:
     )
 
 
-def _points(frame: RegisteredFrame, threshold: float) -> tuple[NDArray, NDArray, NDArray]:
-    points = frame.world_points.float().numpy().reshape(-1, 3)
-    confidence = frame.world_confidence.float().numpy().reshape(-1)
-    good = (confidence > threshold) & np.isfinite(points).all(axis=1) & (points != 0).any(axis=1)
-    colors = denormalize(frame.image).numpy().reshape(-1, 3)
-    return points[good], colors[good], confidence[good]
-
-
 def _keyframe(frame: RegisteredFrame, about: dict) -> KeyframeMessage:
     pose = frame.camera_to_world
     return KeyframeMessage(
         **about,
         frame_index=frame.index,
-        image=denormalize(frame.image).numpy(),
+        image=frame.colors.numpy(),
         points=frame.world_points.float().numpy(),
         confidence=frame.world_confidence.float().numpy(),
         network_intrinsics=frame.intrinsics.double().numpy(),

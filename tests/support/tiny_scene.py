@@ -63,6 +63,7 @@ def registered_frames(frames: int = 12) -> list[RegisteredFrame]:
             image=views.images[i],
             world_points=points[i],
             world_confidence=confidence[i],
+            valid=views.depth[i] > 0,
             local_points=None if i == 0 else points[i],
             local_confidence=confidence[i],
             mean_confidence=float(confidence[i].mean()),

@@ -110,8 +110,7 @@ def test_the_work_for_a_frame_does_not_grow_with_the_map(monkeypatch: pytest.Mon
 
 def test_frames_give_their_confident_points_only() -> None:
     frame = registered_frames(1)[0]
-    frame.world_points[0, 0] = float("nan")
-    frame.world_points[0, 1] = 0
+    frame.valid[0, :2] = False
     scene = SceneMap(MapSettings(confidence=6.0, voxel_size=1e-4))
     delta = scene.add(frame)
     confident = (frame.world_confidence > 6).flatten()[2:].sum()

@@ -16,13 +16,9 @@ from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor
 from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import FrameInput, RegisteredFrame, WorldPointmap
-from slam3r.reconstruction.placement import (
-    place,
-    registered_neighbours,
-    votes_of_neighbours,
-    votes_of_network,
-    whole_shapes,
-)
+from slam3r.reconstruction.neighbour_votes import registered_neighbours, votes_of_neighbours
+from slam3r.reconstruction.placement import place, whole_shapes
+from slam3r.reconstruction.votes import votes_of_network
 from tests.support.parity import fill
 
 SETTINGS = ReconstructionSettings(rigid_registration=True, rigid_neighbours=3, window_batch=2)
@@ -42,9 +38,15 @@ def pointmaps(count: int, seed: int = 0) -> Tensor:
     return torch.rand(count, 16, 20, 3, generator=generator) + torch.tensor([0.0, 0, 1])
 
 
-def placed(local: Tensor, world: Tensor, confidence: Tensor) -> Tensor:
+def everywhere(local: Tensor) -> Tensor:
+    """(F, H, W) a mask without a gap."""
+    return torch.ones(local.shape[:3], dtype=torch.bool)
+
+
+def placed(local: Tensor, world: Tensor, confidence: Tensor, valid: Tensor | None = None) -> Tensor:
     """By the network alone."""
-    return place(local, world, [votes_of_network(local, world, confidence)])
+    valid = everywhere(local) if valid is None else valid
+    return place(local, world, valid.flatten(1).any(dim=1), [votes_of_network(local, world, confidence, valid)])
 
 
 class TestNetworkVotes:
@@ -64,16 +66,16 @@ class TestNetworkVotes:
         world[:, :7], confidence[:, :7] = 100.0, 1.0
         torch.testing.assert_close(placed(local, world, confidence), truth, rtol=0, atol=1e-4)
 
-    def test_masked_pixels_keep_what_the_network_gave(self) -> None:
+    def test_pixels_that_the_network_was_not_shown_do_not_vote(self) -> None:
         local = pointmaps(1, 2)
-        local[:, :4] = 0
-        world = apply_transform(similarity(1.0, 10, [0.0, 0, 0])[None], local)
-        world[:, :4] = 7.0
-        assert (placed(local, world, torch.ones(1, 16, 20))[:, :4] == 7.0).all()
+        truth = apply_transform(similarity(1.0, 10, [0.0, 0, 0])[None], local)
+        world, valid = truth.clone(), everywhere(local)
+        world[:, :4], valid[:, :4] = 7.0, False
+        torch.testing.assert_close(placed(local, world, torch.ones(1, 16, 20), valid), truth, rtol=0, atol=1e-4)
 
     def test_a_frame_without_a_local_pointmap_stays_as_it_is(self) -> None:
-        world = pointmaps(1, 3)
-        assert torch.equal(placed(torch.zeros_like(world), world, torch.ones(1, 16, 20)), world)
+        local, world = pointmaps(1, 2), pointmaps(1, 3)
+        assert torch.equal(placed(local, world, torch.ones(1, 16, 20), ~everywhere(local)), world)
 
 
 class TestNeighbourVotes:
@@ -88,7 +90,7 @@ class TestNeighbourVotes:
             store.inputs[i] = FrameInput(torch.full((1, 1), float(i)), torch.zeros(3, 16, 20), float(i), str(i))
             if i < registered:
                 world = apply_transform(self.POSES[i], points)
-                store.world[i] = WorldPointmap(world, torch.full((16, 20), 5.0), 5.0)
+                store.world[i] = WorldPointmap(world, torch.full((16, 20), 5.0), everywhere(world[None])[0], 5.0)
         return store
 
     def windows(self, unit: float) -> SimpleNamespace:
@@ -107,15 +109,17 @@ class TestNeighbourVotes:
         truth = apply_transform(self.POSES[4:], pointmaps(6)[4:])
         wrong = apply_transform(similarity(0.8, 50, [2.0, 0, 0]), truth)
         votes = votes_of_neighbours(frames, local, 1, self.store(4), PatchGrid(1, 1), self.windows(0.4), SETTINGS)
-        network = votes_of_network(local, wrong, torch.full((2, 16, 20), 9.0))
-        torch.testing.assert_close(place(local, wrong, [network, votes]), truth, rtol=0, atol=5e-3)
+        network = votes_of_network(local, wrong, torch.full((2, 16, 20), 9.0), everywhere(local))
+        moved = place(local, wrong, torch.ones(2, dtype=torch.bool), [network, votes])
+        torch.testing.assert_close(moved, truth, rtol=0, atol=5e-3)
 
     def test_a_frame_without_neighbours_is_left_to_the_network(self) -> None:
         local = pointmaps(6)[4:5]
         world = apply_transform(similarity(1.3, 20, [0.0, 1, 0]), local)
         votes = votes_of_neighbours([4], local, 1, self.store(0), PatchGrid(1, 1), self.windows(1.0), SETTINGS)
-        network = votes_of_network(local, world, torch.ones(1, 16, 20))
-        torch.testing.assert_close(place(local, world, [network, votes]), world, rtol=0, atol=1e-4)
+        network = votes_of_network(local, world, torch.ones(1, 16, 20), everywhere(local))
+        moved = place(local, world, torch.ones(1, dtype=torch.bool), [network, votes])
+        torch.testing.assert_close(moved, world, rtol=0, atol=1e-4)
 
     def test_who_they_are(self) -> None:
         store = self.store(5)
@@ -131,10 +135,10 @@ class TestNeighbourVotes:
 def test_whole_shapes_fill_in_what_was_masked() -> None:
     raw = pointmaps(2)
     normalized = raw / torch.tensor([2.0, 4.0])[:, None, None, None]
-    masked = normalized.clone()
-    masked[:, :8] = 0
-    torch.testing.assert_close(whole_shapes(raw, masked), normalized)
-    assert (whole_shapes(raw, torch.zeros_like(raw)) == 0).all()
+    masked, valid = normalized.clone(), everywhere(raw)
+    masked[:, :8], valid[:, :8] = 0, False
+    torch.testing.assert_close(whole_shapes(raw, masked, valid), normalized)
+    assert (whole_shapes(raw, torch.zeros_like(raw), ~everywhere(raw)) == 0).all()
 
 
 class TestInTheMachine:

@@ -15,8 +15,10 @@ from common.views import Views
 from slam3r.reconstruction import ReconstructionSettings
 from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import FrameInput, WorldPointmap
-from slam3r.reconstruction.placement import place, tracked_neighbours, votes_of_network, votes_of_tracks
-from slam3r.reconstruction.tracks import follow, grey
+from slam3r.reconstruction.placement import place
+from slam3r.reconstruction.track_votes import tracked_neighbours, votes_of_tracks
+from slam3r.reconstruction.tracks import TrackedPicture, follow
+from slam3r.reconstruction.votes import Votes, votes_of_network
 
 SETTINGS = ReconstructionSettings(rigid_registration=True, rigid_neighbours=5, rigid_tracks=True)
 
@@ -43,12 +45,25 @@ def store_of(walk: Views, registered: int) -> FrameStore:
     for i, image in enumerate(walk.images):
         store.inputs[i] = FrameInput(torch.zeros(1, 1), image, float(i), str(i))
         if i < registered:
-            store.world[i] = WorldPointmap(world[i], torch.full(world.shape[1:3], 9.0), 9.0)
+            store.world[i] = WorldPointmap(world[i], torch.full(world.shape[1:3], 9.0), walk.depth[i] > 0, 9.0)
     return store
 
 
+def picture(image: Tensor) -> TrackedPicture:
+    return TrackedPicture.from_image(image)
+
+
+def votes_that_agree_with(world: Tensor, local: Tensor) -> Votes:
+    """A network's, sure of all its points."""
+    return votes_of_network(local, world, torch.full(world.shape[:3], 9.0), torch.ones(world.shape[:3]) > 0)
+
+
+def placed(local: Tensor, world: Tensor, votes: list[Votes]) -> Tensor:
+    return place(local, world, torch.ones(len(local)) > 0, votes)
+
+
 def test_followed_corners_are_the_same_points(walk: Views) -> None:
-    first, second = follow(grey(walk.images[0]), grey(walk.images[1]))
+    first, second = follow(picture(walk.images[0]), picture(walk.images[1]))
     assert len(first) == len(second) > 50
     world = world_points(walk)
     apart = (world[0][first[:, 0], first[:, 1]] - world[1][second[:, 0], second[:, 1]]).norm(dim=-1)
@@ -57,29 +72,28 @@ def test_followed_corners_are_the_same_points(walk: Views) -> None:
 
 def test_pictures_that_share_nothing_give_none(walk: Views) -> None:
     blank = torch.zeros(3, 224, 224)
-    assert len(follow(grey(blank), grey(walk.images[0]))[0]) == 0
+    assert len(follow(picture(blank), picture(walk.images[0]))[0]) == 0
     noise = torch.rand(3, 224, 224, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    assert len(follow(grey(walk.images[0]), grey(noise))[0]) < 5
+    assert len(follow(picture(walk.images[0]), picture(noise))[0]) < 5
 
 
 def test_they_place_a_frame_that_the_network_put_elsewhere(walk: Views) -> None:
     store, local, truth = store_of(walk, 5), 0.4 * local_points(walk)[5:], world_points(walk)[5:]
-    confidence = torch.full(truth.shape[:3], 9.0)
     wrong = truth @ torch.tensor([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]]) + 2
-    network = votes_of_network(local, wrong, confidence)
+    network = votes_that_agree_with(wrong, local)
     tracks = votes_of_tracks([5], local, 1, store, SETTINGS)
-    error = (place(local, wrong, [network, tracks]) - truth).norm(dim=-1).mean()
-    assert (place(local, wrong, [network]) - truth).norm(dim=-1).mean() > 1
+    error = (placed(local, wrong, [network, tracks]) - truth).norm(dim=-1).mean()
+    assert (placed(local, wrong, [network]) - truth).norm(dim=-1).mean() > 1
     assert error < 0.03
 
 
 def test_a_frame_that_shows_nothing_known_is_left_to_the_network(walk: Views) -> None:
     store, local, truth = store_of(walk, 5), local_points(walk)[5:], world_points(walk)[5:]
     store.inputs[5] = replace(store.inputs[5], image=torch.zeros(3, 224, 224))
-    network = votes_of_network(local, truth, torch.full(truth.shape[:3], 9.0))
+    network = votes_that_agree_with(truth, local)
     votes = votes_of_tracks([5], local, 1, store, SETTINGS)
     assert votes.weight.numel() == 0
-    torch.testing.assert_close(place(local, truth, [network, votes]), truth, rtol=0, atol=1e-3)
+    torch.testing.assert_close(placed(local, truth, [network, votes]), truth, rtol=0, atol=1e-3)
 
 
 def test_a_picture_full_of_corners_weighs_one_per_neighbour(walk: Views) -> None:

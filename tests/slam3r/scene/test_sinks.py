@@ -71,14 +71,13 @@ def test_memory_is_bounded() -> None:
 
 def test_only_real_confident_points_are_kept() -> None:
     frame = registered_frames()[0]
-    points, confidence = frame.world_points.clone(), torch.full_like(frame.world_confidence, 5.0)
-    points[0, 0] = torch.nan
-    points[0, 1] = 0  # the mark of a pixel without a point
+    confidence, valid = torch.full_like(frame.world_confidence, 5.0), torch.ones_like(frame.valid)
+    valid[0, :2] = False
     confidence[0, 2] = 2.0  # not above the threshold
     store = PointStore(2.0)
-    store.add(replace(frame, world_points=points, world_confidence=confidence))
+    store.add(replace(frame, valid=valid, world_confidence=confidence))
     assert len(store.points) == len(store.colors) == len(store.confidence) == confidence.numel() - 3
-    assert torch.equal(torch.from_numpy(store.points), points.reshape(-1, 3)[3:])
+    assert torch.equal(torch.from_numpy(store.points), frame.world_points.reshape(-1, 3)[3:])
     assert np.array_equal(store.colors, denormalize(frame.image).numpy().reshape(-1, 3)[3:])
     assert store.highest_confidence == 5.0
 

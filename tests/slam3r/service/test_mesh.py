@@ -44,6 +44,7 @@ def registered(number: int) -> RegisteredFrame:
         image=torch.zeros(3, HEIGHT, WIDTH),
         world_points=world,
         world_confidence=torch.where(torch.from_numpy(v) < 4, 0.0, 9.0),
+        valid=torch.ones(HEIGHT, WIDTH, dtype=torch.bool),
         local_points=None,
         local_confidence=ones,
         mean_confidence=9.0,

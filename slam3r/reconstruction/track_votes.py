@@ -1,0 +1,67 @@
+"""Votes of tracked corners on a frame's place: a corner found in two pictures is one point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from slam3r.reconstruction.frame_store import FrameStore
+from slam3r.reconstruction.settings import ReconstructionSettings
+from slam3r.reconstruction.tracks import follow
+from slam3r.reconstruction.votes import Votes
+
+TRACK_CELLS = 8
+"""Cells along an image side. Corners crowd where there is texture; those of one cell share one vote, and a picture with
+a tracked corner in every cell weighs 1."""
+
+
+def votes_of_tracks(
+    frames: Sequence[int], local: Tensor, stride: int, store: FrameStore, settings: ReconstructionSettings
+) -> Votes:
+    """A vote of every corner of a registered neighbour that is found again in the frame.
+
+    Args:
+        frames: to be placed.
+        local: (F, H, W, 3) their pointmaps.
+        stride: keyframe stride.
+        store: registered frames and pictures.
+        settings: how far a neighbour may be.
+    """
+    per_frame = [_tracked_points(frame, own, stride, store, settings) for frame, own in zip(frames, local, strict=True)]
+    most = max(len(points) for points in per_frame)
+    padded = torch.stack([torch.nn.functional.pad(points, (0, 0, 0, most - len(points))) for points in per_frame])
+    return Votes(padded[..., :3], padded[..., 3:6], padded[..., 6])
+
+
+def tracked_neighbours(frame: int, stride: int, store: FrameStore, settings: ReconstructionSettings) -> list[int]:
+    """Registered frames in which a frame's corners are looked for: the nearest, then each at least twice as far.
+
+    A near frame shares the most corners; a far one keeps the error of many small steps from growing.
+    """
+    usable = store.registered_near(frame, settings.rigid_neighbours * stride, settings.buffer_confidence)
+    chosen: list[int] = []
+    for index in sorted(usable, key=lambda index: (abs(index - frame), index)):
+        if not chosen or abs(index - frame) >= 2 * abs(chosen[-1] - frame):
+            chosen.append(index)
+    return chosen
+
+
+def _tracked_points(
+    frame: int, local: Tensor, stride: int, store: FrameStore, settings: ReconstructionSettings
+) -> Tensor:
+    """(N, 7) local point, world point and weight of a frame's tracked corners."""
+    picture = store.inputs[frame].picture
+    cell = torch.tensor(picture.grey.shape) / TRACK_CELLS
+    found = [local.new_zeros(0, 7)]
+    for index in tracked_neighbours(frame, stride, store, settings):
+        there, here = (pixels.to(local.device) for pixels in follow(store.inputs[index].picture, picture))
+        known = store.world[index].valid[there[:, 0], there[:, 1]]
+        there, here = there[known], here[known]
+        world, own = store.world[index].points[there[:, 0], there[:, 1]], local[here[:, 0], here[:, 1]]
+        cells = (here.cpu() / cell).long()
+        _, member, count = torch.unique(cells, dim=0, return_inverse=True, return_counts=True)
+        weight = (1 / (count[member] * TRACK_CELLS**2)).to(local)
+        found.append(torch.cat([own, world, weight[:, None]], dim=1))
+    return torch.cat(found)
