@@ -11,11 +11,11 @@ from omegaconf import OmegaConf
 
 from common.configuration import config_folder, to_dataclass
 from common.errors import ConfigurationError
+from uni3r.models.scene_unit import SceneUnit
 from uni3r.models.uni3r import Uni3R
 from uni3r.pretrained import LoadedModel, ModelChoice, load_model
 from uni3r.rasterization.background import Background
 from uni3r.semantics.teacher import Teacher
-from uni3r.training.view_selection import SceneUnit
 
 
 @dataclass(frozen=True)

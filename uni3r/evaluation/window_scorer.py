@@ -23,6 +23,7 @@ from common.views import Cameras, Views
 from uni3r.evaluation.pose_alignment import PoseAlignmentSettings, align_poses
 from uni3r.inference import ReadyModel
 from uni3r.models.ray_alignment import estimate_poses
+from uni3r.models.scene_unit import cameras_in_unit, scene_unit
 from uni3r.models.uni3r import Prediction
 from uni3r.posing.refinement import refine_context
 from uni3r.posing.settings import RefinementSettings
@@ -30,7 +31,6 @@ from uni3r.rasterization import Rendering, rasterize
 from uni3r.rasterization.background import over_background
 from uni3r.semantics.query import Query
 from uni3r.semantics.teacher import Teacher
-from uni3r.training.view_selection import cameras_in_unit, scene_unit
 
 
 @dataclass(frozen=True)

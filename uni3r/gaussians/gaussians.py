@@ -12,6 +12,7 @@ from torch import Tensor
 
 from common.geometry.transforms import apply_transform, split_similarity
 from common.views import TensorFields
+from uni3r.gaussians.spherical_harmonics import rotate_harmonics
 
 
 @dataclass
@@ -111,38 +112,3 @@ class Gaussians(TensorFields):
             harmonics=rotate_harmonics(self.harmonics, rotation),
             features=self.features,
         )
-
-
-def rotate_harmonics(harmonics: Tensor, rotation: Tensor) -> Tensor:
-    """Coefficients of the same colours in a turned world, exact for every degree.
-
-    The turned function of a degree is again a sum of that degree's harmonics, so that its coefficients follow from its
-    values in enough directions, here by least squares over a fixed, well spread set.
-
-    Args:
-        harmonics: (B, N, K, 3), K = (degree + 1)^2.
-        rotation: (3, 3) or (B, 3, 3) from the present world to the new one.
-
-    Returns:
-        (B, N, K, 3).
-    """
-    from uni3r.gaussians.spherical_harmonics import degree_of, spherical_harmonics
-
-    degree = degree_of(harmonics.shape[-2])
-    if degree == 0:
-        return harmonics
-    directions = _spread_directions(4 * (degree + 1) ** 2).to(rotation.device)
-    # A new direction d sees what the old direction R^T d saw.
-    old = spherical_harmonics(directions @ rotation.double(), degree)
-    basis = spherical_harmonics(directions, degree)
-    turn = torch.linalg.pinv(basis) @ old  # (.., K, K), block diagonal by degree
-    return (turn[..., None, :, :] if rotation.ndim == 3 else turn).to(harmonics) @ harmonics
-
-
-def _spread_directions(count: int) -> Tensor:
-    """(count, 3) unit vectors on a Fibonacci spiral, float64."""
-    index = torch.arange(count, dtype=torch.float64) + 0.5
-    z = 1 - 2 * index / count
-    angle = index * torch.pi * (1 + 5**0.5)
-    radius = (1 - z * z).sqrt()
-    return torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=-1)

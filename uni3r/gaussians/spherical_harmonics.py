@@ -1,4 +1,4 @@
-"""Real spherical harmonics of any degree, and the colour of Gaussians seen from a point."""
+"""Real spherical harmonics of any degree: their values, the colours that they give, and their rotation."""
 
 from __future__ import annotations
 
@@ -63,6 +63,30 @@ def view_colours(harmonics: Tensor, means: Tensor, camera_centre: Tensor, degree
     return (torch.einsum("nk,nkc->nc", basis, harmonics[:, : basis.shape[-1]]) + 0.5).clamp(min=0)
 
 
+def rotate_harmonics(harmonics: Tensor, rotation: Tensor) -> Tensor:
+    """Coefficients of the same colours in a turned world, exact for every degree.
+
+    The turned function of a degree is again a sum of that degree's harmonics, so that its coefficients follow from its
+    values in enough directions, here by least squares over a fixed, well spread set.
+
+    Args:
+        harmonics: (B, N, K, 3), K = (degree + 1)^2.
+        rotation: (3, 3) or (B, 3, 3) from the present world to the new one.
+
+    Returns:
+        (B, N, K, 3).
+    """
+    degree = degree_of(harmonics.shape[-2])
+    if degree == 0:
+        return harmonics
+    directions = _spread_directions(4 * (degree + 1) ** 2).to(rotation.device)
+    # A new direction d sees what the old direction R^T d saw.
+    old = spherical_harmonics(directions @ rotation.double(), degree)
+    basis = spherical_harmonics(directions, degree)
+    turn = torch.linalg.pinv(basis) @ old  # (.., K, K), block diagonal by degree
+    return (turn[..., None, :, :] if rotation.ndim == 3 else turn).to(harmonics) @ harmonics
+
+
 def degree_of(num_coefficients: int) -> int:
     """Degree of a full set of coefficients.
 
@@ -80,3 +104,12 @@ def _step(order: int, m: int) -> float:
     if order == m:
         return math.inf
     return math.sqrt((4 * order * order - 1) / (order * order - m * m))
+
+
+def _spread_directions(count: int) -> Tensor:
+    """(count, 3) unit vectors on a Fibonacci spiral, float64."""
+    index = torch.arange(count, dtype=torch.float64) + 0.5
+    z = 1 - 2 * index / count
+    angle = index * torch.pi * (1 + 5**0.5)
+    radius = (1 - z * z).sqrt()
+    return torch.stack([radius * angle.cos(), radius * angle.sin(), z], dim=-1)

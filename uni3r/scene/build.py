@@ -25,7 +25,8 @@ from uni3r.models.ray_alignment import estimate_poses
 from uni3r.models.uni3r import Prediction, Uni3R
 from uni3r.posing.known_cameras import KnownCameras
 from uni3r.posing.refinement import refine_context, search_unit, view_part
-from uni3r.scene.scene import InputView, Scene
+from uni3r.scene.scene import Scene
+from uni3r.scene.scene_data import InputView
 from uni3r.scene.settings import RunSettings
 from uni3r.semantics.teacher import Teacher
 

@@ -27,7 +27,7 @@ from uni3r.rasterization import Rendering
 from uni3r.scene.flight import enlarged, flight
 from uni3r.scene.overview import draw_overview
 from uni3r.scene.painter import Painter
-from uni3r.scene.scene import Scene
+from uni3r.scene.scene_data import SceneData
 from uni3r.scene.settings import ExportSettings
 
 GAUSSIANS, TRAJECTORY, TRANSFORMS, SUMMARY = "gaussians.ply", "trajectory.txt", "transforms.json", "summary.json"
@@ -55,7 +55,7 @@ def check_output(folder: str | Path, overwrite: bool) -> None:
         raise InputError(f"output {path} holds {', '.join(found)} of unknown origin; move it away, or write elsewhere")
 
 
-def write_results(scene: Scene, folder: str | Path, export: ExportSettings | None = None) -> list[Path]:
+def write_results(scene: SceneData, folder: str | Path, export: ExportSettings | None = None) -> list[Path]:
     """Write a scene to a folder, in place of what an earlier run left there.
 
     Returns:
@@ -88,7 +88,7 @@ def write_results(scene: Scene, folder: str | Path, export: ExportSettings | Non
     return [*written, folder / SUMMARY]
 
 
-def summarize(scene: Scene) -> dict[str, Any]:
+def summarize(scene: SceneData) -> dict[str, Any]:
     """What ``summary.json`` says."""
     return {
         "gaussians": scene.gaussians.count,
@@ -113,7 +113,7 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
             raise OSError(f"cannot write {path}")
 
 
-def _write_cameras(scene: Scene, folder: Path) -> list[Path]:
+def _write_cameras(scene: SceneData, folder: Path) -> list[Path]:
     posed = scene.posed
     poses = scene.cameras.camera_to_world[posed].cpu().double().numpy()
     views = [scene.views[index] for index in posed]
@@ -125,7 +125,7 @@ def _write_cameras(scene: Scene, folder: Path) -> list[Path]:
     return [folder / TRAJECTORY, folder / TRANSFORMS]
 
 
-def _write_views(scene: Scene, painter: Painter, renderings: list[Rendering], folder: Path) -> list[Path]:
+def _write_views(scene: SceneData, painter: Painter, renderings: list[Rendering], folder: Path) -> list[Path]:
     with atomic_folder(folder / VIEWS) as place:
         for index, rendering in zip(scene.posed, renderings, strict=True):
             stem = f"{index:02d}"
@@ -135,7 +135,7 @@ def _write_views(scene: Scene, painter: Painter, renderings: list[Rendering], fo
     return [folder / VIEWS]
 
 
-def _write_queries(scene: Scene, painter: Painter, renderings: list[Rendering], folder: Path) -> Path:
+def _write_queries(scene: SceneData, painter: Painter, renderings: list[Rendering], folder: Path) -> Path:
     with atomic_folder(folder / QUERIES) as place:
         for index, maps in zip(scene.posed, painter.heat_maps(renderings), strict=True):
             for word, picture in zip(painter.queries, maps, strict=True):
@@ -144,7 +144,9 @@ def _write_queries(scene: Scene, painter: Painter, renderings: list[Rendering], 
     return folder / QUERIES
 
 
-def _write_films(scene: Scene, painter: Painter, inputs: Cameras, folder: Path, export: ExportSettings) -> list[Path]:
+def _write_films(
+    scene: SceneData, painter: Painter, inputs: Cameras, folder: Path, export: ExportSettings
+) -> list[Path]:
     settings = export.flight
     path = enlarged(flight(inputs, scene.median_depth, settings), export.film_scale)
     size = (scene.size[0] * export.film_scale, scene.size[1] * export.film_scale)

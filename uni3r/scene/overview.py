@@ -12,12 +12,12 @@ from common.views import Cameras
 from uni3r.scene.flight import between, enlarged
 from uni3r.scene.labels import beside, draw_legend
 from uni3r.scene.painter import Painter
-from uni3r.scene.scene import Scene
+from uni3r.scene.scene_data import SceneData
 
 _ROWS = {"color": "new views between them", "depth": "their depth", "segmentation": "their segmentation"}
 
 
-def draw_overview(scene: Scene, painter: Painter, scale: int = 1) -> NDArray[np.uint8]:
+def draw_overview(scene: SceneData, painter: Painter, scale: int = 1) -> NDArray[np.uint8]:
     """Rows of tiles: the pictures; half way between each two of them a new view, its depth, its classes, its heat.
 
     Args:

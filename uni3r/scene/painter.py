@@ -13,7 +13,7 @@ from common.errors import ConfigurationError
 from uni3r.rasterization import Rendering
 from uni3r.scene.labels import color_labels, overlay
 from uni3r.scene.renderings import FeatureColors, color_image, depth_image, depth_range
-from uni3r.scene.scene import Scene
+from uni3r.scene.scene_data import SceneData
 from uni3r.semantics.labels import UNLABELLED, LabelSet, load_label_set
 from uni3r.semantics.query import Query
 from uni3r.semantics.word_search import WordSearch
@@ -25,7 +25,7 @@ _SEEN = 0.1
 class Painter:
     """Paints one scene; renderings come without leading axes."""
 
-    def __init__(self, scene: Scene, queries: Sequence[str] = ()) -> None:
+    def __init__(self, scene: SceneData, queries: Sequence[str] = ()) -> None:
         """
         Args:
             scene: to be painted.

@@ -1,122 +1,25 @@
-"""A scene that Uni3R built: Gaussians, the cameras they were seen from, and how to look at them."""
+"""A scene that Uni3R built, as users hold it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from common.views import Cameras, Pointmaps
-from uni3r.gaussians.gaussians import Gaussians
-from uni3r.models.uni3r import Uni3R
-from uni3r.rasterization import RasterizationSettings, Rendering, rasterize
-from uni3r.rasterization.background import Background, over_background
-from uni3r.semantics.teacher import TextSide
-
-if TYPE_CHECKING:
-    from uni3r.scene.settings import ExportSettings
-
-_NEAR, _FAR = 0.02, 100.0
-"""Of what is drawn, as shares of the median depth."""
-
-
-@dataclass(frozen=True)
-class InputView:
-    """One picture that the scene was built from."""
-
-    name: str
-    number: int
-    """Of the picture in the whole input."""
-    original_size: tuple[int, int]
-    """(height, width), pixels."""
-    original_from_network: Tensor
-    """(3, 3) affine between pixel coordinates, see `common.data.sources.preprocess.Preprocessed`."""
-    file: Path | None = None
+from uni3r.scene.outputs import check_output, write_results
+from uni3r.scene.scene_data import SceneData
+from uni3r.scene.settings import ExportSettings
 
 
 @dataclass
-class Scene:
-    """The world is that of the given poses, or else the camera of the first view, with a unit of the network's own."""
-
-    gaussians: Gaussians
-    """(1, N)."""
-    cameras: Cameras
-    """(V,) of the input views at network size; poses are NaN where none was found."""
-    images: Tensor
-    """(V, 3, H, W) input views in [-1, 1]."""
-    pointmaps: Pointmaps
-    """(V, H, W, ..) of the network, in the camera of view 0 and its unit."""
-    views: list[InputView]
-    network: Uni3R
-    """Made it; expands rendered features."""
-    text: TextSide | None
-    """Understands words; None where nobody does."""
-    labels: str
-    """Label set of the segmentation."""
-    sh_degree: int | None
-    background: Background
-    intrinsics_from: Literal["given", "field of view", "estimated"]
-    poses_from: Literal["given", "own"]
-    settings: RasterizationSettings = field(default_factory=RasterizationSettings)
-    seconds: dict[str, float] = field(default_factory=dict)
-    """By stage."""
-    model: dict[str, Any] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the network's images."""
-        return self.images.shape[-2], self.images.shape[-1]
-
-    @property
-    def posed(self) -> list[int]:
-        """Views with a pose."""
-        return self.cameras.camera_to_world.isfinite().all(dim=(-2, -1)).nonzero()[:, 0].tolist()
-
-    @property
-    def median_depth(self) -> float:
-        """Of the Gaussians in front of the first camera."""
-        pose = self.cameras.camera_to_world[self.posed[0]]
-        depth = ((self.gaussians.means[0] - pose[:3, 3]) * pose[:3, 2]).sum(dim=-1)
-        ahead = depth[depth > 0]
-        return float(ahead.median()) if len(ahead) else 1.0
-
-    @torch.no_grad()
-    def render(self, cameras: Cameras, size: tuple[int, int] | None = None) -> Rendering:
-        """Look at the scene from cameras (M,), which `Rendering` (M, ..) follows; ``size`` None is the network's."""
-        depth = self.median_depth
-        lifted = Cameras(cameras.camera_to_world[None], cameras.intrinsics[None])
-        rendering = rasterize(
-            self.gaussians,
-            lifted.to(self.gaussians.means.device),
-            size or self.size,
-            near=_NEAR * depth,
-            far=_FAR * depth,
-            sh_degree=self.sh_degree,
-            settings=self.settings,
-        )[0]
-        return replace(rendering, image=over_background(rendering, (self.images + 1) / 2, self.background))
-
-    @torch.no_grad()
-    def word_features(self, features: Tensor) -> Tensor:
-        """Rendered features (M, C, H, W) in the space of words, possibly smaller: (M, T, h, w)."""
-        compressor = self.network.feature_compressor
-        return features if compressor is None else compressor.expand(features[None])[0]
+class Scene(SceneData):
+    """Scene data that can be saved."""
 
     def save(self, folder: str | Path, export: ExportSettings | None = None, overwrite: bool = False) -> list[Path]:
-        """Write Gaussians, pictures, films and a summary; see `uni3r.scene.outputs.write_results`."""
-        from uni3r.scene.outputs import check_output, write_results
+        """Write Gaussians, pictures, films and a summary; see `uni3r.scene.outputs.write_results`.
 
+        Raises:
+            InputError: the folder holds results of an earlier run and `overwrite` is off.
+            ConfigurationError: queries are given, and the scene has no text encoder.
+        """
         check_output(folder, overwrite)
         return write_results(self, folder, export)
-
-    def original_intrinsics(self, view: int) -> NDArray:
-        """(3, 3) of a view in pixels of the original picture."""
-        from common.data.sources.preprocess import intrinsics_to_original
-
-        matrix = self.cameras.intrinsics[view].cpu().double()
-        return intrinsics_to_original(matrix, self.views[view].original_from_network).numpy()

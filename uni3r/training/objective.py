@@ -6,79 +6,38 @@ Uni3R (arXiv 2508.03643) sections 3.3 and 3.4. Published recipe and corrections 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.checkpoints.hub import initialized
-from common.geometry.normalization import divide_by_scale, joint_scale
 from common.training.module import Objective
 from common.training.optim import OptimizerConfig
 from common.views import Pointmaps, Views
-from uni3r.models.feature_compressor import resize_features
+from uni3r.models.scene_unit import SceneUnit, cameras_in_unit, scene_unit
 from uni3r.models.uni3r import Prediction, Uni3R
-from uni3r.rasterization import RasterizationSettings, Rendering, rasterize
-from uni3r.rasterization.background import Background, over_background
+from uni3r.rasterization import Rendering
+from uni3r.rasterization.background import over_background
 from uni3r.scene.renderings import color_image, depth_image, depth_range
 from uni3r.semantics.teacher import Teacher
+from uni3r.training.frozen import Frozen
 from uni3r.training.geometry_distillation import DistillationSettings, PointmapTeacher, geometry_loss
-from uni3r.training.losses import depth_loss, feature_loss, l1_loss, mse_loss, pixel_weights, pointmap_loss, ssim_loss
-from uni3r.training.view_selection import (
-    SceneUnit,
-    ViewSelection,
-    cameras_in_unit,
-    context_points,
-    random_crop,
-    scene_unit,
-    split_views,
+from uni3r.training.rendering import RenderOptions, render_targets
+from uni3r.training.terms import (
+    RENDERED_TERMS,
+    LossWeights,
+    Perceptual,
+    color_terms,
+    depth_term,
+    feature_term,
+    pointmap_term,
 )
-
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Weight of every term; 0 leaves it out. The defaults are the published ones."""
-
-    l1: float = 1.0
-    mse: float = 0.0
-    ssim: float = 0.0
-    """Never used by the published recipe, which has an argument for it."""
-    lpips: float = 0.05
-    feature: float = 0.2
-    """0.2 in the published code, 0.02 in the paper."""
-    context_feature: float = 0.0
-    """As ``feature``, of the context's own pixels before rendering. Not published: for features that learn slowly,
-    since steps without any rendered term render nothing and are cheaper."""
-    geometry: float = 0.005
-    """Of the pointmap teacher."""
-    depth: float = 0.0
-    """Of rendered depth, where the data has true depth."""
-    pointmap: float = 0.0
-    """Of the Gaussian centres, where the data has true depth."""
-
-
-RENDERED_TERMS = ("l1", "mse", "ssim", "lpips", "feature", "depth")
-"""Terms of `LossWeights` that ask for a rendering."""
-
-
-@dataclass(frozen=True)
-class RenderOptions:
-    """How target views are rendered in training."""
-
-    near: float = 0.1
-    """Metres."""
-    far: float = 100.0
-    """Metres."""
-    raise_sh_every: int | None = None
-    """Optimizer steps from one degree of the harmonics to the next; None stays at degree 0 (published)."""
-    background: Background = "black"
-    """Behind the Gaussians; see `uni3r.rasterization.background`."""
-    settings: RasterizationSettings = field(default_factory=RasterizationSettings)
+from uni3r.training.view_selection import ViewSelection, random_crop, split_views
 
 
 def network_from(sizes: Mapping[str, Any], start: str | Path | None = None) -> Uni3R:
@@ -95,21 +54,6 @@ def network_from(sizes: Mapping[str, Any], start: str | Path | None = None) -> U
     model = Uni3R(**sizes)
     initialized(model, start, model.fresh_prefixes)
     return model
-
-
-class _Frozen:
-    """A network that is used, but is not trained, saved, moved or put into training mode with its owner."""
-
-    def __init__(self, network: Any) -> None:
-        self._network = network
-        if isinstance(network, nn.Module):
-            network.eval().requires_grad_(False)
-
-    def on(self, device: torch.device) -> Any:
-        """The network, on the device."""
-        if isinstance(self._network, nn.Module):
-            self._network.to(device)
-        return self._network
 
 
 class GaussianObjective(Objective):
@@ -132,7 +76,7 @@ class GaussianObjective(Objective):
         pointmap_teacher: PointmapTeacher | None = None,
         distillation: DistillationSettings | None = None,
         distill_up_to: int | None = 2,
-        perceptual: Callable[[Tensor, Tensor], Tensor] | None = None,
+        perceptual: Perceptual | None = None,
         true_poses: bool = False,
         class_weights: Sequence[float] | None = None,
     ) -> None:
@@ -153,7 +97,7 @@ class GaussianObjective(Objective):
             pointmap_teacher: of the geometry; not needed where its weight is 0.
             distillation: how it is followed.
             distill_up_to: with more context views it is not asked (published: 2); None asks always.
-            perceptual: distances (...) of pictures (..., 3, H, W) in [0, 1], such as `common.metrics.lpips.Lpips`.
+            perceptual: for the term ``lpips``.
             true_poses: for models with centres on rays: in training, these lie by the true poses of the context, so
                 that depth and appearance learn from clean pictures while the points, and so the poses, are still
                 learning. Validation always takes the model's own poses.
@@ -176,7 +120,7 @@ class GaussianObjective(Objective):
         for name, part in needs.items():
             if getattr(self.weights, name) and part is None:
                 raise ValueError(f"the loss term {name} has a weight, but nothing to compute it with")
-        self._teacher, self._pointmap_teacher, self._perceptual = map(_Frozen, (teacher, pointmap_teacher, perceptual))
+        self._teacher, self._pointmap_teacher, self._perceptual = map(Frozen, (teacher, pointmap_teacher, perceptual))
 
     def terms(self, views: Views, training: bool) -> dict[str, Tensor]:
         """Loss terms of `LossWeights` by name, ``loss``, their weighted sum, and what is only looked at.
@@ -228,57 +172,26 @@ class GaussianObjective(Objective):
     ) -> dict[str, Tensor]:
         rendering = self._render(prediction, context, rendered, unit)
         seen = (context.images + 1) / 2
-        rendering = replace(rendering, image=over_background(rendering, seen, self.rendering.background))
-        terms = self._colour_terms(rendering, rendered)
+        image = over_background(rendering, seen, self.rendering.background)
+        perceptual = self._perceptual.on(self.device) if self.weights.lpips else None
+        terms = color_terms(image, (rendered.images + 1) / 2, self.weights, perceptual)
         if self.weights.feature:
             assert rendering.features is not None, "the model's Gaussians have no features"
             terms["feature"] = self._feature_term(rendering.features, rendered)
         if self.weights.depth:
-            assert rendered.depth is not None, "the depth loss needs depth"
-            terms["depth"] = depth_loss(rendering.depth, rendering.alpha, rendered.depth / unit.view(-1, 1, 1, 1))
+            terms["depth"] = depth_term(rendering, rendered.depth, unit)
         return terms
 
     def _render(self, prediction: Prediction, context: Views, rendered: Views, unit: Tensor) -> Rendering:
-        assert context.camera_to_world is not None, "training views need poses"
-        cameras = cameras_in_unit(rendered, context.camera_to_world[:, 0], unit)
-        every = self.rendering.raise_sh_every
-        degree = 0 if every is None else min(self.model.config.attributes.sh_degree, self.global_step // every)
-        return rasterize(
-            prediction.gaussians,
-            cameras,
-            (rendered.images.shape[-2], rendered.images.shape[-1]),
-            near=self.rendering.near / float(unit.max()),
-            far=self.rendering.far / float(unit.min()),
-            sh_degree=degree,
-            settings=self.rendering.settings,
-        )
-
-    def _colour_terms(self, rendering: Rendering, rendered: Views) -> dict[str, Tensor]:
-        image, truth = rendering.image, (rendered.images + 1) / 2
-        functions: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"l1": l1_loss, "mse": mse_loss, "ssim": ssim_loss}
-        terms = {name: loss(image, truth) for name, loss in functions.items() if getattr(self.weights, name)}
-        if self.weights.lpips:
-            terms["lpips"] = self._perceptual.on(self.device)(image, truth).mean()
-        terms["psnr"] = -10 * mse_loss(image.detach(), truth).clamp_min(1e-10).log10()
-        return terms
+        degree = self.rendering.sh_degree(self.model.config.attributes.sh_degree, self.global_step)
+        return render_targets(prediction.gaussians, context, rendered, unit, self.rendering, degree)
 
     def _feature_term(self, features: Tensor, views: Views) -> Tensor:
-        """Distance of (B, V, C, h, w) features from the teacher's of the same views."""
+        """Distance of features (B, V, C, h, w) from the teacher's of the same views."""
         images = (views.images + 1) / 2 if self.target_range == "zero_to_one" else views.images
         with torch.no_grad():
             target = self._teacher.on(self.device).features(images, views.labels)
-        compressor = self.model.feature_compressor
-        if compressor is not None and features.shape[2] != target.shape[2]:
-            features = compressor.expand(features)
-        size = (features.shape[-2], features.shape[-1])
-        target = resize_features(target, size)
-        weights = None
-        if self.class_weights is not None:
-            if views.labels is None:
-                raise ValueError("class_weights weigh labels, and these views have none")
-            weights = pixel_weights(views.labels, self.class_weights.to(target.device))
-            weights = resize_features(weights[:, :, None], size)[:, :, 0]
-        return feature_loss(features, target, target.norm(dim=2) > 0, weights)
+        return feature_term(features, target, views.labels, self.class_weights, self.model.feature_compressor)
 
     def _geometry_terms(self, prediction: Prediction, context: Views, unit: Tensor) -> dict[str, Tensor]:
         terms: dict[str, Tensor] = {}
@@ -288,13 +201,7 @@ class GaussianObjective(Objective):
                 seen: Pointmaps = self._pointmap_teacher.on(self.device)(context.images)
             terms["geometry"] = geometry_loss(prediction.pointmaps.points, seen, self.distillation)
         if self.weights.pointmap:
-            points, valid = context_points(context)
-            scale = joint_scale(points, valid)
-            # Both over the size of the scene, so that the term does not depend on the unit.
-            found = prediction.pointmaps
-            relative = Pointmaps(divide_by_scale(found.points, scale / unit), found.confidence)
-            truth = divide_by_scale(points, scale)
-            terms["pointmap"], terms["regression"] = pointmap_loss(relative, truth, valid)
+            terms["pointmap"], terms["regression"] = pointmap_term(prediction.pointmaps, context, unit)
         return terms
 
     def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:

@@ -15,10 +15,10 @@ from uni3r.evaluation.pose_alignment import PoseAlignmentSettings
 from uni3r.evaluation.window_scorer import ProtocolSettings, WindowScorer
 from uni3r.inference import InferenceSettings, ReadyModel
 from uni3r.models.attributes import gaussians_from_attributes
+from uni3r.models.scene_unit import SceneUnit, cameras_in_unit, context_points, scene_unit
 from uni3r.models.uni3r import Prediction
 from uni3r.semantics.labels import load_label_set
 from uni3r.semantics.query import Query
-from uni3r.training.view_selection import SceneUnit, cameras_in_unit, context_points, scene_unit
 
 UNIT = SceneUnit("points", points_distance=3.0)
 QUICK = ProtocolSettings(refine=False, alignment=PoseAlignmentSettings(steps=5))

@@ -14,8 +14,11 @@ from slam3r.models import ImageToPoints
 from slam3r.training.teacher import ImageToPointsTeacher
 from tests.support.tiny_scene import SIZES as SLAM3R_SIZES
 from tests.support.tiny_uni3r import network, room
-from uni3r.training.objective import GaussianObjective, LossWeights, RenderOptions
-from uni3r.training.view_selection import SceneUnit, ViewSelection
+from uni3r.models.scene_unit import SceneUnit
+from uni3r.training.objective import GaussianObjective
+from uni3r.training.rendering import RenderOptions
+from uni3r.training.terms import LossWeights
+from uni3r.training.view_selection import ViewSelection
 
 SUPERVISED = LossWeights(lpips=0, geometry=0, feature=0.2, depth=0.1, pointmap=0.5, ssim=0.2)
 VIDEO = ViewSelection(order="interleaved", min_context=2, max_targets=1, render_context_up_to=0, crop=32)
@@ -128,7 +131,7 @@ def test_features_of_the_context_learn_without_a_rendering(monkeypatch) -> None:
     unrendered = LossWeights(l1=0, lpips=0, feature=0, geometry=0, context_feature=1.0, pointmap=0.5)
     teacher = ByLabel()
     objective, window = _objective(weights=unrendered, teacher=teacher), _window()
-    monkeypatch.setattr("uni3r.training.objective.rasterize", None)  # would be called in vain
+    monkeypatch.setattr("uni3r.training.rendering.rasterize", None)  # would be called in vain
     terms = objective.terms(window, training=False)
     assert terms.keys() == {"context_feature", "pointmap", "regression", "loss"}
     context = window[:, [0, 2]]

@@ -10,15 +10,8 @@ from common.rooms import room_seed, room_sequence
 from common.views import Views
 from tests.support.parity import assert_close
 from tests.support.uni3r_parity import vectors
-from uni3r.training.view_selection import (
-    SceneUnit,
-    ViewSelection,
-    cameras_in_unit,
-    context_points,
-    random_crop,
-    scene_unit,
-    split_views,
-)
+from uni3r.models.scene_unit import SceneUnit, cameras_in_unit, context_points, scene_unit
+from uni3r.training.view_selection import ViewSelection, random_crop, split_views
 
 PUBLISHED = ViewSelection()
 VIDEO = ViewSelection(order="interleaved", min_context=2, max_targets=2, render_context_up_to=0)

@@ -1,0 +1,23 @@
+"""Keeps networks that help in training, such as teachers, out of the module that is trained and saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Frozen:
+    """A network that is used, but is not trained, saved, moved or put into training mode with its owner."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+        if isinstance(network, nn.Module):
+            network.eval().requires_grad_(False)
+
+    def on(self, device: torch.device) -> Any:
+        """The network, on the device."""
+        if isinstance(self._network, nn.Module):
+            self._network.to(device)
+        return self._network
