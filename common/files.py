@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -84,6 +84,13 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 def read_json(path: str | os.PathLike[str]) -> Any:
     """The value of a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def relative_name(file: Path, folder: Path) -> str:
+    """Name of a file relative to a folder, with forward slashes; absolute where there is no way, on Windows."""
+    with suppress(ValueError):  # another drive
+        return Path(os.path.relpath(file.resolve(), folder.resolve())).as_posix()
+    return file.resolve().as_posix()
 
 
 def _flush(path: Path) -> None:

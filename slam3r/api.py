@@ -74,7 +74,7 @@ def reconstruct(
     run_settings, export = to_dataclass(options, RunSettings), to_dataclass(export or {}, ExportSettings)
     folder = None if output is None else Path(output).expanduser()
     if folder is not None:
-        wanted = {COLMAP: export.colmap, PREDICTIONS: save_predictions, IMAGES: export.images}
+        wanted = {COLMAP: export.colmap, PREDICTIONS: save_predictions, IMAGES: bool(export.images)}
         check_output(folder, overwrite, [name for name, is_wanted in wanted.items() if is_wanted])
     elif save_predictions or export.images:
         raise ConfigurationError("save_predictions and export.images need an output folder")
@@ -85,6 +85,9 @@ def reconstruct(
         if folder is not None and isinstance(frames, FolderSource) and frames.folder.resolve() == folder.resolve():
             raise ConfigurationError(f"output {folder} is the folder of the images; the results would become input")
         frames.validate()
+        if folder is not None and export.images is None:
+            export = replace(export, images=not frames.files_are_plain)
+            check_output(folder, overwrite, [IMAGES] if export.images else [])
         start = time.perf_counter()
         ready = _make_ready(model, settings, run_settings)
         seconds = time.perf_counter() - start

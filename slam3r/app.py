@@ -140,7 +140,7 @@ def _figures(scene: Reconstruction) -> dict[str, str]:
 
 
 def _warnings(scene: Reconstruction, threshold: float) -> list[str]:
-    found = [f"{name} was skipped: {reason}" for name, reason in scene.skipped]
+    found = [f"{name} was skipped: {reason}" for name, reason in scene.skipped] + scene.notes
     if not (scene.confidence > threshold).any():
         found.append(f"No point has a confidence above {threshold:g}; lower the confidence to see the uncertain ones.")
     weak = sum(frame.status == "low_confidence" for frame in scene.frames)

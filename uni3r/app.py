@@ -102,7 +102,7 @@ class Neighbours(FrameSource):
             step: from one to the next; less where the source is too short for it. 0 chooses all.
         """
         super().__init__()
-        self._source, self.skipped = source, source.skipped
+        self._source, self.skipped, self.notes = source, source.skipped, source.notes
         length = source.length or 0
         self._step = min(step, (length - 1) // max(1, count - 1)) or 1
         self._all = step == 0 or length <= count
@@ -113,6 +113,10 @@ class Neighbours(FrameSource):
     @property
     def length(self) -> int | None:
         return self._source.length if self._all else self._count
+
+    @property
+    def files_are_plain(self) -> bool:
+        return self._source.files_are_plain
 
     def validate(self) -> None:
         self._source.validate()

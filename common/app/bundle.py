@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from PIL import Image
 
 from common.app.contract import Cloud, PosedFrame
+from common.data.sources.images import is_plain_file, read_image
 from common.export.colmap import make_colmap_model, write_colmap
 from common.export.mesh import write_cloud_glb
 from common.export.nerfstudio import write_nerfstudio
@@ -23,6 +26,10 @@ POINTS, GLB, TRAJECTORY, NERFSTUDIO, COLMAP = (
     "trajectory.txt",
     "nerfstudio.zip",
     "colmap.zip",
+)
+_MISSING = (
+    "{count} pictures are not here, because they are frames of a video. To have them written beside the cameras:\n"
+    "python scripts/reconstruct.py source=video source.path=... output=...\n"
 )
 _GLB_POINTS, _SPARSE_POINTS = 500_000, 200_000
 
@@ -55,7 +62,8 @@ def _names(frames: Sequence[PosedFrame]) -> list[str]:
     taken: set[str] = set()
     for number, frame in enumerate(frames):
         name = PurePosixPath(frame.name).name or f"{number:06d}"
-        name = name if PurePosixPath(name).suffix else f"{name}.jpg"
+        if not PurePosixPath(name).suffix or (frame.file is not None and not is_plain_file(frame.file)):
+            name = f"{PurePosixPath(name).stem}.jpg"
         name = f"{number:06d}_{name}" if name in taken else name
         taken.add(name)
         names.append(name)
@@ -99,6 +107,20 @@ def _write_colmap(path: Path, cloud: Cloud, frames: Sequence[PosedFrame], names:
 
 
 def _add_images(archive: zipfile.ZipFile, frames: Sequence[PosedFrame], names: Sequence[str]) -> None:
+    missing = 0
     for frame, name in zip(frames, names, strict=True):
-        if frame.file is not None and frame.file.is_file():
+        if frame.file is None or not frame.file.is_file():
+            missing += 1
+        elif is_plain_file(frame.file):
             archive.write(frame.file, f"images/{name}", zipfile.ZIP_STORED)  # compressed already
+        else:
+            archive.writestr(f"images/{name}", _upright_copy(frame.file), zipfile.ZIP_STORED)
+    if missing:
+        archive.writestr("images/README.txt", _MISSING.format(count=missing))
+
+
+def _upright_copy(file: Path) -> bytes:
+    """A JPEG of a picture as the cameras describe it."""
+    copy = BytesIO()
+    Image.fromarray(read_image(file)).save(copy, "JPEG", quality=95)
+    return copy.getvalue()

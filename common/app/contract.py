@@ -201,11 +201,15 @@ class WatchedSource(FrameSource):
     def __init__(self, source: FrameSource, watcher: Watcher) -> None:
         super().__init__()
         self._source, self._watcher = source, watcher
-        self.skipped = source.skipped
+        self.skipped, self.notes = source.skipped, source.notes
 
     @property
     def length(self) -> int | None:
         return self._source.length
+
+    @property
+    def files_are_plain(self) -> bool:
+        return self._source.files_are_plain
 
     def validate(self) -> None:
         self._source.validate()

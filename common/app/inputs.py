@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 
 from common.app.settings import Limits
 from common.configuration import config_folder
+from common.data.sources.file_names import drop_live_films, drop_twins, natural_key
 from common.data.sources.image_files import FrameSource, ImageFileSource
-from common.data.sources.images import IMAGE_SUFFIXES, natural_key
+from common.data.sources.images import IMAGE_SUFFIXES
 from common.data.sources.video import VideoSource
 from common.errors import InputError
 
@@ -41,6 +42,9 @@ def open_input(kind: str, uploads: Sequence[str] | None, fps: float, limits: Lim
         raise InputError(f"{len(paths)} files are too many: at most {limits.files} can be uploaded at once.")
     if sum(path.stat().st_size for path in paths) > limits.megabytes * 1_000_000:
         raise InputError(f"These files are too large: at most {limits.megabytes} MB can be uploaded at once.")
+    names, films = drop_live_films([str(path) for path in paths], VIDEO_SUFFIXES)
+    names, twins = drop_twins(names)
+    paths = [Path(name) for name in names]
     videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
     images = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES]
     if videos and (images or len(videos) > 1):
@@ -51,7 +55,9 @@ def open_input(kind: str, uploads: Sequence[str] | None, fps: float, limits: Lim
         raise InputError(f"{paths[0].name} is neither a picture nor a video.")
     if len(images) == 1:
         raise InputError("One picture is not enough: a reconstruction needs several pictures of one place.")
-    return ImageFileSource([(path.name, path) for path in _ordered(images)], "the uploaded files")
+    source = ImageFileSource([(path.name, path) for path in _ordered(images)], "the uploaded files")
+    source.note_twins([(Path(twin).name, Path(kept).name) for twin, kept in [*films, *twins]])
+    return source
 
 
 def plain_sentence(error: Exception | str, uploads: Sequence[str] | None) -> str:

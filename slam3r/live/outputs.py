@@ -65,6 +65,7 @@ def write_statistics(folder: Path, statistics: LiveStatistics, source: FrameSour
     values["source"] = {
         "ended": source.ended or "its last frame",
         "skipped": [{"frame": name, "reason": reason} for name, reason in source.skipped],
+        "notes": source.notes,
     }
     write_json(path, _without_nan(values))
     return path

@@ -77,6 +77,7 @@ def run_live(
             ready = session.prepare(frame.image)
         except ValueError as error:
             raise InputError(f"{frame.name}: {error}") from error
+        source.note_crop(frame.image.shape[:2], session.settings.size)
         return replace(frame, image=frame.image[:0, :0].copy()), ready
 
     bar = tqdm(total=source.length, unit="frame", disable=None if options.progress else True)

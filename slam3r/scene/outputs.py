@@ -7,10 +7,8 @@ picture that cannot be drawn costs a warning, not the results.
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from common.data.sources.images import is_plain_file
 from common.drawing.preview import render_preview
 from common.errors import InputError
 from common.export.colmap import make_colmap_model, write_colmap
 from common.export.nerfstudio import write_nerfstudio
 from common.export.ply import write_ply
 from common.export.trajectory import write_tum
-from common.files import atomic_path, read_json, write_json
+from common.files import atomic_path, read_json, relative_name, write_json
 from slam3r.scene.frame_strip import draw_strip
 from slam3r.scene.settings import ExportSettings
 from slam3r.scene.summary import find_warnings, summarize
@@ -40,6 +39,7 @@ COLMAP, PREDICTIONS, IMAGES = "sparse/0", "predictions", "images"
 FILES = (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP)
 FOLDERS = (COLMAP, PREDICTIONS, IMAGES)
 _PREVIEW_POINTS = 600_000
+_NO_PICTURES = "its pictures are in no files that other programs read the same; export.images=true writes them"
 
 
 class OutputExists(InputError):
@@ -105,7 +105,7 @@ def write_results(
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in (SUMMARY, PREVIEW, STRIP):
         (folder / name).unlink(missing_ok=True)
-    written, warnings = list(streamed), find_warnings(scene)
+    written, warnings, pictures = list(streamed), find_warnings(scene), has_pictures(scene, folder)
     steps: list[tuple[str, bool, Callable[[Path], None]]] = [
         (POINTS, True, lambda path: write_ply(path, scene.points, scene.colors, scene.confidence)),
         (TRAJECTORY, True, lambda path: _write_trajectory(scene, path)),
@@ -116,6 +116,9 @@ def write_results(
     ]
     for name, wanted, write in steps:
         if not wanted:
+            continue
+        if name in (TRANSFORMS, COLMAP) and not pictures:
+            warnings.append(f"{name} was left out, {_NO_PICTURES}")
             continue
         try:
             write(folder / name)
@@ -128,8 +131,19 @@ def write_results(
     for warning in warnings:
         logger.warning("%s", warning)
     names = [path.relative_to(folder).as_posix() for path in written]
-    write_json(folder / SUMMARY, {**summarize(scene), "written": names, "warnings": warnings})
+    write_json(folder / SUMMARY, {**summarize(scene), "written": names, "warnings": [*warnings, *scene.notes]})
     return [*written, folder / SUMMARY]
+
+
+def has_pictures(scene: Reconstruction, folder: Path) -> bool:
+    """Whether every frame with a pose has a file with the pixels that its camera describes.
+
+    Files of cameras name pictures that are there, and whose pixels other programs see as this one does.
+    """
+    return all(
+        (folder / IMAGES / image_name(frame.number)).is_file() or (frame.file is not None and is_plain_file(frame.file))
+        for frame in scene.posed
+    )
 
 
 def draw_preview(scene: Reconstruction) -> NDArray[np.uint8]:
@@ -141,13 +155,11 @@ def draw_preview(scene: Reconstruction) -> NDArray[np.uint8]:
 
 
 def image_path(frame: SceneFrame, folder: Path) -> str:
-    """Path of a frame's picture relative to the result folder; without a file, where ``images`` would have it."""
+    """Path of a frame's picture relative to the result folder: in ``images``, or else its own."""
     exported = f"{IMAGES}/{image_name(frame.number)}"
     if frame.file is None or (folder / exported).exists():
         return exported
-    with suppress(ValueError):  # on Windows, another drive
-        return Path(os.path.relpath(frame.file.resolve(), folder.resolve())).as_posix()
-    return frame.file.resolve().as_posix()
+    return relative_name(frame.file, folder)
 
 
 def image_name(number: int) -> str:

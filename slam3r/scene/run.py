@@ -72,6 +72,7 @@ class OfflineRun:
         self._strides: list[StrideTried] = []
         self._initial: Initialized | None = None
         self._bar: tqdm | None = None
+        self._source: FrameSource | None = None
 
     def execute(self, source: FrameSource, model: dict[str, Any]) -> Reconstruction:
         """Run to the end of the source, or until Ctrl-C if something is registered by then.
@@ -85,6 +86,7 @@ class OfflineRun:
         """
         start, interrupted = time.perf_counter(), False
         quiet = None if self._options.progress else True  # None: unless it is a terminal
+        self._source = source
         self._bar = tqdm(total=source.length, desc="read", unit="frame", disable=quiet)
         with self._bar, Prefetcher(source, self._prepare, self._options.read_ahead) as frames:
             try:
@@ -103,6 +105,8 @@ class OfflineRun:
     def _prepare(self, frame: Frame) -> tuple[Frame, Preprocessed]:
         """In the reading thread. The original pixels go no further: they would fill the memory."""
         prepared = preprocess(frame.image, self._options.size)
+        if self._source is not None:
+            self._source.note_crop(prepared.original_size, self._options.size)
         if self._images is not None:
             write_image(self._images / image_name(frame.index), frame.image)
         return replace(frame, image=frame.image[:0, :0].copy()), prepared
@@ -170,6 +174,7 @@ class OfflineRun:
             peak_memory=self._meter.peak(),
             model=model,
             skipped=list(source.skipped),
+            notes=list(source.notes),
             strides_tried=self._strides,
             strip=self._strip.frames,
             interrupted=interrupted,

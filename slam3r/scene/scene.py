@@ -71,6 +71,8 @@ class Reconstruction:
     """Name, licence and weights with their revisions; device and dtype."""
     skipped: list[tuple[str, str]] = field(default_factory=list)
     """(file or frame, reason) of input that could not be read."""
+    notes: list[str] = field(default_factory=list)
+    """What else is odd about the input, a sentence each."""
     strides_tried: list[StrideTried] = field(default_factory=list)
     strip: list[StripFrame] = field(default_factory=list)
     """A few frames with their depths and confidences, for a picture."""

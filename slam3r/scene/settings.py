@@ -19,8 +19,11 @@ class ExportSettings:
     """Write a COLMAP model to ``sparse/0``."""
     colmap_points: int = 200_000
     """Points in it, at most."""
-    images: bool = False
-    """Write the frames to ``images`` as JPEG in their original size. Only while reconstructing."""
+    images: bool | None = None
+    """Write the frames to ``images`` as JPEG, upright and in their original size, while reconstructing.
+
+    None writes them where the input has no files in which other programs see the same pixels: videos, turned
+    photographs, HEIC."""
     preview: bool = True
     strip: bool = True
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import uni3r
 from common.errors import ConfigurationError, InputError
@@ -66,6 +68,23 @@ def test_known_cameras_give_world_and_unit(model: dict, pictures: Path, tmp_path
     scene.save(tmp_path / "out", ExportSettings(flight=FlightSettings(frames=0)))
     written = read_nerfstudio(tmp_path / "out" / "transforms.json")
     np.testing.assert_allclose(written.camera_to_world, truth.camera_to_world.numpy(), atol=1e-5)
+
+
+def test_cameras_describe_the_file_that_they_name(model: dict, pictures: Path, tmp_path: Path) -> None:
+    turned = tmp_path / "turned"
+    shutil.copytree(pictures, turned)
+    exif = Image.Exif()
+    exif[274] = 3
+    Image.open(turned / "photo1.png").save(turned / "photo1.png", exif=exif)
+    truth, names = room(), [f"photo{index}.png" for index in range(3)]
+    write_nerfstudio(tmp_path / "transforms.json", truth.camera_to_world, truth.intrinsics[0], SIZE, names)
+    scene = uni3r.reconstruct(turned, model, cameras=tmp_path / "transforms.json", views=3, **QUICK)
+    scene.save(tmp_path / "out", ExportSettings(flight=FlightSettings(frames=0)))
+    cameras = read_nerfstudio(tmp_path / "out" / "transforms.json")
+    assert [path.split("/")[0] for path in cameras.image_paths] == ["..", "views", ".."]
+    for path, (height, width), matrix in zip(cameras.image_paths, cameras.sizes, cameras.intrinsics, strict=True):
+        assert Image.open(tmp_path / "out" / path).size == (width, height)
+        assert abs(matrix[0, 2] - (width - 1) / 2) < 2 and abs(matrix[1, 2] - (height - 1) / 2) < 2, path
 
 
 def test_cameras_are_read_from_colmap_and_scannet_folders_too(tmp_path: Path) -> None:

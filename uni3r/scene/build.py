@@ -86,7 +86,7 @@ def build_scene(
         "own",
         seconds=seconds,
         model={**model.description, "device": str(device)},
-        warnings=[f"{name}: {reason}" for name, reason in source.skipped],
+        warnings=[f"{name}: {reason}" for name, reason in source.skipped] + source.notes,
     )
     if known is not None:
         return _in_given_world(scene, residual, known)
@@ -109,6 +109,7 @@ def _choose_pictures(source: FrameSource, size: tuple[int, int], settings: RunSe
     for count, frame in enumerate(bar):
         if count % step:
             continue
+        source.note_crop(frame.image.shape[:2], size)
         held.append((count, _picture(frame, preprocess(frame.image, size))))
         if len(held) > 2 * settings.views:
             step *= 2

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from common.data.sources.images import is_plain_file
 from common.data.sources.preprocess import denormalize
 from common.drawing.video import video_writer
 from common.errors import InputError
 from common.export.nerfstudio import write_nerfstudio
 from common.export.trajectory import write_tum
-from common.files import atomic_folder, atomic_path, write_json
+from common.files import atomic_folder, atomic_path, relative_name, write_json
 from common.views import Cameras
 from uni3r.gaussians.files import save_ply
 from uni3r.rasterization import Rendering
@@ -118,11 +119,24 @@ def _write_cameras(scene: SceneData, folder: Path) -> list[Path]:
     poses = scene.cameras.camera_to_world[posed].cpu().double().numpy()
     views = [scene.views[index] for index in posed]
     write_tum(folder / TRAJECTORY, [float(view.number) for view in views], poses)
-    matrices = np.stack([scene.original_intrinsics(index) for index in posed])
-    sizes = np.array([view.original_size for view in views])
-    names = [view.name if view.file is None else str(view.file.resolve()) for view in views]
+    cameras = [_camera_of_file(scene, index, folder) for index in posed]
+    matrices = np.array([matrix for _, matrix, _ in cameras]).reshape(-1, 3, 3)
+    sizes = np.array([size for _, _, size in cameras]).reshape(-1, 2)
+    names = [name for name, _, _ in cameras]
     write_nerfstudio(folder / TRANSFORMS, poses, matrices, sizes, names, ply_path=GAUSSIANS)
     return [folder / TRAJECTORY, folder / TRANSFORMS]
+
+
+def _camera_of_file(scene: SceneData, index: int, folder: Path) -> tuple[str, NDArray[np.float64], tuple[int, int]]:
+    """A file with the pixels of a view, and its intrinsics and (height, width): what other programs read.
+
+    That is the picture itself, or, where it comes from a video or other programs see it otherwise (turned photographs,
+    HEIC), the network's image of it in `VIEWS`.
+    """
+    view = scene.views[index]
+    if view.file is not None and is_plain_file(view.file):
+        return relative_name(view.file, folder), scene.original_intrinsics(index), view.original_size
+    return f"{VIEWS}/{index:02d}_input.png", scene.cameras.intrinsics[index].cpu().double().numpy(), scene.size
 
 
 def _write_views(scene: SceneData, painter: Painter, renderings: list[Rendering], folder: Path) -> list[Path]:

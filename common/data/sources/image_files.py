@@ -6,6 +6,7 @@ Constructors and `validate` find what is wrong with the input before any long wo
 from __future__ import annotations
 
 import glob
+import logging
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,17 @@ from pathlib import Path
 
 import numpy as np
 
-from common.data.sources.images import IMAGE_SUFFIXES, ImageReadError, check_image, list_files, read_image, select_names
+from common.data.sources.file_names import drop_twins, list_files, select_names
+from common.data.sources.images import (
+    IMAGE_SUFFIXES,
+    ImageReadError,
+    check_image,
+    is_plain_file,
+    read_picture,
+)
+from common.data.sources.preprocess import crop_warning
+
+logger = logging.getLogger(__name__)
 from common.errors import InputError
 
 
@@ -43,11 +54,14 @@ class FrameSource(ABC):
 
     Attributes:
         skipped: (path or frame name, reason) of everything that could not be read and was left out.
+        notes: what else the user should know of the input, a sentence each.
         ended: how a live source ended; None for files, and before the end.
     """
 
     def __init__(self) -> None:
         self.skipped: list[tuple[str, str]] = []
+        self.notes: list[str] = []
+        self._crop_was_noted = False
         self.ended: str | None = None
 
     @abstractmethod
@@ -59,8 +73,25 @@ class FrameSource(ABC):
         """Number of frames: exact for images if all can be read, an estimate for videos, None if nobody knows."""
         return None
 
+    @property
+    def files_are_plain(self) -> bool:
+        """Whether every frame is a file in which other programs see the same pixels; see `is_plain_file`."""
+        return False
+
     def validate(self) -> None:  # noqa: B027 (a source may have nothing to check)
         """Check the input without decoding all of it; raises `InputError`. To be called before long work."""
+
+    def note_crop(self, original: tuple[int, int], size: tuple[int, int]) -> None:
+        """Tell the user, at the first picture that loses much, what the crop to network images of `size` costs."""
+        if not self._crop_was_noted and (warning := crop_warning(original, size)) is not None:
+            self._crop_was_noted = True
+            self.note(warning)
+
+    def note(self, sentence: str) -> None:
+        """Tell the user something, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+            logger.warning("%s", sentence)
 
     def close(self) -> None:  # noqa: B027
         """Let go of files and devices. May be called twice."""
@@ -116,6 +147,10 @@ class ImageFileSource(FrameSource):
     def __len__(self) -> int:
         return len(self._files)
 
+    @property
+    def files_are_plain(self) -> bool:
+        return all(is_plain_file(file[-1]) for file in self._files)
+
     def validate(self) -> None:
         """Check header and completeness of every file; with "skip", bad files leave the source here.
 
@@ -127,16 +162,29 @@ class ImageFileSource(FrameSource):
         self._require(len(self._files), "readable ")
 
     def __iter__(self) -> Iterator[Frame]:
-        count = 0
+        count, odd = 0, Counter[str]()
         for index, seconds, name, path in self._files:
             try:
-                image = read_image(path)
+                picture = read_picture(path)
             except ImageReadError as error:
                 self._skip(error)
                 continue
             count += 1
-            yield Frame(image, index, seconds, name, path)
+            if picture.oddity is not None:
+                odd[picture.oddity] += 1
+                if odd[picture.oddity] == 1:
+                    self.note(f"{name} {picture.oddity}")
+            yield Frame(picture.pixels, index, seconds, name, path)
+        for oddity, number in odd.items():
+            if number > 1:
+                self.note(f"{number} pictures are like the one that {oddity}")
         self._require(count, "readable ")
+
+    def note_twins(self, twins: Sequence[tuple[str, str]]) -> None:
+        """Say that some files show the same photograph as others."""
+        if twins:
+            first = f"{twins[0][0]} beside {twins[0][1]}"
+            self.note(f"{len(twins)} photographs lie here twice and count once ({first})")
 
     def _is_good(self, path: Path) -> bool:
         try:
@@ -197,7 +245,7 @@ class FolderSource(ImageFileSource):
             everything = list_files(folder, recursive)
         except OSError as error:
             raise SourceError(f"folder {folder} cannot be listed: {error.strerror}") from error
-        names = select_names(everything, suffix, exclude)
+        names, twins = drop_twins(select_names(everything, suffix, exclude))
         if not names:
             hint = "" if recursive else " (folders inside are searched with recursive=true)"
             raise SourceError(f"folder {folder}: {_nothing_found(everything, suffix, exclude)}{hint}")
@@ -205,6 +253,7 @@ class FolderSource(ImageFileSource):
         super().__init__(
             [(name, folder / name) for name in names], f"folder {folder}", every, fps, on_bad_image, min_frames
         )
+        self.note_twins(twins)
 
 
 class GlobSource(ImageFileSource):
@@ -229,12 +278,13 @@ class GlobSource(ImageFileSource):
     ):
         matches = glob.glob(str(Path(pattern).expanduser()), recursive=True)
         everything = [Path(match).as_posix() for match in matches if not Path(match).is_dir()]
-        names = select_names(everything, None, exclude)
+        names, twins = drop_twins(select_names(everything, None, exclude))
         if not names:
             raise SourceError(f"pattern {pattern}: {_nothing_found(everything, None, exclude)}")
         super().__init__(
             [(name, Path(name)) for name in names], f"pattern {pattern}", every, fps, on_bad_image, min_frames
         )
+        self.note_twins(twins)
 
 
 class ListSource(ImageFileSource):
@@ -259,6 +309,8 @@ class ListSource(ImageFileSource):
         min_frames: int = 2,
     ):
         file = Path(path).expanduser()
+        if file.exists() and not file.is_file():
+            raise SourceError(f"image list {file} cannot be read as text: it is a folder, a pipe or a device")
         try:
             lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:

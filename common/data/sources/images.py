@@ -1,10 +1,10 @@
-"""Reading image files: one reader for every kind of file that people have, and the order of numbered names."""
+"""Reading image files: one reader for every kind of file that people have."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -13,11 +13,21 @@ from PIL import Image, ImageOps
 
 from common.errors import InputError
 
+with suppress(ImportError):  # an optional extra: the pictures of phones
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
-"""File name endings that count as images. HEIC (phones) is here so that such files are reported, not passed over."""
+"""File name endings that count as images. HEIC (phones) needs the extra ``heic``; without it such files are reported,
+not passed over."""
 
 _JPEG_END = b"\xff\xd9"
 _JPEG_TAIL = 1 << 16
+_ORIENTATION = 0x0112
+"""EXIF tag; 1 is upright."""
+_FEWEST_BITS = 14
+"""A 16-bit picture whose highest value needs fewer bits comes out dark: cameras of 10 or 12 bits write such files."""
 
 
 class ImageReadError(InputError):
@@ -29,7 +39,18 @@ class ImageReadError(InputError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"cannot read image {self.path}: {self.reason}"
+        name = str(self.path).encode("utf-8", "backslashreplace").decode()
+        return f"cannot read image {name}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file that was read."""
+
+    pixels: np.ndarray
+    """(H, W, 3) uint8 RGB, upright."""
+    oddity: str | None = None
+    """What a user should know of it, as the end of a sentence: "... is wholly transparent"."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -43,13 +64,32 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         ImageReadError: the file is missing, truncated, damaged, or of an unknown kind.
     """
+    return read_picture(path).pixels
+
+
+def read_picture(path: str | Path) -> Picture:
+    """Read an image file as `read_image` does, and say what is odd about it."""
     try:
+        _require_file(Path(path))
         with Image.open(path) as image:
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return np.array(_to_rgb(upright))
+            oddity = _oddity(image)
+            return Picture(np.array(_to_rgb(ImageOps.exif_transpose(image))), oddity)
     except Exception as error:  # Pillow's decoders raise many kinds of exception on damaged files
         raise ImageReadError(path, _reason(path, error)) from error
+
+
+def is_plain_file(path: str | Path) -> bool:
+    """Whether other programs see the same pixels in a file as `read_image` gives.
+
+    Most of them, COLMAP and nerfstudio among them, neither turn pictures by their EXIF orientation nor open HEIC.
+    """
+    try:
+        _require_file(Path(path))
+        with Image.open(path) as image:
+            return image.format not in ("HEIF", "AVIF") and image.getexif().get(_ORIENTATION, 1) == 1
+    except Exception:  # see read_image
+        return False
 
 
 def decode_image(body: bytes, formats: Sequence[str], max_pixels: int) -> np.ndarray:
@@ -85,6 +125,7 @@ def check_image(path: str | Path) -> None:
         ImageReadError: the file is missing, truncated, damaged, or of an unknown kind.
     """
     try:
+        _require_file(Path(path))
         with Image.open(path) as image:
             kind = image.format
             image.verify()
@@ -93,6 +134,28 @@ def check_image(path: str | Path) -> None:
         raise ImageReadError(path, _reason(path, error)) from error
     if not complete:
         read_image(path)
+
+
+def _require_file(path: Path) -> None:
+    """Pipes and devices would be waited for; names that are not UTF-8 can be written to no result file."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ValueError("this is a pipe, a socket or a device, not a file")
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("its name is not UTF-8; rename the file") from None
+
+
+def _oddity(image: Image.Image) -> str | None:
+    """What makes a picture come out otherwise than its owner may think."""
+    if image.mode.startswith("I"):
+        highest = int(np.asarray(image).max())
+        if 0 < highest < 1 << _FEWEST_BITS:
+            bits = highest.bit_length()
+            return f"has 16 bits per pixel but uses {bits}: it comes out dark; scale it by {1 << (16 - bits)} first"
+    elif "A" in image.getbands() and image.getchannel("A").getextrema()[1] == 0:
+        return "is wholly transparent: it comes out black"
+    return None
 
 
 def _ends_well(path: Path, kind: str | None) -> bool:
@@ -135,46 +198,8 @@ def _reason(path: str | Path, error: Exception) -> str:
         return "the file is empty"
     if isinstance(error, Image.UnidentifiedImageError):
         if path.suffix.lower() in (".heic", ".heif", ".avif"):
-            return f"this installation of Pillow has no {path.suffix[1:].upper()} decoder; convert the file to JPEG"
+            kind = path.suffix[1:].upper()
+            hint = "convert it to JPEG" if kind == "AVIF" else "install the extra `heic`, or convert it to JPEG"
+            return f"there is no decoder for {kind}, or the file is damaged; {hint}"
         return "not an image, or damaged at its beginning"
     return str(error) or type(error).__name__
-
-
-def natural_key(name: str) -> tuple[list[str | int], str]:
-    """Sort key that reads numbers as numbers: ``frame-2`` before ``frame-10``. Upper and lower case sort alike."""
-    parts: list[str | int] = re.split(r"(\d+)", name.casefold())  # text, number, text, ... so that kinds never meet
-    parts[1::2] = [int(number) for number in parts[1::2]]
-    return parts, name
-
-
-def select_names(names: Iterable[str], suffix: str | None = None, exclude: str | None = "depth") -> list[str]:
-    """Those of `names` that are frames, in the order of their numbers.
-
-    The order is the natural order of the whole name. For names that differ by one number this is the published order;
-    the published code looks at the last number alone, and fails on names without one, which here sort alphabetically.
-
-    Args:
-        names: relative paths with forward slashes.
-        suffix: wanted ending such as ``.color.png``; None for any of `IMAGE_SUFFIXES`. Case does not matter.
-        exclude: leave out files whose name (without folders) contains this, in any case; None or "" for none.
-            Hidden files (``.DS_Store``, ``._IMG_1.jpg``) are always left out.
-    """
-    endings = (suffix.lower(),) if suffix else IMAGE_SUFFIXES
-    chosen = []
-    for name in names:
-        base = name.rsplit("/", 1)[-1].lower()
-        if base.endswith(endings) and not base.startswith(".") and not (exclude and exclude.lower() in base):
-            chosen.append(name)
-    return sorted(chosen, key=natural_key)
-
-
-def list_files(folder: str | Path, recursive: bool = False) -> list[str]:
-    """Names of all files in a folder, relative to it, with forward slashes, unsorted. Raises OSError."""
-    names: list[str] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not entry.is_dir():
-                names.append(entry.name)
-            elif recursive:
-                names += [f"{entry.name}/{name}" for name in list_files(entry.path, recursive)]
-    return names

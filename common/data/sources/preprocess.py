@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,13 @@ from PIL import Image
 from torch import Tensor
 
 from common.image_size import PATCH
+
+_LARGEST_COVER = 16
+"""A resized image of more than so many times the area that is kept is never made as a whole."""
+_MUCH_KEPT = 0.5
+"""Share of a picture below which the crop is worth a warning; 16:9 into a square keeps 0.56."""
+_LONGEST = 4
+"""Longest network image that is suggested, as width by height: positions far beyond the training's mean little."""
 
 
 @dataclass
@@ -46,13 +54,54 @@ def preprocess(image: np.ndarray, size: tuple[int, int] = (224, 224)) -> Preproc
     original = image.shape[0], image.shape[1]
     covering = covering_size(original, size)
     top, left = covering[0] // 2 - height // 2, covering[1] // 2 - width // 2
-    if covering == original:
-        resized = image
-    else:
-        resampling = Image.Resampling.LANCZOS if max(original) > max(covering) else Image.Resampling.BICUBIC
-        resized = np.asarray(Image.fromarray(image).resize((covering[1], covering[0]), resampling))
-    cropped = resized[top : top + height, left : left + width]
+    cropped = _resize_and_crop(image, covering, (top, left), size)
     return Preprocessed(normalize(cropped), _original_from_network(original, covering, (top, left)), original)
+
+
+def kept_share(original: tuple[int, int], size: tuple[int, int]) -> float:
+    """Share of an image of `original` (height, width) that `preprocess` keeps; the rest is cropped."""
+    covering = covering_size(original, size)
+    return size[0] * size[1] / (covering[0] * covering[1])
+
+
+def suggested_size(original: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of about the area of `size`, in multiples of 16, that keeps most of an image of `original`."""
+    area, aspect = size[0] * size[1], min(_LONGEST, max(1 / _LONGEST, original[1] / original[0]))
+    height = math.sqrt(area / aspect)
+    return max(PATCH, round(height / PATCH) * PATCH), max(PATCH, round(height * aspect / PATCH) * PATCH)
+
+
+def crop_warning(original: tuple[int, int], size: tuple[int, int]) -> str | None:
+    """What to tell a user whose pictures lose more than half of their area to the crop; None otherwise."""
+    share = kept_share(original, size)
+    if share >= _MUCH_KEPT:
+        return None
+    better = suggested_size(original, size)
+    return (
+        f"cropping keeps {100 * share:.2g} % of a picture of {original[1]} x {original[0]} pixels; "
+        f"run.size=[{better[0]},{better[1]}] keeps {100 * kept_share(original, better):.2g} %"
+    )
+
+
+def _resize_and_crop(
+    image: np.ndarray, covering: tuple[int, int], corner: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray:
+    """The part of the resized image that is kept.
+
+    The resized image of an ordinary picture is made and cropped, as published. That of a very long one may be larger
+    than the memory (1 x 20,000 pixels: 224 x 4,480,000), so there only the part is made.
+    """
+    original, (top, left), (height, width) = image.shape[:2], corner, size
+    if covering == original:
+        return image[top : top + height, left : left + width]
+    resampling = Image.Resampling.LANCZOS if max(original) > max(covering) else Image.Resampling.BICUBIC
+    source = Image.fromarray(image)
+    if covering[0] * covering[1] <= _LARGEST_COVER * height * width:
+        resized = np.asarray(source.resize((covering[1], covering[0]), resampling))
+        return resized[top : top + height, left : left + width]
+    down, across = original[0] / covering[0], original[1] / covering[1]
+    part = (left * across, top * down, (left + width) * across, (top + height) * down)
+    return np.asarray(source.resize((width, height), resampling, box=part))
 
 
 def covering_size(original: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:

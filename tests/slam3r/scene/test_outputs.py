@@ -10,7 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from common.data.sources.images import read_image
 from common.errors import ConfigurationError
 from common.export.colmap import read_colmap
 from common.export.nerfstudio import read_nerfstudio
@@ -20,7 +22,7 @@ from common.meters import MemoryPeak
 from slam3r.reconstruction import ReconstructionSettings
 from slam3r.scene import outputs
 from slam3r.scene.frame_strip import StripRecorder
-from slam3r.scene.outputs import OutputExists, check_output, write_results
+from slam3r.scene.outputs import OutputExists, check_output, has_pictures, image_name, write_image, write_results
 from slam3r.scene.scene import Reconstruction, SceneFrame
 from slam3r.scene.settings import ExportSettings
 from slam3r.scene.sinks import FrameRecorder, PointStore
@@ -45,6 +47,9 @@ def make_scene(folder: Path, sizes: tuple[tuple[int, int], ...] = ((96, 128),), 
         )
         for frame in recorder.frames
     ]
+    folder.mkdir(parents=True, exist_ok=True)
+    for frame in frames:
+        Image.new("RGB", frame.original_size[::-1]).save(folder / frame.name)
     scene = Reconstruction(
         points=store.points,
         colors=store.colors,
@@ -128,12 +133,28 @@ def test_mixed_sizes_have_cameras_of_their_own(tmp_path: Path) -> None:
     assert np.allclose(cameras.intrinsics, expected) and np.allclose(model.intrinsics, expected)
 
 
-def test_frames_without_files_are_named_where_they_would_be_exported(tmp_path: Path) -> None:
+def test_cameras_without_pictures_are_left_out_with_a_word(tmp_path: Path) -> None:
     scene = make_scene(tmp_path)
     scene.frames = [replace(frame, file=None) for frame in scene.frames]
-    scene.save(tmp_path / "out", preview=False)
-    names = read_nerfstudio(tmp_path / "out" / "transforms.json").image_paths
-    assert names[:2] == ["images/000000.jpg", "images/000002.jpg"]
+    written = scene.save(tmp_path / "out", colmap=True, preview=False)
+    assert not {"transforms.json", "0"} & {path.name for path in written}
+    warnings = json.loads((tmp_path / "out" / "summary.json").read_text())["warnings"]
+    assert sum("export.images=true writes them" in warning for warning in warnings) == 2
+
+
+def test_turned_photographs_are_named_as_upright_copies(tmp_path: Path) -> None:
+    scene, exif = make_scene(tmp_path / "photos"), Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (96, 128)).save(tmp_path / "photos" / "photo3.png", exif=exif)
+    assert not has_pictures(scene, tmp_path / "out")
+    for frame in scene.frames:  # what the run writes for such an input
+        write_image(tmp_path / "out" / "images" / image_name(frame.number), read_image(frame.file))
+    scene.save(tmp_path / "out", colmap=True, preview=False)
+    cameras = read_nerfstudio(tmp_path / "out" / "transforms.json")
+    assert cameras.image_paths[:2] == ["images/000000.jpg", "images/000002.jpg"]
+    for name, size in zip(cameras.image_paths, cameras.sizes.tolist(), strict=True):
+        assert list(Image.open(tmp_path / "out" / name).size) == size[::-1]
+    assert read_colmap(tmp_path / "out" / "sparse" / "0").image_names[1] == "000002.jpg"
 
 
 def test_summary_says_what_happened(scene: Reconstruction, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from common.export.nerfstudio import read_nerfstudio
 from common.export.ply import read_ply
 from tests.support.script_runs import SCRIPTS, random_model, run_script
 from tests.support.tiny_scene import photos
+from tests.support.videos import write_video
 
 SCRIPT = SCRIPTS / "reconstruct.py"
 call = partial(run_script, "reconstruct")
@@ -154,3 +155,14 @@ def test_clear_errors_lets_faults_of_the_program_through() -> None:
     with pytest.raises(SystemExit) as stop:
         clear_errors(refused)()
     assert stop.value.code == 2
+
+
+def test_the_cameras_of_a_film_name_frames_that_are_there(
+    model: tuple[str, ...], elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = write_video(elsewhere / "film.mp4", range(0, 480, 40))
+    arguments = ["source=video", f"source.path={film}", "output=out", *model, *QUICK, "export.preview=false"]
+    assert call(monkeypatch, *arguments, "reconstruction.keyframe_stride=2", "export.colmap=true") == 0
+    paths = read_nerfstudio("out/transforms.json").image_paths
+    assert paths and all((Path("out") / path).is_file() for path in paths)
+    assert len(list(Path("out/images").iterdir())) == 12

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data.sources.images import ImageReadError, check_image, list_files, read_image, select_names
+from common.data.sources.file_names import list_files, select_names
+from common.data.sources.images import ImageReadError, check_image, read_image
 from tests.support.paths import SHARED
 
 
