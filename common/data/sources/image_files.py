@@ -24,9 +24,9 @@ from common.data.sources.images import (
     read_picture,
 )
 from common.data.sources.preprocess import crop_warning
+from common.errors import InputError
 
 logger = logging.getLogger(__name__)
-from common.errors import InputError
 
 
 class SourceError(InputError):
