@@ -48,7 +48,7 @@ def test_a_live_run_writes_its_segments(
     assert len(trajectory.timestamps) == summary["poses"] > 0
     assert np.isfinite(trajectory.camera_to_world).all()
     session = json.loads((tmp_path / "out" / "live.json").read_text())
-    assert session["source"] == {"ended": "its last frame", "skipped": []}
+    assert session["source"] == {"ended": "its last frame", "skipped": [], "notes": []}
     assert session["frames_registered"] == 10
     assert call(monkeypatch, *inputs, "output=out") == 2  # nothing is overwritten unasked
     assert "already holds live.json" in capsys.readouterr().err
