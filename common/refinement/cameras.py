@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.refinement.adjustment import Model, connected_frames, tracks_of
 from common.refinement.backend import silence, usable_threads
 from common.refinement.features import Extractor, extract
 from common.refinement.fitting import FitError, Job, fit_cameras, held_back_error
@@ -23,8 +22,10 @@ from common.refinement.inputs import (
     network_poses,
 )
 from common.refinement.matching import Matcher, match_pairs
+from common.refinement.model import Model, connected_frames, tracks_of
 from common.refinement.pairs import select_pairs
-from common.refinement.placement import all_feature_geometry
+from common.refinement.placement import sample_depth
+from common.refinement.posed import posed
 from common.refinement.projection import pixel_unit
 from common.refinement.settings import CameraSettings
 from common.refinement.stopwatch import Stopwatch
@@ -70,9 +71,7 @@ def refine_cameras(
     check_lengths(pictures, prediction)
     watch = Stopwatch()
     with silence():
-        job, start = _prepare(
-            pictures, prediction, settings, cameras, similarity, extractor, matcher, watch, progress
-        )
+        job, start = _prepare(pictures, prediction, settings, cameras, similarity, extractor, matcher, watch, progress)
         network = network_cameras(job.outlines, prediction)
         try:
             model = fit_cameras(job, start, watch, progress)
@@ -98,9 +97,7 @@ def _prepare(
     threads = usable_threads(settings.threads)
     reader = Outlines(pictures, settings)
     with watch("features"):
-        features = extract(
-            reader, settings.matching, threads, extractor, lambda share: progress("features", share)
-        )
+        features = extract(reader, settings.matching, threads, extractor, lambda share: progress("features", share))
     outlines = reader.outlines()
     start = first_cameras(outlines, network_cameras(outlines, prediction), cameras)
     with watch("pairs"):
@@ -135,7 +132,7 @@ def _conclude(job: Job, network: list[Camera], model: Model, watch: Stopwatch) -
     evidence = judge(evidence, settings.verdict, max(pixel_unit(camera) for camera in cameras))
     if not evidence.refined:
         return _kept(job, network, watch, evidence, None, connected)
-    depth = _depth_at(job, cameras, tracks)
+    depth = _depth_at(job, tracks)
     ratios, _ = depth_ratios(poses, tracks, depth, _DEPTHS)
     to_world = world_alignment(poses, first, ratios)
     poses, ratios = to_world.poses(poses), to_world.scale * ratios
@@ -151,6 +148,7 @@ def _conclude(job: Job, network: list[Camera], model: Model, watch: Stopwatch) -
         tracks,
         evidence,
         watch.seconds,
+        watch.cpu_seconds,
     )
 
 
@@ -163,7 +161,7 @@ def _evidence(
     after: NDArray[np.float64],
 ) -> CameraEvidence:
     """Measure both sets of cameras on the held-back matches of frames that both have."""
-    both = np.isfinite(before).all(axis=(1, 2))
+    both = posed(before)
     error_before, _ = held_back_error(job, network, before)
     error_after, held = held_back_error(job, job.of_frames(cameras), np.where(both[:, None, None], after, np.nan))
     if not both.any():
@@ -214,6 +212,7 @@ def _kept(
         Tracks.empty(),
         evidence,
         watch.seconds,
+        watch.cpu_seconds,
     )
 
 
@@ -224,33 +223,12 @@ def _focals(job: Job, network: list[Camera]) -> list[float]:
     return [float(np.median(focals[numbers == index])) for index in range(numbers.max() + 1)]
 
 
-def _depth_at(job: Job, cameras: list[Camera], tracks: Tracks) -> NDArray[np.float64]:
+def _depth_at(job: Job, tracks: Tracks) -> NDArray[np.float64]:
     """(O,) the network's depth at each observation, NaN where it has none."""
-    from common.refinement.features import Features
-
     depth = np.full(len(tracks.frame), np.nan)
     frame, xy = tracks.frame.numpy(), tracks.xy.double().numpy()
-    frames = job.of_frames(cameras)
     for index in np.unique(frame):
         own = np.flatnonzero(frame == index)
-        features = Features(xy[own], torch.zeros(len(own), 0))
-        depth[own] = all_feature_geometry(
-            [features],
-            [frames[index]],
-            [job.outlines[index]],
-            _single(job.prediction, int(index)),
-        )[0].depth
+        prediction = job.prediction
+        depth[own] = sample_depth(xy[own], job.outlines[index], prediction.depth[index], prediction.valid[index])
     return depth
-
-
-def _single(prediction: Prediction, frame: int) -> Prediction:
-    """The prediction of one frame."""
-    rows = slice(frame, frame + 1)
-    intrinsics = prediction.intrinsics if prediction.intrinsics.ndim == 2 else prediction.intrinsics[rows]
-    return Prediction(
-        prediction.depth[rows],
-        prediction.valid[rows],
-        prediction.confidence[rows],
-        prediction.camera_to_world[rows],
-        intrinsics,
-    )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from common.refinement.features import Features
 from common.refinement.matching import PairMatches
+from common.refinement.posed import posed
 from common.refinement.projection import working_rays
 from common.refinement.types import Camera
 
@@ -34,9 +35,9 @@ def epipolar_errors(
         (M,) mean of the distances in the two pictures, in working pixels without distortion. Where two cameras stand on
         one point there are no lines: the distance is then that from the turned point.
     """
-    posed = np.isfinite(poses).all(axis=(1, 2))
+    known = posed(poses)
     errors = [
-        _pair_errors(features, pair, cameras, poses) for pair in matches if posed[pair.first] and posed[pair.second]
+        _pair_errors(features, pair, cameras, poses) for pair in matches if known[pair.first] and known[pair.second]
     ]
     return np.concatenate(errors) if errors else np.zeros(0)
 

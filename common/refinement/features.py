@@ -56,7 +56,7 @@ class SiftExtractor:
 
     def __call__(self, picture: Picture, max_features: int) -> Features:
         """Detect and describe; the `max_features` of largest scale are kept, as those are found again most often."""
-        detector = cv2.SIFT_create(nfeatures=0, contrastThreshold=self.contrast, enable_precise_upscale=True)
+        detector = cv2.SIFT.create(nfeatures=0, contrastThreshold=self.contrast, enable_precise_upscale=True)
         mask = None if picture.mask is None else picture.mask.numpy().astype(np.uint8)
         keypoints, descriptors = detector.detectAndCompute(gray(picture), mask)
         if not keypoints or descriptors is None:
@@ -103,4 +103,4 @@ def extract(
 def gray(picture: Picture) -> NDArray[np.uint8]:
     """(h, w) luminance of a picture."""
     image = picture.image.movedim(0, -1).contiguous().numpy()
-    return image[..., 0] if image.shape[-1] == 1 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return image[..., 0] if image.shape[-1] == 1 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)

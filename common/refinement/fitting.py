@@ -8,22 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.refinement.adjustment import (
-    Model,
-    add_network_points,
-    adjust_coarse,
-    adjust_fine,
-    build_model,
-    correspondence_graph,
-    plausible,
-    solve,
-)
+from common.refinement.adjustment import adjust_coarse, adjust_fine, correspondence_graph, plausible, solve
 from common.refinement.epipolar import epipolar_errors
 from common.refinement.features import Features
 from common.refinement.focal import estimate_focals
 from common.refinement.inputs import Progress
 from common.refinement.matching import PairMatches
+from common.refinement.model import Model, add_network_points, build_model
 from common.refinement.placement import all_feature_geometry, place
+from common.refinement.posed import posed
 from common.refinement.projection import pixel_unit
 from common.refinement.rotations import average_rotations, relative_poses
 from common.refinement.settings import CameraSettings
@@ -92,7 +85,7 @@ def fit_cameras(job: Job, cameras: Sequence[Camera], watch: Stopwatch, progress:
         progress("placement", 0.0)
         geometry = all_feature_geometry(job.features, frames, job.outlines, job.prediction)
         placement = place(rotations, agreeing, geometry, settings.placement)
-        placed = np.isfinite(placement.camera_to_world).all(axis=(1, 2))
+        placed = posed(placement.camera_to_world)
         if placed.sum() < 2:
             raise FitError("the network has no depth where the pictures match")
     with watch("adjustment"):

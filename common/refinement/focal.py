@@ -54,7 +54,10 @@ def estimate_focals(
     settled = {index for index, camera in enumerate(cameras) if camera.known}
     votes = [FocalVote(camera.focal, 0, camera.known) for camera in cameras]
     open_cameras = [index for index in range(len(cameras)) if index not in settled]
-    own = {index: [p for p in general if {frame_camera[p.first], frame_camera[p.second]} == {index}] for index in open_cameras}
+    own = {
+        index: [pair for pair in general if {frame_camera[pair.first], frame_camera[pair.second]} == {index}]
+        for index in open_cameras
+    }
     for index in sorted(open_cameras, key=lambda camera: -len(own[camera])):
         across = [pair for pair in general if _partner(pair, frame_camera, index) in settled]
         vote = _vote(found, frame_camera, index, own[index] + across, settings)
@@ -92,16 +95,16 @@ def _vote(
         second = _intrinsics(cameras[frame_camera[pair.second]], grid if frame_camera[pair.second] == index else None)
         singular = np.linalg.svd(second.swapaxes(1, 2) @ pair.fundamental @ first, compute_uv=False)
         cost += np.minimum(singular[:, 0] / singular[:, 1] - 1, _CAP) * min(len(pair.rows), _MATCHES)
-    return FocalVote(*_minimum(grid, cost), len(pairs), bool(cost.min() < 0.95 * cost.max()))  # type: ignore[call-arg]
+    return FocalVote(_minimum(grid, cost), len(pairs), bool(cost.min() < 0.95 * cost.max()))
 
 
-def _minimum(grid: NDArray[np.float64], cost: NDArray[np.float64]) -> tuple[float]:
+def _minimum(grid: NDArray[np.float64], cost: NDArray[np.float64]) -> float:
     """Lowest point of the parabola through the lowest three costs."""
     best = int(np.clip(cost.argmin(), 1, len(grid) - 2))
     left, middle, right = cost[best - 1 : best + 2]
     bend = left - 2 * middle + right
     shift = float(np.clip((left - right) / (2 * bend), -1, 1)) if bend > 0 else 0.0
-    return (float(grid[best] * (grid[1] / grid[0]) ** shift),)
+    return float(grid[best] * (grid[1] / grid[0]) ** shift)
 
 
 def _intrinsics(camera: Camera, focals: NDArray[np.float64] | None) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from common.refinement.posed import posed
 from common.refinement.types import Tracks
 
 _ITERATIONS = 50
@@ -78,7 +79,7 @@ def world_alignment(
         network: (N, 4, 4) the same frames' poses in the network's world, NaN where there is none.
         ratios: (N,) of `depth_ratios`.
     """
-    both = np.isfinite(refined).all(axis=(1, 2)) & np.isfinite(network).all(axis=(1, 2))
+    both = posed(refined) & posed(network)
     scale = _common_scale(refined, network, ratios, both)
     if not both.any():
         return Similarity(scale, np.eye(3), np.zeros(3))
@@ -101,9 +102,9 @@ def place_the_rest(
         (N, 4, 4) poses of all frames that the network has a pose for, and (N,) the scale beside each.
     """
     placed, scale = refined.copy(), np.where(np.isfinite(scales), scales, 1.0)
-    has = np.isfinite(network).all(axis=(1, 2))
-    anchors = np.flatnonzero(np.isfinite(refined).all(axis=(1, 2)) & has)
-    missing = np.flatnonzero(~np.isfinite(refined).all(axis=(1, 2)) & has)
+    has = posed(network)
+    anchors = np.flatnonzero(posed(refined) & has)
+    missing = np.flatnonzero(~posed(refined) & has)
     if not len(anchors):
         placed[missing] = network[missing]
         return placed, scale
@@ -135,7 +136,9 @@ def _common_scale(
     frames = np.flatnonzero(both)
     if len(frames) > 1:
         index = np.arange(len(frames))
-        first, second = np.concatenate([[index[:-step], index[step:]] for step in {1, len(frames) // 2} if step], axis=1)
+        first, second = np.concatenate(
+            [[index[:-step], index[step:]] for step in {1, len(frames) // 2} if step], axis=1
+        )
         before = np.linalg.norm(network[frames[first], :3, 3] - network[frames[second], :3, 3], axis=1)
         after = np.linalg.norm(refined[frames[first], :3, 3] - refined[frames[second], :3, 3], axis=1)
         moved = (before > 0) & (after > 0)

@@ -48,7 +48,9 @@ class Outlines(Sequence[Picture]):
         if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] not in (1, 3) or 0 in image.shape:
             raise ValueError(f"{picture.name}: expected (3, h, w) uint8, got {tuple(image.shape)} of {image.dtype}")
         if max(picture.size) > self._long_side:
-            raise ValueError(f"{picture.name}: a side of {max(picture.size)} pixels, expected {self._long_side} at most")
+            raise ValueError(
+                f"{picture.name}: a side of {max(picture.size)} pixels, expected {self._long_side} at most"
+            )
         self._outlines[index] = outline(picture)
         return picture
 

@@ -42,20 +42,21 @@ class Placement:
     """Median distance between the two points of a match over their depth."""
 
 
-def feature_geometry(
-    features: Features, camera: Camera, picture: Picture, depth: torch.Tensor, valid: torch.Tensor
-) -> FeatureGeometry:
-    """Rays of a frame's features, and the network's depth at the nearest pixel.
+def sample_depth(
+    xy: NDArray[np.float64], picture: Picture, depth: torch.Tensor, valid: torch.Tensor
+) -> NDArray[np.float64]:
+    """The network's depth at working pixels.
 
     Args:
-        features: K features.
-        camera: of the frame.
+        xy: (K, 2) working pixels.
         picture: for the way to the network's grid.
         depth: (H, W) along the optical axis.
         valid: (H, W) bool.
+
+    Returns:
+        (K,) depth of the nearest pixel of the grid; NaN outside and where it is not valid.
     """
-    pixels = torch.from_numpy(features.xy)
-    rays = working_rays(camera, pixels).numpy()
+    pixels = torch.from_numpy(xy)
     homogeneous = torch.cat([pixels, torch.ones_like(pixels[:, :1])], dim=1)
     network = homogeneous @ picture.network_from_working.to(torch.float64).T
     x, y = (network[:, :2] / network[:, 2:]).round().long().unbind(dim=1)
@@ -64,16 +65,19 @@ def feature_geometry(
     x, y = x.clamp(0, width - 1), y.clamp(0, height - 1)
     sampled = depth[y, x].double()
     good = inside & valid[y, x] & sampled.isfinite() & (sampled > 0)
-    return FeatureGeometry(rays, torch.where(good, sampled, torch.nan).numpy())
+    return torch.where(good, sampled, torch.nan).numpy()
 
 
 def all_feature_geometry(
     features: Sequence[Features], cameras: Sequence[Camera], pictures: Sequence[Picture], prediction: Prediction
 ) -> list[FeatureGeometry]:
-    """`feature_geometry` of N frames; cameras are those of the frames."""
+    """Rays and depths of the features of N frames; `cameras` are those of the frames."""
     return [
-        feature_geometry(features[i], cameras[i], pictures[i], prediction.depth[i], prediction.valid[i])
-        for i in range(len(features))
+        FeatureGeometry(
+            working_rays(cameras[frame], torch.from_numpy(feature.xy)).numpy(),
+            sample_depth(feature.xy, pictures[frame], prediction.depth[frame], prediction.valid[frame]),
+        )
+        for frame, feature in enumerate(features)
     ]
 
 

@@ -50,9 +50,7 @@ def build_tracks(
     return FeatureTracks(start, track.astype(np.int64), rng.random(number) < held_back)
 
 
-def split_matches(
-    matches: Sequence[PairMatches], tracks: FeatureTracks
-) -> tuple[list[PairMatches], list[PairMatches]]:
+def split_matches(matches: Sequence[PairMatches], tracks: FeatureTracks) -> tuple[list[PairMatches], list[PairMatches]]:
     """The pairs with the matches that may be fitted, and the pairs with those that are held back."""
     fitted, held = [], []
     for pair in matches:
@@ -95,16 +93,18 @@ def clean_observations(
         empty = np.zeros(0, dtype=np.int64)
         return Observations(empty, empty, empty)
     features = np.unique(
-        np.concatenate([tracks.start[pair.first] + pair.rows[:, 0] for pair in used]
-                       + [tracks.start[pair.second] + pair.rows[:, 1] for pair in used])
+        np.concatenate(
+            [tracks.start[pair.first] + pair.rows[:, 0] for pair in used]
+            + [tracks.start[pair.second] + pair.rows[:, 1] for pair in used]
+        )
     )
     frame = np.searchsorted(tracks.start, features, side="right") - 1
     label = tracks.track[features]
     key = label * len(frames) + frame
-    unique, position, times = np.unique(key, return_index=True, return_counts=True)
+    _, position, times = np.unique(key, return_index=True, return_counts=True)
     position = position[times == 1]  # a track that meets a frame twice is wrong there
     frame, label, features = frame[position], label[position], features[position]
-    labels, inverse, length = np.unique(label, return_inverse=True, return_counts=True)
+    _, inverse, length = np.unique(label, return_inverse=True, return_counts=True)
     chosen = _cover(frame, inverse, length, len(frames), per_frame)
     keep = chosen[inverse]
     order = np.argsort(inverse[keep], kind="stable")

@@ -157,6 +157,8 @@ class RefinedCameras:
     evidence: CameraEvidence
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock seconds of each stage."""
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Processor seconds of each stage, all threads together."""
 
 
 @dataclass
