@@ -1,0 +1,115 @@
+"""Settings of the camera stages. The figures behind the defaults are in docs/refinement.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class MatchingSettings:
+    """Local features, the pairs of pictures that are compared, and their verification."""
+
+    max_features: int = 4096
+    """Features of a picture, at most."""
+    total_features: int = 4_000_000
+    """Features of all pictures, at most (136 bytes each): very long sequences get fewer a picture."""
+    contrast: float = 0.013
+    """SIFT's threshold of contrast; lower finds more and weaker features."""
+    ratio: float = 0.8
+    """Distance to the best partner over that to the second best, at most (Lowe 2004)."""
+    all_pairs_up_to: int = 30
+    """Up to so many pictures, every pair is compared."""
+    partners_in_time: int = 8
+    """Distances 1, 2, 4, 8 ... in time at which a picture is compared, at most so many."""
+    partners_alike: int = 8
+    """Pictures that look most alike, for each picture, beyond those neighbours."""
+    max_error: float = 4.0
+    """Pixels from the epipolar line, at most, for a match to be verified (scaled down for small pictures)."""
+    min_matches: int = 25
+    """Verified matches of a pair, at least."""
+
+
+@dataclass(frozen=True)
+class FocalSettings:
+    """Search for the focal length."""
+
+    field_of_view: tuple[float, float] = (25.0, 120.0)
+    """Degrees along the longer side: range of the search."""
+    steps: int = 72
+    """Candidates in that range, equally spaced in the logarithm."""
+    max_pairs: int = 600
+    """Pairs that vote, at most: those with most matches."""
+    min_pairs: int = 3
+    """Pairs that vote, at least; with fewer, the network's focal length is the start."""
+
+
+@dataclass(frozen=True)
+class RotationSettings:
+    """Averaging of relative rotations."""
+
+    max_error: float = 10.0
+    """Degrees between a pair's rotation and that of the averaged frames, at most; worse pairs are dropped."""
+
+
+@dataclass(frozen=True)
+class PlacementSettings:
+    """Linear positions from the network's depth."""
+
+    matches_per_pair: int = 40
+    """Matches of a pair that are used, at most."""
+    iterations: int = 8
+    """Reweighted solutions."""
+    scale_prior: float = 0.05
+    """Weight of "the scale of a frame is one", against a match of relative error one."""
+
+
+@dataclass(frozen=True)
+class AdjustmentSettings:
+    """Bundle adjustment."""
+
+    rounds: int = 3
+    """Rounds of triangulation and adjustment."""
+    max_error: float = 4.0
+    """Reprojection error of an observation in the end, working pixels, at most (scaled down for small pictures)."""
+    min_angle: float = 1.0
+    """Angle between two rays of a point, degrees, at least."""
+    max_iterations: int = 60
+    """Iterations of the solver in each round."""
+    min_observations: int = 15
+    """Points that a frame must share with the others to count as connected."""
+    radial: str = "auto"
+    """Radial term: auto (kept where it lowers the held-back error), on, or off."""
+
+
+@dataclass(frozen=True)
+class VerdictSettings:
+    """When refined cameras are taken."""
+
+    held_back: float = 0.1
+    """Share of tracks that no stage is fitted to."""
+    min_frames: float = 0.5
+    """Share of frames in the largest connected part, at least."""
+    min_gain: float = 0.9
+    """Epipolar error after over that before, at most."""
+    max_error: float = 2.5
+    """Median epipolar error after, pixels of a picture with a long side of 640, at most."""
+    min_parallax: float = 1.0
+    """Median angle between the rays of a point, degrees, at least."""
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """Everything that `refine_cameras` can be told."""
+
+    long_side: int = 1024
+    """Longer side of the working pictures, at most; larger ones are to be scaled down by the caller."""
+    matching: MatchingSettings = field(default_factory=MatchingSettings)
+    focal: FocalSettings = field(default_factory=FocalSettings)
+    rotations: RotationSettings = field(default_factory=RotationSettings)
+    placement: PlacementSettings = field(default_factory=PlacementSettings)
+    adjustment: AdjustmentSettings = field(default_factory=AdjustmentSettings)
+    verdict: VerdictSettings = field(default_factory=VerdictSettings)
+    threads: int | None = None
+    """Processor threads; None: the cores that this process may use. One thread makes a run repeatable to the bit."""
+    seed: int = 0
+    """Of every random choice."""
