@@ -32,7 +32,7 @@ def aggregate(cost: Tensor, guide: Tensor, settings: AggregationSettings | None 
 
 
 def _add_paths(total: Tensor, cost: Tensor, guide: Tensor, settings: AggregationSettings, diagonals: bool) -> None:
-    """Add the costs of paths from row to row, downwards and upwards together: straight, and both diagonals if wanted."""
+    """Add the costs of paths from row to row, down and up together: straight, and both diagonals if wanted."""
     batch, depths, height, width = cost.shape
     shifts = (-1, 0, 1) if diagonals else (0,)
     penalties = _jump_penalties(guide, shifts, settings)
