@@ -173,3 +173,5 @@ class RefinedDepth:
     """(N, H, W) uint8, number of neighbours that could see the point."""
     confirmed: Tensor
     """(N, H, W) bool, at least two agree and the pixel is not beside a depth jump."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall-clock seconds of each stage."""

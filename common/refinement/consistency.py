@@ -1,0 +1,76 @@
+"""How many other views agree with a depth: the confidence of a refined point."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from common.refinement.dense_settings import REFERENCE_SIDE, ConsistencySettings
+from common.refinement.dense_views import DenseViews
+
+
+def count_agreement(
+    views: DenseViews, depth: Tensor, neighbours: list[Tensor], settings: ConsistencySettings
+) -> tuple[Tensor, Tensor]:
+    """Compare each depth with those that its neighbours have for the same place.
+
+    Args:
+        views: frames at the depth's grid.
+        depth: (N, H, W), positive.
+        neighbours: frame numbers to ask, for each frame.
+        settings: tolerance.
+
+    Returns:
+        (N, H, W) uint8 number of neighbours whose depth agrees, and of those that could see the point: it falls on
+        their grid and nothing lies before it.
+    """
+    agree = torch.zeros(depth.shape, dtype=torch.uint8, device=depth.device)
+    seen = torch.zeros_like(agree)
+    usable = torch.stack([views.usable(frame) for frame in range(len(views))])
+    for frame, others in enumerate(neighbours):
+        if len(others):
+            agree[frame], seen[frame] = _ask(views, frame, others, depth, usable, settings.tolerance)
+    return agree * usable, seen * usable
+
+
+def beside_jump(depth: Tensor, settings: ConsistencySettings) -> Tensor:
+    """(N, H, W) bool, pixels next to a depth jump, where windows mix two surfaces."""
+    logs = depth.log()[:, None]
+    # Slopes count as jumps where a pixel's step is much larger than its surroundings' share of a plane.
+    highest = F.max_pool2d(F.pad(logs, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    lowest = -F.max_pool2d(F.pad(-logs, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    jump = (highest - lowest > settings.jump).to(depth.dtype)
+    margin = round(settings.jump_margin * min(depth.shape[-2:]) / REFERENCE_SIDE)
+    return F.max_pool2d(jump, 2 * margin + 1, stride=1, padding=margin)[:, 0] > 0
+
+
+def confirmed_pixels(agree: Tensor, depth: Tensor, settings: ConsistencySettings) -> Tensor:
+    """(N, H, W) bool, enough views agree (N, H, W) and no depth jump is beside."""
+    return (agree >= settings.min_views) & ~beside_jump(depth, settings)
+
+
+def confirmed_share(confirmed: Tensor, posed: Tensor) -> float:
+    """Share of confirmed pixels (N, H, W) in the frames that have a pose (N,); the evidence of the dense stages."""
+    return float(confirmed[posed].float().mean()) if bool(posed.any()) else 0.0
+
+
+def _ask(
+    views: DenseViews, frame: int, others: Tensor, depth: Tensor, usable: Tensor, tolerance: float
+) -> tuple[Tensor, Tensor]:
+    height, width = depth.shape[-2:]
+    relative = views.relative(frame, others)
+    points = (views.rays(frame) * depth[frame][..., None]).reshape(1, -1, 3)
+    moved = points @ relative[:, :3, :3].mT + relative[:, None, :3, 3]
+    grid = views.to_grid(others, views.project(others, moved)).reshape(len(others), height, width, 2)
+    own = moved[..., 2].reshape(len(others), height, width)
+    x, y = torch.floor(grid + 0.5).unbind(dim=-1)
+    hit = (own > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    # Masked before the conversion: a point in the camera's plane projects to infinity, which has no integer.
+    index = torch.where(hit, y * width + x, 0).long()
+    flat = others[:, None, None]
+    theirs = depth.flatten(1)[flat, index]
+    hit &= usable.flatten(1)[flat, index]
+    close = hit & ((own - theirs).abs() < tolerance * own)
+    free = hit & (theirs > own * (1 - tolerance))
+    return close.sum(dim=0).to(torch.uint8), free.sum(dim=0).to(torch.uint8)

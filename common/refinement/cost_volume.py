@@ -1,0 +1,188 @@
+"""Photometric cost of depths along a frame's rays: zero-mean normalised cross-correlation with its neighbours."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from common.refinement.dense_settings import SweepLevel, SweepSettings
+from common.refinement.dense_views import DenseViews
+from common.refinement.filters import window_sums
+
+UNSEEN = -2.0
+"""Correlation of a pixel that falls outside the neighbour's picture."""
+_CHUNK_CPU = 1 << 18
+_CHUNK_GPU = 1 << 24
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A frame with what its correlation windows need; (H', W') is its grid with a margin of half a window."""
+
+    grey: Tensor
+    """(H', W') grey values."""
+    base: Tensor
+    """(H', W') depth in the middle of the search."""
+    rays: Tensor
+    """(H', W', 3) viewing rays with z = 1."""
+    mean: Tensor
+    """(H, W) sums over windows, divided by the number of pixels in one."""
+    deviation: Tensor
+    """(H, W) 1 / standard deviation of the windows, noise included."""
+
+
+def matching_cost(
+    views: DenseViews, frame: int, neighbours: Tensor, base: Tensor, level: SweepLevel, settings: SweepSettings
+) -> Tensor:
+    """Cost of `level.steps` depths around a base depth.
+
+    Args:
+        views: frames at the level's scale.
+        frame: the reference.
+        neighbours: (K,) frames to compare with, K > 0.
+        base: (H, W) positive depth.
+        level: search range and window.
+        settings: shares and noise.
+
+    Returns:
+        (D, H, W): 1 minus the mean correlation with the best neighbours, 1 where no neighbour sees the point. Depth d
+        is base * exp(level_steps(level)[d]).
+    """
+    noise = settings.noise**2
+    reference = _reference(views, frame, base, level.window, noise)
+    planes = [_warp_planes(views, frame, other, reference) for other in neighbours.tolist()]
+    keep = max(1, math.ceil(len(planes) * settings.best_share))
+    shrink = torch.exp(-level_steps(level, base.device))
+    cost = base.new_empty(level.steps, *base.shape)
+    for part in _depth_chunks(level.steps, reference.grey.numel(), settings, base.device):
+        best: list[Tensor] = []
+        for plane in planes:
+            _keep_best(best, plane.correlation(reference, shrink[part], level.window, noise), keep)
+        cost[part] = 1 - _mean_of_seen(best)
+    return cost
+
+
+def level_steps(level: SweepLevel, device: torch.device | str = "cpu") -> Tensor:
+    """(D,) log depth offsets of a level."""
+    return torch.linspace(-level.half_range, level.half_range, level.steps, device=device)
+
+
+@dataclass(frozen=True)
+class _WarpPlanes:
+    """Where a neighbour sees the reference's points.
+
+    A point at depth base * e lies at (along + offset / e) in homogeneous coordinates of the neighbour's picture, so
+    that a depth costs one addition for each of the three.
+    """
+
+    picture: Tensor
+    """(1, 1, h, w) grey."""
+    mask: Tensor | None
+    """(1, 1, h, w) 1 where it may be matched."""
+    along: Tensor
+    """(3, H', W')."""
+    offset: Tensor
+    """(3,)."""
+    lens: tuple[float, float, float, float, float] | None
+    """fx, fy, cx, cy in coordinates of `grid_sample` and k1, where there is a radial term; else it is in `along`."""
+    limit: tuple[float, float]
+    """Coordinates of `grid_sample` within which the bilinear sample uses pixels of the picture only."""
+
+    def correlation(self, reference: Reference, shrink: Tensor, window: int, noise: float) -> Tensor:
+        """(D, H, W) correlation for depths base / shrink (D,); UNSEEN outside the picture."""
+        grid, seen = self._coordinates(shrink)
+        depths, height, width = seen.shape
+        flat = grid.reshape(1, depths * height, width, 2)
+        grey = F.grid_sample(self.picture, flat, padding_mode="border", align_corners=False).reshape(seen.shape)
+        radius = window // 2
+        inner = slice(radius, -radius or None)
+        seen = seen[:, inner, inner]
+        if self.mask is not None:
+            free = F.grid_sample(self.mask, flat, padding_mode="border", align_corners=False).reshape(grey.shape)
+            seen = seen & (free[:, inner, inner] > 0.5)
+        moments = grey.new_empty(3, *grey.shape)
+        moments[0] = grey
+        torch.mul(grey, grey, out=moments[1])
+        torch.mul(grey, reference.grey, out=moments[2])
+        mean, square, product = window_sums(moments, window).mul_(1 / window**2)
+        variance = square.addcmul_(mean, mean, value=-1).clamp_(min=0)
+        covariance = product.addcmul_(mean, reference.mean, value=-1)
+        correlation = covariance.mul_(variance.add_(noise).rsqrt_()).mul_(reference.deviation)
+        return torch.where(seen, correlation, UNSEEN)
+
+    def _coordinates(self, shrink: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates (D, H', W', 2) for `grid_sample` and whether they lie in the picture (D, H', W')."""
+        x, y, z = (self.along[axis] + (self.offset[axis] * shrink)[:, None, None] for axis in range(3))
+        front = z > 1e-6
+        inverse = z.clamp_(min=1e-6).reciprocal_()
+        x.mul_(inverse)
+        y.mul_(inverse)
+        if self.lens is not None:
+            fx, fy, cx, cy, k1 = self.lens
+            radial = (x * x).addcmul_(y, y).mul_(k1).add_(1)
+            front &= radial > 2 / 3  # beyond, the model folds back into the picture
+            x.mul_(radial).mul_(fx).add_(cx)
+            y.mul_(radial).mul_(fy).add_(cy)
+        seen = (x.abs() < self.limit[0]) & (y.abs() < self.limit[1]) & front
+        return torch.stack([x, y], dim=-1), seen
+
+
+def _reference(views: DenseViews, frame: int, base: Tensor, window: int, noise: float) -> Reference:
+    radius = window // 2
+    grey = views.grey(frame, radius)
+    extended = F.pad(base[None, None], (radius,) * 4, mode="replicate")[0, 0]
+    moments = window_sums(torch.stack([grey, grey * grey]), window) / window**2
+    variance = (moments[1] - moments[0] ** 2).clamp(min=0)
+    return Reference(grey, extended, views.rays(frame, radius), moments[0], (variance + noise).rsqrt())
+
+
+def _warp_planes(views: DenseViews, frame: int, other: int, reference: Reference) -> _WarpPlanes:
+    relative = views.relative(frame, torch.tensor([other], device=views.device))[0]
+    along = (reference.rays * reference.base[..., None]) @ relative[:3, :3].T
+    offset = relative[:3, 3]
+    width, height = views.extent[other].tolist()
+    fx, fy, cx, cy, k1 = views.lens[other].tolist()
+    # Pixels to the coordinates of grid_sample, -1 to 1 from edge to edge of the picture.
+    fx, cx = 2 * fx / width, (2 * cx + 1) / width - 1
+    fy, cy = 2 * fy / height, (2 * cy + 1) / height - 1
+    lens = (fx, fy, cx, cy, k1) if k1 else None
+    if lens is None:
+        matrix = along.new_tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
+        along, offset = along @ matrix.T, matrix @ offset
+    mask = views.masks[other]
+    return _WarpPlanes(
+        views.pictures[other].float()[None, None],
+        None if mask is None else mask.float()[None, None],
+        along.movedim(-1, 0).contiguous(),
+        offset,
+        lens,
+        (1 - 1 / width, 1 - 1 / height),
+    )
+
+
+def _depth_chunks(steps: int, pixels: int, settings: SweepSettings, device: torch.device) -> list[slice]:
+    budget = settings.chunk_elements or (_CHUNK_CPU if device.type == "cpu" else _CHUNK_GPU)
+    size = max(1, budget // pixels)
+    return [slice(start, min(start + size, steps)) for start in range(0, steps, size)]
+
+
+def _keep_best(best: list[Tensor], value: Tensor, keep: int) -> None:
+    """Insert into a list of at most `keep` tensors, the largest first at every element."""
+    for place, held in enumerate(best):
+        best[place], value = torch.maximum(held, value), torch.minimum(held, value)
+    if len(best) < keep:
+        best.append(value)
+
+
+def _mean_of_seen(values: list[Tensor]) -> Tensor:
+    """Mean over the list of what is not UNSEEN, 0 where all is."""
+    total, count = torch.zeros_like(values[0]), torch.zeros_like(values[0])
+    for value in values:
+        seen = value > UNSEEN + 0.5
+        total += torch.where(seen, value, 0)
+        count += seen
+    return total / count.clamp_(min=1)

@@ -1,0 +1,183 @@
+"""Dense refinement: predicted depth and refined cameras to depth that several views confirm."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from common.refinement.consistency import confirmed_pixels, count_agreement
+from common.refinement.dense_settings import DenseSettings, NeighbourSettings
+from common.refinement.dense_views import DenseViews, dense_views
+from common.refinement.depth_grid import correct_depth, smooth_depth
+from common.refinement.joining import join_depth, trust
+from common.refinement.neighbours import candidate_views, choose_neighbours
+from common.refinement.sweep import sweep_level
+from common.refinement.types import Picture, Prediction, RefinedCameras, RefinedDepth
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage, the frames that are done and the number of all."""
+
+
+def refine_depth(
+    pictures: Sequence[Picture],
+    prediction: Prediction,
+    refined_cameras: RefinedCameras,
+    settings: DenseSettings | None = None,
+    progress: Progress | None = None,
+    device: torch.device | str | None = None,
+) -> RefinedDepth:
+    """Make the depth maps of N frames agree with the tracks, with the pictures and with each other.
+
+    Args:
+        pictures: N.
+        prediction: depth of the network; only depth and validity are used.
+        refined_cameras: poses, lenses and tracks. Frames without a pose, or without neighbours that see the same from
+            elsewhere, keep their predicted depth, scaled, and none of their pixels is confirmed.
+        settings: of all stages.
+        progress: is told how far the work is.
+        device: where to compute; None: where `prediction.depth` is.
+
+    Returns:
+        Depth maps on the device of `prediction.depth`, finite and positive everywhere.
+
+    Raises:
+        ValueError: the numbers of frames differ.
+    """
+    return trace_depth(pictures, prediction, refined_cameras, settings, progress, device).result
+
+
+@dataclass
+class DenseTrace:
+    """The result with the depth after each stage, for measurements."""
+
+    result: RefinedDepth
+    stages: dict[str, Tensor] = field(default_factory=dict)
+    """(N, H, W) each."""
+
+
+def trace_depth(
+    pictures: Sequence[Picture],
+    prediction: Prediction,
+    refined_cameras: RefinedCameras,
+    settings: DenseSettings | None = None,
+    progress: Progress | None = None,
+    device: torch.device | str | None = None,
+) -> DenseTrace:
+    """`refine_depth` with what lies between its stages."""
+    _check(pictures, prediction, refined_cameras)
+    settings = settings or DenseSettings()
+    home = prediction.depth.device
+    views_at = _ViewCache(pictures, refined_cameras, prediction, torch.device(device) if device is not None else home)
+    clock = _Clock(progress, len(pictures))
+    stages: dict[str, Tensor] = {}
+    with torch.no_grad():
+        with clock.stage("depth grid"):
+            stages |= _prior(pictures, prediction, refined_cameras, settings, views_at.device)
+        prior = depth = stages["smoothed"]
+        correlation = torch.zeros_like(depth)
+        candidates = _candidates(refined_cameras, settings).to(depth.device)
+        for number, level in enumerate(settings.sweep.levels, start=1):
+            name = f"sweep {number}"
+            with clock.stage(name) as advance:
+                swept = sweep_level(
+                    views_at(level.scale), depth, candidates, level, settings.sweep, settings.neighbours, advance
+                )
+            stages[name] = depth = swept.depth
+            correlation = swept.correlation
+        with clock.stage("consistency"):
+            views = views_at(1.0)
+            asked = choose_neighbours(views, depth, candidates, _asked_neighbours(settings))
+            agree, seen = count_agreement(views, depth, asked, settings.consistency)
+            confirmed = confirmed_pixels(agree, depth, settings.consistency)
+        with clock.stage("joining"):
+            weight = trust(agree, correlation, settings.consistency.min_views)
+            grey = torch.stack([views.grey(frame) for frame in range(len(views))])
+            stages["joined"] = join_depth(prior, depth, weight, confirmed, grey, settings.joining)
+    result = RefinedDepth(
+        stages["joined"].to(home), agree.to(home), seen.to(home), confirmed.to(home), seconds=clock.seconds
+    )
+    return DenseTrace(result, stages)
+
+
+def _check(pictures: Sequence[Picture], prediction: Prediction, refined: RefinedCameras) -> None:
+    counts = len(pictures), len(prediction), len(refined.camera_to_world)
+    if not counts[0] or len(set(counts)) > 1:
+        raise ValueError(f"expected as many pictures as depths and poses, and at least one; got {counts}")
+
+
+def _prior(
+    pictures: Sequence[Picture],
+    prediction: Prediction,
+    refined: RefinedCameras,
+    settings: DenseSettings,
+    device: torch.device,
+) -> dict[str, Tensor]:
+    depth, valid = prediction.depth.to(device), prediction.valid.to(device)
+    corrected = correct_depth(depth, valid, refined, list(pictures), settings.grid)
+    return {"grid": corrected, "smoothed": smooth_depth(corrected, settings.grid)}
+
+
+def _candidates(refined: RefinedCameras, settings: DenseSettings) -> Tensor:
+    posed = torch.isfinite(refined.camera_to_world).flatten(1).all(dim=1)
+    return candidate_views(len(posed), posed, refined.tracks, settings.neighbours.candidates)
+
+
+def _asked_neighbours(settings: DenseSettings) -> NeighbourSettings:
+    """Neighbours for the consistency check: looser bounds than those for matching."""
+    own = settings.consistency
+    return replace(settings.neighbours, count=own.count, min_overlap=own.min_overlap, parallax=own.parallax)
+
+
+class _ViewCache:
+    """The frames at the scale that was asked for last."""
+
+    def __init__(
+        self, pictures: Sequence[Picture], refined: RefinedCameras, prediction: Prediction, device: torch.device
+    ) -> None:
+        self.device = device
+        self._pictures, self._refined = pictures, refined
+        self._size = int(prediction.depth.shape[-2]), int(prediction.depth.shape[-1])
+        self._scale = float("nan")
+        self._views: DenseViews | None = None
+
+    def __call__(self, scale: float) -> DenseViews:
+        if self._views is None or scale != self._scale:
+            self._views, self._scale = None, scale
+            self._views = dense_views(
+                self._pictures, self._refined.cameras, self._refined.camera_to_world, self._size, scale, self.device
+            )
+        return self._views
+
+
+class _Clock:
+    """Wall-clock seconds of stages, and word to whoever watches."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.seconds: dict[str, float] = {}
+        self._progress, self._total = progress, total
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Callable[[int], None]]:
+        """Time a block; it may call the function it gets with a number of frames that are done."""
+        done = 0
+
+        def advance(frames: int) -> None:
+            nonlocal done
+            done = min(done + frames, self._total)
+            self._tell(name, done)
+
+        self._tell(name, 0)
+        start = time.perf_counter()
+        yield advance
+        self.seconds[name] = time.perf_counter() - start
+        if done < self._total:
+            self._tell(name, self._total)
+
+    def _tell(self, name: str, done: int) -> None:
+        if self._progress is not None:
+            self._progress(name, done, self._total)

@@ -1,0 +1,71 @@
+"""Consistency: true depth is confirmed, wrong depth and the sides of jumps are not."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from common.refinement.consistency import beside_jump, confirmed_pixels, confirmed_share, count_agreement
+from common.refinement.dense_settings import ConsistencySettings
+from common.refinement.dense_views import dense_views
+from tests.dense_scene import dense_scene
+
+SETTINGS = ConsistencySettings()
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return dense_scene()
+
+
+def count(scene, depth, settings=SETTINGS):
+    views = dense_views(
+        scene.pictures, scene.refined.cameras, scene.refined.camera_to_world, tuple(depth.shape[-2:]), 1.0, "cpu"
+    )
+    others = [torch.tensor([other for other in range(len(depth)) if other != frame]) for frame in range(len(depth))]
+    return count_agreement(views, depth, others, settings)
+
+
+def test_true_depth_is_confirmed_wherever_others_see_it(scene):
+    agree, seen = count(scene, scene.depth)
+    assert (agree[seen >= 3] >= 2).float().mean() > 0.98
+    assert (agree <= seen).float().mean() > 0.999
+    assert confirmed_pixels(agree, scene.depth, SETTINGS).float().mean() > 0.7
+
+
+def test_a_frame_with_wrong_depth_is_not_confirmed(scene):
+    wrong = scene.depth.clone()
+    wrong[3] *= 1.1
+    agree, _ = count(scene, wrong)
+    assert (agree[3] >= 2).float().mean() < 0.05
+    assert (agree[2] >= 2).float().mean() > 0.9  # it still has the others
+
+
+def test_the_tolerance_is_relative(scene):
+    """Depths that are 1 % off agree within 3 %, and in a world of another unit too."""
+    noisy = scene.depth * torch.exp(0.01 * torch.randn(scene.depth.shape, generator=torch.Generator().manual_seed(0)))
+    agree, _ = count(scene, noisy)
+    strict, _ = count(scene, noisy, replace(SETTINGS, tolerance=0.005))
+    assert (agree >= 2).float().mean() > 0.9
+    assert strict.float().mean() < 0.6 * agree.float().mean()
+
+
+def test_pixels_beside_a_jump_are_shaved():
+    depth = torch.full((1, 224, 224), 2.0)
+    depth[..., 100:] = 3.0
+    near = beside_jump(depth, SETTINGS)
+    assert near[0, 50].nonzero()[:, 0].tolist() == list(range(97, 103))
+    agree = torch.full(depth.shape, 5, dtype=torch.uint8)
+    assert torch.equal(confirmed_pixels(agree, depth, SETTINGS), ~near)
+
+
+def test_slopes_are_no_jumps():
+    floor = 1.5 / torch.linspace(0.3, 1.0, 224)[:, None].expand(1, 224, 224)
+    assert not beside_jump(floor, SETTINGS).any()
+
+
+def test_share_of_confirmed_pixels_counts_posed_frames():
+    confirmed = torch.zeros(3, 4, 4, dtype=torch.bool)
+    confirmed[0] = True
+    assert confirmed_share(confirmed, torch.tensor([True, True, False])) == 0.5
+    assert confirmed_share(confirmed, torch.zeros(3, dtype=torch.bool)) == 0.0
