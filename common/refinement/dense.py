@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from common.refinement.consistency import confirmed_pixels, count_agreement
-from common.refinement.dense_settings import DenseSettings, NeighbourSettings
+from common.refinement.dense_settings import DenseSettings
 from common.refinement.dense_views import DenseViews, dense_views
 from common.refinement.depth_grid import correct_depth, smooth_depth
 from common.refinement.joining import join_depth, trust
@@ -91,7 +91,7 @@ def trace_depth(
             correlation = swept.correlation
         with clock.stage("consistency"):
             views = views_at(1.0)
-            asked = choose_neighbours(views, depth, candidates, _asked_neighbours(settings))
+            asked = choose_neighbours(views, depth, candidates, settings.consistency_neighbours())
             agree, seen = count_agreement(views, depth, asked, settings.consistency)
             confirmed = confirmed_pixels(agree, depth, settings.consistency)
         with clock.stage("joining"):
@@ -125,12 +125,6 @@ def _prior(
 def _candidates(refined: RefinedCameras, settings: DenseSettings) -> Tensor:
     posed = torch.isfinite(refined.camera_to_world).flatten(1).all(dim=1)
     return candidate_views(len(posed), posed, refined.tracks, settings.neighbours.candidates)
-
-
-def _asked_neighbours(settings: DenseSettings) -> NeighbourSettings:
-    """Neighbours for the consistency check: looser bounds than those for matching."""
-    own = settings.consistency
-    return replace(settings.neighbours, count=own.count, min_overlap=own.min_overlap, parallax=own.parallax)
 
 
 class _ViewCache:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 REFERENCE_SIDE = 224
 """Shorter side, in pixels, of the grids that sizes in the settings refer to."""
@@ -133,3 +133,8 @@ class DenseSettings:
     sweep: SweepSettings = field(default_factory=SweepSettings)
     consistency: ConsistencySettings = field(default_factory=ConsistencySettings)
     joining: JoiningSettings = field(default_factory=JoiningSettings)
+
+    def consistency_neighbours(self) -> NeighbourSettings:
+        """Choice of the views that are asked in the consistency check: looser bounds than for matching."""
+        own = self.consistency
+        return replace(self.neighbours, count=own.count, min_overlap=own.min_overlap, parallax=own.parallax)

@@ -1,0 +1,143 @@
+"""Many views made consistent: the network's pointmaps in, adjusted cameras and confirmed depths out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.refinement.assessment import agreement, check_depth
+from common.refinement.cameras import refine_cameras
+from common.refinement.consistency import confirmed_share
+from common.refinement.dense import refine_depth
+from common.refinement.dense_settings import DenseSettings
+from common.refinement.depth_grid import correct_depth
+from common.refinement.inputs import Progress, outline
+from common.refinement.outcome import Applied, Refinement, Verdict
+from common.refinement.settings import CameraSettings
+from common.refinement.stopwatch import Stopwatch
+from common.refinement.types import Camera, Picture, Prediction, RefinedCameras, RefinedDepth
+
+Mode = Literal["auto", "off", "cameras", "dense"]
+
+
+@dataclass(frozen=True)
+class RefinementSettings:
+    """Whether and how many views are made consistent after the reconstruction."""
+
+    mode: Mode | None = None
+    """off: the network's word stays; cameras: poses, focal length and a smooth correction of every depth map; dense: depth
+    is searched in the pictures as well; auto: as dense, but without pycolmap the run goes on unrefined. None: as the
+    model asks."""
+    check_frames: int = 24
+    """Frames whose pictures are compared with the result where nothing is refined, at most; 0 for no check."""
+    cameras: CameraSettings = field(default_factory=CameraSettings)
+    dense: DenseSettings = field(default_factory=DenseSettings)
+
+    def __post_init__(self) -> None:
+        if self.check_frames < 0:
+            raise ValueError(f"check_frames must not be negative, got {self.check_frames}")
+
+
+def refine(
+    pictures: Sequence[Picture],
+    prediction: Prediction,
+    settings: RefinementSettings | None = None,
+    *,
+    cameras: Sequence[Camera | None] | None = None,
+    similarity: NDArray[np.floating] | None = None,
+    progress: Progress | None = None,
+    device: torch.device | str | None = None,
+) -> Refinement:
+    """Make the cameras and depths of N frames agree with each other and with the pictures.
+
+    Each half is taken only where it wins on evidence that it was not fitted to: the cameras by the epipolar error of
+    held-back matches, the depths by the share of pixels that other views confirm.
+
+    Args:
+        pictures: in the order of time.
+        prediction: of the network, on the CPU.
+        settings: mode ``cameras`` leaves out the dense search; any other includes it.
+        cameras: known cameras by number, None for those to estimate.
+        similarity: (N, N) retrieval scores that propose pairs of pictures.
+        progress: is told the stage and the share of it that is done.
+        device: of the dense search; None: the CPU.
+
+    Returns:
+        A result whatever the pictures are. `Refinement.cameras` is None where the network's cameras were kept.
+
+    Raises:
+        BackendMissingError: pycolmap is not installed.
+    """
+    settings, progress = settings or RefinementSettings(), progress or (lambda stage, share: None)
+    refined = refine_cameras(
+        pictures, prediction, settings.cameras, cameras=cameras, similarity=similarity, progress=progress
+    )
+    watch = Stopwatch()
+    watch.seconds |= refined.seconds
+    watch.cpu_seconds |= refined.cpu_seconds
+    outlines = [outline(picture) for picture in pictures]
+    verdict = _camera_verdict(refined, len(pictures), settings.cameras)
+    if not refined.evidence.refined:
+        with watch("verdict"):
+            poses, valid = refined.camera_to_world, prediction.valid
+            depth = check_depth(pictures, prediction.depth, valid, refined.cameras, poses, settings.dense)
+        share = float(depth.confirmed.float().mean())
+        verdict = replace(verdict, confirmed=share, confirmed_before=share)
+        return Refinement(verdict, outlines, seconds=watch.seconds, cpu_seconds=watch.cpu_seconds)
+    with watch("depth grid"):
+        depth = _grid_depth(pictures, prediction, refined, settings.dense)
+    before = confirmed_share(depth.confirmed, refined.connected)
+    applied: Applied = "cameras"
+    if settings.mode != "cameras":
+        with watch("sweep"):
+            swept = refine_depth(pictures, prediction, refined, settings.dense, _share(progress), device)
+        if confirmed_share(swept.confirmed, refined.connected) > before:
+            applied, depth = "dense", swept
+        else:
+            verdict = replace(verdict, reason=f"{verdict.reason}; the dense search confirmed no more points")
+    verdict = replace(
+        verdict,
+        applied=applied,
+        confirmed=float(depth.confirmed.float().mean()),
+        confirmed_before=before * float(refined.connected.float().mean()),
+    )
+    return Refinement(verdict, outlines, refined, depth, watch.seconds, watch.cpu_seconds)
+
+
+def _camera_verdict(refined: RefinedCameras, count: int, settings: CameraSettings) -> Verdict:
+    evidence = refined.evidence
+    error = _measured(evidence.error_after if evidence.refined else evidence.error_before)
+    return Verdict(
+        applied="cameras" if evidence.refined else "none",
+        agrees=agreement(error, evidence.frames_connected, refined.cameras, settings),
+        epipolar_error=error,
+        epipolar_error_before=_measured(evidence.error_before),
+        frames_checked=count,
+        frames_connected=evidence.frames_connected,
+        matches_connected=evidence.matches_connected,
+        reason=evidence.reason,
+    )
+
+
+def _grid_depth(
+    pictures: Sequence[Picture], prediction: Prediction, refined: RefinedCameras, settings: DenseSettings
+) -> RefinedDepth:
+    """The network's depth after a smooth correction by the tracks, and what other views say of it."""
+    depth = correct_depth(prediction.depth, prediction.valid, refined, list(pictures), settings.grid)
+    return check_depth(
+        pictures, depth, prediction.valid, refined.cameras, refined.camera_to_world, settings, refined.tracks
+    )
+
+
+def _share(progress: Progress):
+    """The dense stages count frames; the user is told a share."""
+    return lambda stage, done, total: progress(stage, done / max(total, 1))
+
+
+def _measured(value: float) -> float | None:
+    return value if np.isfinite(value) else None
