@@ -30,9 +30,9 @@ class RefinementSettings:
     """Whether and how many views are made consistent after the reconstruction."""
 
     mode: Mode | None = None
-    """off: the network's word stays; cameras: poses, focal length and a smooth correction of every depth map; dense: depth
-    is searched in the pictures as well; auto: as dense, but without pycolmap the run goes on unrefined. None: as the
-    model asks."""
+    """off: the network's word stays; cameras: poses, focal length and a smooth correction of every depth map; dense:
+    depth is searched in the pictures as well; auto: as dense, but without pycolmap the run goes on unrefined. None: as
+    the model asks."""
     check_frames: int = 24
     """Frames whose pictures are compared with the result where nothing is refined, at most; 0 for no check."""
     cameras: CameraSettings = field(default_factory=CameraSettings)
