@@ -153,7 +153,7 @@ def test_a_benchmark_from_its_configuration(scene: Path, tmp_path: Path) -> None
 
 def test_faults_are_told_before_any_work(scene: Path, tmp_path: Path) -> None:
     weights = save_weights(tmp_path / "weights")
-    with pytest.raises(ConfigurationError, match=r"measures\[0\].*'points', 'trajectory', 'depth'"):
+    with pytest.raises(ConfigurationError, match=r"measures\[0\].*'points', 'trajectory' or 'depth'"):
         build_benchmark(configuration(scene, weights, measures="[mesh]"))
     with pytest.raises(ConfigurationError, match="voxel_size positive"):
         build_benchmark(configuration(scene, weights, **{"points.voxel_size": -1.0}))
