@@ -33,7 +33,7 @@ class Configuration:
     """``configs/demo.yaml``."""
 
     model: ModelConfig
-    reconstruction: slam3r.ReconstructionSettings
+    reconstruction: slam3r.SceneSettings
     export: ExportSettings
     photos: str | None
     room: int
@@ -52,7 +52,7 @@ def film(chosen: Configuration, folder: Path) -> Views:
     return views
 
 
-def compare(scene: slam3r.Reconstruction, output: Path, truth: Views) -> None:
+def compare(scene: slam3r.Scene, output: Path, truth: Views) -> None:
     """Print how far the reconstruction is from the truth."""
     predictions = output / "predictions"
     score = score_scene(

@@ -23,7 +23,7 @@ from common.drawing.settings import FilmSettings
 from common.drawing.viewer_window import show_window
 from common.errors import ConfigurationError
 from slam3r.scene.outputs import write_image
-from slam3r.scene.recorded_run import read_run
+from slam3r.scene.recording import read_run
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from slam3r.api import reconstruct
     from slam3r.pretrained import load_model
     from slam3r.reconstruction import ReconstructionSettings
-    from slam3r.scene.scene import Reconstruction
+    from slam3r.scene.scene import Reconstruction, Scene
 
-__all__ = ["Reconstruction", "ReconstructionSettings", "load_model", "reconstruct"]
+__all__ = ["Reconstruction", "ReconstructionSettings", "Scene", "load_model", "reconstruct"]
 
 _HOMES = {
     "reconstruct": "slam3r.api",
     "Reconstruction": "slam3r.scene.scene",
     "ReconstructionSettings": "slam3r.reconstruction",
+    "Scene": "slam3r.scene.scene",
     "load_model": "slam3r.pretrained",
 }
 

@@ -27,9 +27,9 @@ from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooS
 from slam3r.reconstruction.events import Observer
 from slam3r.reconstruction.settings import settings_for_model
 from slam3r.scene.outputs import COLMAP, IMAGES, PREDICTIONS, check_output, write_results
-from slam3r.scene.predictions import PredictionRecorder
+from slam3r.scene.recording import PredictionRecorder
 from slam3r.scene.run import OfflineRun
-from slam3r.scene.scene import Reconstruction
+from slam3r.scene.scene import Scene
 from slam3r.scene.settings import ExportSettings, RunSettings
 from slam3r.scene.sinks import Sink
 
@@ -46,7 +46,7 @@ def reconstruct(
     sinks: Sequence[Sink] = (),
     observer: Observer | None = None,
     **options: Any,
-) -> Reconstruction:
+) -> Scene:
     """Reconstruct a scene from images or a video.
 
     What can be wrong with the input is found before the work starts, as far as that is possible. Interrupted with
@@ -57,7 +57,7 @@ def reconstruct(
             `common.data.sources.open.open_source`.
         model: a name such as ``slam3r_tiny``, paths of weights, loaded models; see `slam3r.pretrained.ModelChoice`.
             `Networks` stay on their device and in their dtype.
-        output: folder to write the results to; None writes nothing (`Reconstruction.save` does it later).
+        output: folder to write the results to; None writes nothing (`Scene.save` does it later).
         settings: changes to the model's `ReconstructionSettings` by name, or settings to take as they are.
         export: fields of `ExportSettings`: which points are kept, which files are written.
         save_predictions: write every frame's arrays to ``predictions`` in the output folder.
@@ -169,7 +169,7 @@ def _run(
     folder: Path | None,
     save_predictions: bool,
     watched: _Watched,
-) -> tuple[Reconstruction, list[Path]]:
+) -> tuple[Scene, list[Path]]:
     """The scene, and the folders that were filled while the frames came; those take their place when all is done."""
     with ExitStack() as folders:
         recorder, images, streamed = None, None, []

@@ -16,7 +16,7 @@ from slam3r.pretrained import LoadedModel, find_model
 from slam3r.reconstruction.events import Event, Initialized, StrideTried
 from slam3r.reconstruction.frames import RegisteredFrame
 from slam3r.scene.frame_strip import draw_strip
-from slam3r.scene.scene import Reconstruction
+from slam3r.scene.scene import Scene
 
 _FLOOR = 1.0
 """Confidence of the points that are kept for the view: all that the network gave any."""
@@ -103,7 +103,7 @@ class _LiveView:
             self._watcher.report("registering", 0, self._total)
 
 
-def _outcome(scene: Reconstruction, threshold: float) -> Outcome:
+def _outcome(scene: Scene, threshold: float) -> Outcome:
     order = np.random.default_rng(0).permutation(len(scene.points))
     frames = [
         PosedFrame(
@@ -126,7 +126,7 @@ def _outcome(scene: Reconstruction, threshold: float) -> Outcome:
     )
 
 
-def _figures(scene: Reconstruction) -> dict[str, str]:
+def _figures(scene: Scene) -> dict[str, str]:
     means = [frame.mean_confidence for frame in scene.frames]
     return {
         "Frames": f"{len(scene.frames)}, of which {len(scene.posed)} with a pose",
@@ -139,7 +139,7 @@ def _figures(scene: Reconstruction) -> dict[str, str]:
     }
 
 
-def _warnings(scene: Reconstruction, threshold: float) -> list[str]:
+def _warnings(scene: Scene, threshold: float) -> list[str]:
     found = [f"{name} was skipped: {reason}" for name, reason in scene.skipped] + scene.notes
     if not (scene.confidence > threshold).any():
         found.append(f"No point has a confidence above {threshold:g}; lower the confidence to see the uncertain ones.")

@@ -57,7 +57,12 @@ class PointmapScore:
 
 
 def score_pointmaps(
-    points: NDArray, confidence: NDArray, truth: SequenceTruth, protocol: PointsProtocol, workers: int = -1
+    points: NDArray,
+    confidence: NDArray,
+    truth: SequenceTruth,
+    protocol: PointsProtocol,
+    workers: int = -1,
+    valid: NDArray[np.bool_] | None = None,
 ) -> PointmapScore:
     """Align predicted pointmaps to the truth and compare.
 
@@ -67,6 +72,7 @@ def score_pointmaps(
         truth: of the same frames and pixels.
         protocol: what is drawn and how it is compared.
         workers: threads of the nearest neighbour search; -1 for all cores.
+        valid: (n, h, w), the pixels that have a point; all where None.
 
     Raises:
         ValueError: shapes differ, or fewer than 100 points are confident.
@@ -82,7 +88,9 @@ def score_pointmaps(
 
     frames, pixels, num_confident = draw_pixels(confident, len(points), protocol.num_samples, protocol.seed)
     predicted = points.reshape(len(points), -1, 3)[frames, pixels].astype(np.float64)
-    usable = np.isfinite(predicted).all(axis=1) & (predicted != 0).any(axis=1)  # exact zeros mark "no point"
+    usable = np.isfinite(predicted).all(axis=1)
+    if valid is not None:
+        usable &= valid.reshape(len(points), -1)[frames, pixels]
     if usable.sum() < FEWEST_POINTS:
         raise ValueError(f"only {usable.sum()} points have a confidence above {protocol.confidence:g} and known depth")
     predicted, frames, pixels = predicted[usable], frames[usable], pixels[usable]

@@ -17,6 +17,7 @@ from common.files import atomic_path, read_json, write_json
 from slam3r.api import reconstruct
 from slam3r.evaluation.model_under_test import System
 from slam3r.scene.outputs import PREDICTIONS
+from slam3r.scene.recording import open_pointmaps
 
 _FACTS, _CAMERAS = "evaluation_run.json", "cameras.npz"
 
@@ -29,6 +30,8 @@ class EvaluationRun:
     """(n, h, w, 3) world pointmaps; memory-mapped."""
     confidence: NDArray[np.float32]
     """(n, h, w); memory-mapped."""
+    valid: NDArray[np.bool_]
+    """(n, h, w) the pixels that have a point; memory-mapped."""
     camera_to_world: NDArray[np.float64]
     """(n, 4, 4), OpenCV axes; NaN for frames without a pose."""
     stride: int
@@ -98,9 +101,11 @@ def _load(folder: Path) -> EvaluationRun:
     facts = read_json(folder / _FACTS)
     with np.load(folder / _CAMERAS) as cameras:
         poses = cameras["camera_to_world"]
+    recorded = open_pointmaps(folder / PREDICTIONS)
     return EvaluationRun(
-        np.load(folder / PREDICTIONS / "registered_pcds.npy", mmap_mode="r"),
-        np.load(folder / PREDICTIONS / "registered_confs.npy", mmap_mode="r"),
+        recorded.points,
+        recorded.confidence,
+        recorded.valid,
         poses,
         facts["stride"],
         facts["frames_per_second"],

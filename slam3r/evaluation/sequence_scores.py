@@ -22,7 +22,7 @@ FEWEST_POSES = 3
 
 def points_row(run: EvaluationRun, truth: SequenceTruth, protocol: PointsProtocol, pictures: Path | None) -> Row:
     """Accuracy, completeness and F-scores; the error map where a folder is given."""
-    found = score_pointmaps(run.points, run.confidence, truth, protocol)
+    found = score_pointmaps(run.points, run.confidence, truth, protocol, valid=run.valid)
     if pictures is not None:
         write_error_map(pictures, found.points, found.score.to_truth, truth.camera_to_world)
     return _points_columns(found)
@@ -88,5 +88,5 @@ def _depth_pair(run: EvaluationRun, truth: SequenceTruth, frame: int) -> tuple[N
     """Depth (h, w) of a frame's registered points along its estimated camera's z axis, NaN for none, and the true."""
     points, pose = run.points[frame], run.camera_to_world[frame]
     depth = points.astype(np.float64) @ pose[:3, 2] - pose[:3, 3] @ pose[:3, 2]
-    depth[(points == 0).all(axis=-1)] = np.nan  # no point there
+    depth[~run.valid[frame]] = np.nan
     return depth.astype(np.float32), truth.depth[frame]

@@ -141,7 +141,7 @@ def write_run(folder: Path, sequence: RgbdSequence, truth: SequenceTruth, noise:
     mapped_points, mapped_confidence = (
         np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("points", "confidence")
     )
-    return EvaluationRun(mapped_points, mapped_confidence, poses, 1, 0.0, 0, 0)
+    return EvaluationRun(mapped_points, mapped_confidence, np.ones(mapped_confidence.shape, bool), poses, 1, 0.0, 0, 0)
 
 
 def _timed(stage: str, work: ScoringWorkload, function: Callable[[], T]) -> tuple[Row, T]:

@@ -10,7 +10,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,11 +25,9 @@ from common.export.ply import write_ply
 from common.export.trajectory import write_tum
 from common.files import atomic_path, read_json, relative_name, write_json
 from slam3r.scene.frame_strip import draw_strip
+from slam3r.scene.scene_data import SceneData, SceneFrame
 from slam3r.scene.settings import ExportSettings
 from slam3r.scene.summary import find_warnings, summarize
-
-if TYPE_CHECKING:
-    from slam3r.scene.scene import Reconstruction, SceneFrame
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +81,7 @@ def _folders_before(folder: Path) -> set[str]:
 
 
 def write_results(
-    scene: Reconstruction,
+    scene: SceneData,
     folder: str | Path,
     export: ExportSettings | None = None,
     streamed: Sequence[Path] = (),
@@ -135,7 +133,7 @@ def write_results(
     return [*written, folder / SUMMARY]
 
 
-def has_pictures(scene: Reconstruction, folder: Path) -> bool:
+def has_pictures(scene: SceneData, folder: Path) -> bool:
     """Whether every frame with a pose has a file with the pixels that its camera describes.
 
     Files of cameras name pictures that are there, and whose pixels other programs see as this one does.
@@ -146,7 +144,7 @@ def has_pictures(scene: Reconstruction, folder: Path) -> bool:
     )
 
 
-def draw_preview(scene: Reconstruction) -> NDArray[np.uint8]:
+def draw_preview(scene: SceneData) -> NDArray[np.uint8]:
     """(720, 1080, 3) uint8 RGB picture of the cloud with the cameras' path."""
     # The world is a camera's frame, so there is one pose to look from even where none was solved.
     poses = [frame.camera_to_world for frame in scene.posed] or [np.eye(4)]
@@ -174,18 +172,18 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
             raise OSError(f"cannot write {path}")
 
 
-def _write_trajectory(scene: Reconstruction, path: Path) -> None:
+def _write_trajectory(scene: SceneData, path: Path) -> None:
     poses = np.array([frame.camera_to_world for frame in scene.posed]).reshape(-1, 4, 4)
     write_tum(path, [frame.timestamp for frame in scene.posed], poses)
 
 
-def _write_transforms(scene: Reconstruction, path: Path) -> None:
+def _write_transforms(scene: SceneData, path: Path) -> None:
     poses, intrinsics, sizes = _cameras(scene)
     names = [image_path(frame, path.parent) for frame in scene.posed]
     write_nerfstudio(path, poses, intrinsics, sizes, names, ply_path=POINTS)
 
 
-def _write_colmap(scene: Reconstruction, path: Path, max_points: int) -> None:
+def _write_colmap(scene: SceneData, path: Path, max_points: int) -> None:
     exported = (path.parents[1] / IMAGES).is_dir()
     names = [image_name(f.number) if exported or f.file is None else f.name for f in scene.posed]
     chosen = _choose(len(scene.points), max_points)
@@ -193,7 +191,7 @@ def _write_colmap(scene: Reconstruction, path: Path, max_points: int) -> None:
     write_colmap(path, model)
 
 
-def _cameras(scene: Reconstruction) -> tuple[NDArray, NDArray, Any]:
+def _cameras(scene: SceneData) -> tuple[NDArray, NDArray, Any]:
     """Poses, intrinsics and sizes of the frames with a pose: one camera for all, or one each if their sizes differ."""
     posed = scene.posed
     poses = np.array([frame.camera_to_world for frame in posed]).reshape(-1, 4, 4)

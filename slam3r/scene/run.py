@@ -1,11 +1,12 @@
-"""One offline run: a source through a reconstructor into sinks, watched by a progress bar."""
+"""One offline run: a source through a reconstructor into sinks, with a progress bar."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,49 @@ from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructo
 from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
 from slam3r.scene.frame_strip import StripRecorder
 from slam3r.scene.outputs import image_name, write_image
-from slam3r.scene.scene import Reconstruction, SceneFrame
+from slam3r.scene.scene import Scene
+from slam3r.scene.scene_data import SceneFrame
 from slam3r.scene.settings import ExportSettings, RunSettings
 from slam3r.scene.sinks import FrameRecorder, PointStore, Sink
-from slam3r.scene.streaming import stream
 
 logger = logging.getLogger(__name__)
+
+
+Prepared = tuple[Frame, Preprocessed]
+
+
+def stream(
+    frames: Iterable[Prepared],
+    reconstructor: Reconstructor,
+    batch: int = 10,
+    on_read: Callable[[Frame, Preprocessed], None] | None = None,
+) -> Iterator[RegisteredFrame]:
+    """Push all frames of a source and yield what comes out, to the end.
+
+    Args:
+        frames: usually from `common.data.sources.prefetch.prefetch`.
+        reconstructor: new; it is at its end afterwards.
+        batch: frames pushed at once.
+        on_read: is told of every frame before it is pushed, in the order of `RegisteredFrame.index`.
+
+    Raises:
+        InputError: from the source, or `SequenceTooShort` at the end.
+    """
+    iterator = iter(frames)
+    while True:
+        with reconstructor.timer("waiting for frames"):
+            items = list(islice(iterator, batch))
+        if not items:
+            break
+        for frame, prepared in items:
+            if on_read is not None:
+                on_read(frame, prepared)
+        yield from reconstructor.push(
+            torch.stack([prepared.image for _, prepared in items]),
+            [frame.timestamp for frame, _ in items],
+            [frame.name for frame, _ in items],
+        )
+    yield from reconstructor.drain()
 
 
 @dataclass(frozen=True)
@@ -74,12 +112,12 @@ class OfflineRun:
         self._bar: tqdm | None = None
         self._source: FrameSource | None = None
 
-    def execute(self, source: FrameSource, model: dict[str, Any]) -> Reconstruction:
+    def execute(self, source: FrameSource, model: dict[str, Any]) -> Scene:
         """Run to the end of the source, or until Ctrl-C if something is registered by then.
 
         Args:
             source: validated.
-            model: for `Reconstruction.model`.
+            model: for `SceneData.model`.
 
         Raises:
             InputError: from the source, or `SequenceTooShort`.
@@ -140,7 +178,7 @@ class OfflineRun:
         if self._bar is not None:
             self._bar.set_description(text)
 
-    def _scene(self, source: FrameSource, model: dict[str, Any], seconds: float, interrupted: bool) -> Reconstruction:
+    def _scene(self, source: FrameSource, model: dict[str, Any], seconds: float, interrupted: bool) -> Scene:
         recorded, reconstructor, initial = self._frames, self._reconstructor, self._initial
         assert recorded.intrinsics is not None and reconstructor.stride is not None and initial is not None
         own = torch.from_numpy(recorded.intrinsics)
@@ -155,7 +193,7 @@ class OfflineRun:
                 file=origin.file,
             )
             frames.append(scene_frame)
-        return Reconstruction(
+        return Scene(
             points=self._points.points,
             colors=self._points.colors,
             confidence=self._points.confidence,

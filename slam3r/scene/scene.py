@@ -1,105 +1,18 @@
-"""What a reconstruction leaves behind."""
+"""A reconstructed scene that can be saved."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from common.meters import MemoryPeak
-from slam3r.reconstruction.events import StrideTried
-from slam3r.reconstruction.settings import ReconstructionSettings
-from slam3r.scene.frame_strip import StripFrame
-from slam3r.scene.sinks import FrameSummary
+from common.configuration import to_dataclass
+from slam3r.scene.outputs import COLMAP, check_output, write_results
+from slam3r.scene.scene_data import SceneData
+from slam3r.scene.settings import ExportSettings
 
 
-@dataclass(frozen=True)
-class SceneFrame(FrameSummary):
-    """A registered frame with the picture that it came from."""
-
-    number: int
-    """Of the file or video frame in the whole input; frames that were not taken or skipped count."""
-    original_size: tuple[int, int]
-    """(height, width) of the picture, upright."""
-    intrinsics: NDArray[np.float64]
-    """(3, 3) in pixels of the original picture."""
-    file: Path | None
-    """The picture, where it is a file of its own."""
-
-
-@dataclass
-class Reconstruction:
-    """A scene: points, cameras, and how it came about.
-
-    The world is the camera frame of the initial window's reference frame (OpenCV axes); its unit is arbitrary.
-    """
-
-    points: NDArray[np.float32]
-    """(P, 3) world points of confidence above `threshold`; a uniform random choice if there were too many."""
-    colors: NDArray[np.uint8]
-    """(P, 3) RGB."""
-    confidence: NDArray[np.float32]
-    """(P,)."""
-    frames: list[SceneFrame]
-    """All registered frames, in order."""
-    network_intrinsics: NDArray[np.float64]
-    """(3, 3) in pixels of the network images, shared by all frames."""
-    network_size: tuple[int, int]
-    """(height, width) of the network images."""
-    stride: int
-    """Frames between keyframes."""
-    initial_window: tuple[int, ...]
-    """Frames that founded the world."""
-    initial_reference: int
-    """Position in `initial_window` of the frame whose camera is the world."""
-    settings: ReconstructionSettings
-    threshold: float
-    """Confidence above which points were kept."""
-    num_confident: int
-    """Points above the threshold, kept or not."""
-    highest_confidence: float
-    """Of all points."""
-    seconds: dict[str, float]
-    """Per stage."""
-    total_seconds: float
-    """From the first frame read to the last registered; loading the model and writing files do not count."""
-    peak_memory: MemoryPeak
-    model: dict[str, Any]
-    """Name, licence and weights with their revisions; device and dtype."""
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    """(file or frame, reason) of input that could not be read."""
-    notes: list[str] = field(default_factory=list)
-    """What else is odd about the input, a sentence each."""
-    strides_tried: list[StrideTried] = field(default_factory=list)
-    strip: list[StripFrame] = field(default_factory=list)
-    """A few frames with their depths and confidences, for a picture."""
-    interrupted: bool = False
-    """Stopped by the user: the rest of the input is missing."""
-
-    @property
-    def camera_to_world(self) -> NDArray[np.float64]:
-        """(N, 4, 4) poses of all frames, OpenCV axes; NaN for frames without one."""
-        unknown = np.full((4, 4), np.nan)
-        poses = [unknown if frame.camera_to_world is None else frame.camera_to_world for frame in self.frames]
-        return np.array(poses).reshape(-1, 4, 4)
-
-    @property
-    def intrinsics(self) -> NDArray[np.float64]:
-        """(N, 3, 3) in pixels of the original pictures."""
-        return np.array([frame.intrinsics for frame in self.frames]).reshape(-1, 3, 3)
-
-    @property
-    def posed(self) -> list[SceneFrame]:
-        """The frames that have a pose."""
-        return [frame for frame in self.frames if frame.camera_to_world is not None]
-
-    @property
-    def frames_per_second(self) -> float:
-        """Registered frames per second of the whole run."""
-        return len(self.frames) / self.total_seconds if self.total_seconds > 0 else 0.0
+class Scene(SceneData):
+    """What `slam3r.reconstruct` returns."""
 
     def save(self, folder: str | Path, overwrite: bool = False, **options: Any) -> list[Path]:
         """Write ``points.ply``, ``trajectory.txt``, ``transforms.json``, pictures and ``summary.json``.
@@ -115,10 +28,10 @@ class Reconstruction:
         Raises:
             OutputExists: there are results in the folder, and `overwrite` is off.
         """
-        from common.configuration import to_dataclass
-        from slam3r.scene.outputs import COLMAP, check_output, write_results
-        from slam3r.scene.settings import ExportSettings
-
         export = to_dataclass(options, ExportSettings)
         check_output(folder, overwrite, [COLMAP] if export.colmap else [])
         return write_results(self, folder, export)
+
+
+Reconstruction = Scene
+"""The class under its earlier public name."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from common.revision import code_revision
-
-if TYPE_CHECKING:
-    from slam3r.scene.scene import Reconstruction
+from slam3r.scene.scene_data import SceneData
 
 FEW_POINTS = 0.2
 """Share of confident points below which a result says how to keep more."""
 
 
-def summarize(scene: Reconstruction) -> dict[str, Any]:
+def summarize(scene: SceneData) -> dict[str, Any]:
     """What ``summary.json`` says: the run in numbers."""
     means = [frame.mean_confidence for frame in scene.frames]
     weak = [frame.name for frame in scene.frames if frame.status == "low_confidence"]
@@ -63,7 +61,7 @@ def summarize(scene: Reconstruction) -> dict[str, Any]:
     }
 
 
-def find_warnings(scene: Reconstruction) -> list[str]:
+def find_warnings(scene: SceneData) -> list[str]:
     """What went less than well, a sentence each."""
     found: list[str] = []
     if len(scene.points) == 0:

@@ -42,7 +42,7 @@ def networks() -> Networks:
     return Networks(*tiny_models())
 
 
-def run(source: Any, networks: Any, **changes: Any) -> slam3r.Reconstruction:
+def run(source: Any, networks: Any, **changes: Any) -> slam3r.Scene:
     arguments: dict[str, Any] = {"settings": QUICK, "export": {"confidence": 1.0}, **OPTIONS, **changes}
     return slam3r.reconstruct(source, networks, **arguments)
 
@@ -261,7 +261,8 @@ def test_open_source_chooses_by_what_is_there(folder: Path, tmp_path: Path) -> N
 
 
 def test_package_face() -> None:
-    assert set(slam3r.__all__) == {"Reconstruction", "ReconstructionSettings", "load_model", "reconstruct"}
+    assert set(slam3r.__all__) == {"Reconstruction", "ReconstructionSettings", "Scene", "load_model", "reconstruct"}
+    assert slam3r.Scene is slam3r.Reconstruction  # its earlier name
     assert all(callable(getattr(slam3r, name)) for name in slam3r.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         slam3r.nothing  # noqa: B018

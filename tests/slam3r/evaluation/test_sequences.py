@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def perfect_run(scene: Path) -> tuple[EvaluationRun, RgbdSequence]:
     poses[:, :3, 3] = poses[:, :3, 3] @ turn.T / 3 + [1, 2, 3]
     poses[:, :3, :3] = turn @ poses[:, :3, :3]
     poses[4] = np.nan
-    return EvaluationRun(points, np.full(truth.depth.shape, 4.0), poses, 1, 1.0, 0, 0), sequence
+    return EvaluationRun(points, np.full(truth.depth.shape, 4.0), truth.depth > 0, poses, 1, 1.0, 0, 0), sequence
 
 
 def test_a_perfect_run_scores_perfectly(scene: Path, tmp_path: Path) -> None:
@@ -117,7 +118,7 @@ def test_depth_off_by_a_known_share(scene: Path, tmp_path: Path) -> None:
     truth = load_truth(sequence, SIZE, tmp_path / "truth")
     centres = run.camera_to_world[:, None, None, :3, 3]
     far = np.where(np.arange(SIZE[0]) % 2, 1.2, 1.0)[None, :, None, None]
-    stretched = EvaluationRun((run.points - centres) * far + centres, run.confidence, run.camera_to_world, 1, 1.0, 0, 0)
+    stretched = replace(run, points=(run.points - centres) * far + centres)
     found = depth_row(stretched, truth)
     assert found["depth_delta_1"] == 1
     assert 0.06 < found["depth_abs_rel"] < 0.13
@@ -152,7 +153,7 @@ def test_a_benchmark_from_its_configuration(scene: Path, tmp_path: Path) -> None
 
 def test_faults_are_told_before_any_work(scene: Path, tmp_path: Path) -> None:
     weights = save_weights(tmp_path / "weights")
-    with pytest.raises(ConfigurationError, match=r"measures\[0\].*'points', 'trajectory', 'depth'"):
+    with pytest.raises(ConfigurationError, match=r"measures\[0\].*'points', 'trajectory' or 'depth'"):
         build_benchmark(configuration(scene, weights, measures="[mesh]"))
     with pytest.raises(ConfigurationError, match="voxel_size positive"):
         build_benchmark(configuration(scene, weights, **{"points.voxel_size": -1.0}))

@@ -23,14 +23,15 @@ from slam3r.reconstruction import ReconstructionSettings
 from slam3r.scene import outputs
 from slam3r.scene.frame_strip import StripRecorder
 from slam3r.scene.outputs import OutputExists, check_output, has_pictures, image_name, write_image, write_results
-from slam3r.scene.scene import Reconstruction, SceneFrame
+from slam3r.scene.scene import Scene
+from slam3r.scene.scene_data import SceneFrame
 from slam3r.scene.settings import ExportSettings
 from slam3r.scene.sinks import FrameRecorder, PointStore
 from slam3r.scene.summary import find_warnings
 from tests.support.tiny_scene import registered_frames, room
 
 
-def make_scene(folder: Path, sizes: tuple[tuple[int, int], ...] = ((96, 128),), **changes: Any) -> Reconstruction:
+def make_scene(folder: Path, sizes: tuple[tuple[int, int], ...] = ((96, 128),), **changes: Any) -> Scene:
     """The true room, as if it had been reconstructed from pictures of other sizes in a folder."""
     store, recorder, strip = PointStore(2.0), FrameRecorder(), StripRecorder()
     for frame in registered_frames():
@@ -50,7 +51,7 @@ def make_scene(folder: Path, sizes: tuple[tuple[int, int], ...] = ((96, 128),), 
     folder.mkdir(parents=True, exist_ok=True)
     for frame in frames:
         Image.new("RGB", frame.original_size[::-1]).save(folder / frame.name)
-    scene = Reconstruction(
+    scene = Scene(
         points=store.points,
         colors=store.colors,
         confidence=store.confidence,
@@ -75,11 +76,11 @@ def make_scene(folder: Path, sizes: tuple[tuple[int, int], ...] = ((96, 128),), 
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Reconstruction:
+def scene(tmp_path: Path) -> Scene:
     return make_scene(tmp_path / "photos")
 
 
-def test_everything_is_written_and_opens(scene: Reconstruction, tmp_path: Path) -> None:
+def test_everything_is_written_and_opens(scene: Scene, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "out"
     written = scene.save(folder, colmap=True)
     assert {path.relative_to(folder).as_posix() for path in written} == {
@@ -92,7 +93,7 @@ def test_everything_is_written_and_opens(scene: Reconstruction, tmp_path: Path) 
         assert cv2.imread(str(folder / name)).std() > 5
 
 
-def test_cloud_opens_elsewhere_with_colours(scene: Reconstruction, tmp_path: Path) -> None:
+def test_cloud_opens_elsewhere_with_colours(scene: Scene, tmp_path: Path) -> None:
     open3d = pytest.importorskip("open3d")
     scene.save(tmp_path / "out", preview=False, strip=False)
     cloud = open3d.io.read_point_cloud(str(tmp_path / "out" / "points.ply"))
@@ -100,7 +101,7 @@ def test_cloud_opens_elsewhere_with_colours(scene: Reconstruction, tmp_path: Pat
     assert np.allclose(np.asarray(cloud.colors) * 255, scene.colors)
 
 
-def test_frames_without_pose_are_left_out(scene: Reconstruction, tmp_path: Path) -> None:
+def test_frames_without_pose_are_left_out(scene: Scene, tmp_path: Path) -> None:
     scene.save(tmp_path, colmap=True, preview=False)
     trajectory = read_tum(tmp_path / "trajectory.txt")
     truth = np.delete(room().camera_to_world.numpy(), 5, axis=0)
@@ -111,7 +112,7 @@ def test_frames_without_pose_are_left_out(scene: Reconstruction, tmp_path: Path)
     assert np.isnan(scene.camera_to_world[5]).all() and len(scene.posed) == 11
 
 
-def test_cameras_are_those_of_the_original_pictures(scene: Reconstruction, tmp_path: Path) -> None:
+def test_cameras_are_those_of_the_original_pictures(scene: Scene, tmp_path: Path) -> None:
     scene.save(tmp_path / "out", colmap=True, preview=False)
     cameras = read_nerfstudio(tmp_path / "out" / "transforms.json")
     assert np.allclose(cameras.intrinsics, scene.frames[0].intrinsics)
@@ -157,7 +158,7 @@ def test_turned_photographs_are_named_as_upright_copies(tmp_path: Path) -> None:
     assert read_colmap(tmp_path / "out" / "sparse" / "0").image_names[1] == "000002.jpg"
 
 
-def test_summary_says_what_happened(scene: Reconstruction, tmp_path: Path) -> None:
+def test_summary_says_what_happened(scene: Scene, tmp_path: Path) -> None:
     scene.save(tmp_path, preview=False)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["frames"] == 12 and summary["stride"] == 2 and summary["initial_window"] == [0, 2, 4]
@@ -172,7 +173,7 @@ def test_summary_says_what_happened(scene: Reconstruction, tmp_path: Path) -> No
     assert len(summary["warnings"]) == 3
 
 
-def test_results_are_not_overwritten_unasked(scene: Reconstruction, tmp_path: Path) -> None:
+def test_results_are_not_overwritten_unasked(scene: Scene, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     scene.save(tmp_path, colmap=True, preview=False)
     before = (tmp_path / "points.ply").stat().st_mtime_ns
@@ -184,7 +185,7 @@ def test_results_are_not_overwritten_unasked(scene: Reconstruction, tmp_path: Pa
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_folders_of_others_stay(scene: Reconstruction, tmp_path: Path) -> None:
+def test_folders_of_others_stay(scene: Scene, tmp_path: Path) -> None:
     """``images`` and ``sparse`` are also what other programs call their input."""
     for name in ("images", "sparse/0", "predictions"):
         (tmp_path / name).mkdir(parents=True)
@@ -202,9 +203,7 @@ def test_output_must_not_be_a_file(tmp_path: Path) -> None:
         check_output(tmp_path / "out", overwrite=True)
 
 
-def test_failing_pictures_cost_a_warning_only(
-    scene: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failing_pictures_cost_a_warning_only(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("no room")
 
@@ -215,7 +214,7 @@ def test_failing_pictures_cost_a_warning_only(
     assert "preview.png was not drawn: no room" in summary["warnings"]
 
 
-def test_failing_disk_leaves_no_summary(scene: Reconstruction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_disk_leaves_no_summary(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
@@ -237,13 +236,13 @@ def test_nothing_confident_and_no_pose(tmp_path: Path) -> None:
     assert read_ply(tmp_path / "points.ply").points.shape == (0, 3)
 
 
-def test_few_points_come_with_a_hint(scene: Reconstruction) -> None:
+def test_few_points_come_with_a_hint(scene: Scene) -> None:
     pixels = len(scene.frames) * 48 * 64
     hint = "only 10 % of the points have a confidence above 2; a lower export.confidence keeps more"
     assert hint in find_warnings(replace(scene, num_confident=pixels // 10))
     assert not [text for text in find_warnings(replace(scene, num_confident=pixels // 2)) if "only" in text]
 
 
-def test_unknown_options_are_named(scene: Reconstruction, tmp_path: Path) -> None:
+def test_unknown_options_are_named(scene: Scene, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="did you mean colmap"):
         scene.save(tmp_path, colmp=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import slam3r
 from common.data.sources.video import VideoSource
 from common.errors import InputError
 from slam3r.reconstruction import Networks
-from slam3r.scene.recorded_run import read_run
+from slam3r.scene.recording import read_run
 from tests.support.script_runs import run_script
 from tests.support.tiny_scene import photos, tiny_models
 
@@ -22,7 +23,7 @@ call = partial(run_script, "replay")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, slam3r.Reconstruction]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, slam3r.Scene]:
     folder = tmp_path_factory.mktemp("run")
     scene = slam3r.reconstruct(
         photos(folder / "photos", 8),
@@ -38,7 +39,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, slam3r.Rec
     return folder / "out", scene
 
 
-def test_a_run_is_read_back_as_it_was(finished: tuple[Path, slam3r.Reconstruction]) -> None:
+def test_a_run_is_read_back_as_it_was(finished: tuple[Path, slam3r.Scene]) -> None:
     folder, scene = finished
     recorded = read_run(folder)
     assert len(recorded.points) == len(scene.points) and recorded.names == [frame.name for frame in scene.frames]
@@ -48,8 +49,23 @@ def test_a_run_is_read_back_as_it_was(finished: tuple[Path, slam3r.Reconstructio
     assert 350 < len(few.points) < 650
 
 
+def test_predictions_of_the_published_layout_are_read_alike(
+    finished: tuple[Path, slam3r.Scene], tmp_path: Path
+) -> None:
+    """There is no mask in it: pixels without a point are zeros."""
+    run = shutil.copytree(finished[0], tmp_path / "run")
+    points, valid = (
+        np.load(run / "predictions" / f"registered_{name}.npy", mmap_mode="r+") for name in ("pcds", "valid")
+    )
+    points[0, 0, :5], valid[0, 0, :5] = 0, False
+    masked = read_run(run)
+    assert len(masked.points) == len(read_run(finished[0]).points) - 5
+    (run / "predictions" / "registered_valid.npy").unlink()
+    np.testing.assert_array_equal(read_run(run).points, masked.points)
+
+
 def test_a_film_and_a_picture(
-    finished: tuple[Path, slam3r.Reconstruction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: tuple[Path, slam3r.Scene], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film, picture = tmp_path / "film.mp4", tmp_path / "map.png"
     options = ("film.size=[60,80]", "film.rest=2", "max_points=2000")
@@ -76,7 +92,7 @@ def test_what_is_wrong_is_one_line(
 
 
 def test_a_window_needs_a_display(
-    finished: tuple[Path, slam3r.Reconstruction], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    finished: tuple[Path, slam3r.Scene], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if not sys.platform.startswith("linux"):
         pytest.skip("other systems have a display")
@@ -86,6 +102,6 @@ def test_a_window_needs_a_display(
     assert "no display" in capsys.readouterr().err
 
 
-def test_a_confidence_that_nothing_has_is_told(finished: tuple[Path, slam3r.Reconstruction]) -> None:
+def test_a_confidence_that_nothing_has_is_told(finished: tuple[Path, slam3r.Scene]) -> None:
     with pytest.raises(InputError, match="no point"):
         read_run(finished[0], confidence=1e9)

@@ -12,7 +12,7 @@ import torch
 from common.data.sources.preprocess import denormalize
 from common.export.npy import NpyWriter
 from slam3r.scene.frame_strip import StripRecorder, draw_strip, frame_depth
-from slam3r.scene.predictions import FILES, PredictionRecorder
+from slam3r.scene.recording import FILES, PredictionRecorder
 from slam3r.scene.sinks import FrameRecorder, PointStore
 from tests.support.tiny_scene import registered_frames, room
 
@@ -130,6 +130,7 @@ def test_predictions_round_trip(tmp_path: Path) -> None:
     arrays = {name: np.load(tmp_path / "predictions" / f"{name}.npy", mmap_mode="r") for name in FILES}
     assert np.array_equal(arrays["registered_pcds"], torch.stack([f.world_points for f in frames]))
     assert np.array_equal(arrays["registered_confs"], torch.stack([f.world_confidence for f in frames]))
+    assert np.array_equal(arrays["registered_valid"], torch.stack([f.valid for f in frames]))
     assert np.array_equal(arrays["local_pcds"][1], frames[1].local_points)
     assert not arrays["local_pcds"][0].any()  # a frame of the initial window has none
     assert arrays["input_imgs"].dtype == np.uint8 and arrays["input_imgs"].shape == (12, 48, 64, 3)

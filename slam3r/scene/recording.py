@@ -1,0 +1,185 @@
+"""Every frame's arrays on disk: written while a run goes on, and read back for replays and scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.errors import InputError
+from common.export.npy import NpyWriter
+from common.export.trajectory import read_tum
+from common.files import read_json, write_json
+from slam3r.reconstruction.frames import RegisteredFrame
+from slam3r.scene.outputs import PREDICTIONS, SUMMARY, TRAJECTORY
+from slam3r.scene.scene_data import SceneData
+
+METADATA = "metadata.json"
+FILES = ("registered_pcds", "registered_confs", "registered_valid", "local_pcds", "local_confs", "input_imgs")
+
+
+class PredictionRecorder:
+    """A sink that appends frames to ``.npy`` files as they come; the files appear when it is closed.
+
+    ========================  =================  =======  =====================================================
+    file                      shape              type     content
+    ========================  =================  =======  =====================================================
+    ``registered_pcds.npy``   (n, H, W, 3)       float32  world pointmaps
+    ``registered_confs.npy``  (n, H, W)          float32  their confidences
+    ``registered_valid.npy``  (n, H, W)          bool     pixels that have a world point (not in the published layout)
+    ``local_pcds.npy``        (n, H, W, 3)       float32  camera pointmaps, each of arbitrary scale; zeros for frames
+                                                          of the initial window but its reference
+    ``local_confs.npy``       (n, H, W)          float32  their confidences
+    ``input_imgs.npy``        (n, H, W, 3)       uint8    network images, RGB
+    ========================  =================  =======  =====================================================
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """
+        Args:
+            folder: made if need be.
+        """
+        self.folder = Path(folder)
+        self._writers: dict[str, NpyWriter] = {}
+
+    def add(self, frame: RegisteredFrame) -> None:
+        """Append a frame. All frames have one size."""
+        local = torch.zeros_like(frame.world_points) if frame.local_points is None else frame.local_points
+        rows = {
+            "registered_pcds": frame.world_points.float(),
+            "registered_confs": frame.world_confidence.float(),
+            "registered_valid": frame.valid,
+            "local_pcds": local.float(),
+            "local_confs": frame.local_confidence.float(),
+            "input_imgs": frame.colors,
+        }
+        for name in FILES:
+            row = rows[name].numpy()
+            if name not in self._writers:
+                self._writers[name] = NpyWriter(self.folder / f"{name}.npy", row.shape, row.dtype)
+            self._writers[name].append(row[None])
+
+    def close(self) -> None:
+        """Move the files into place. Before the first frame there are none."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def write_metadata(self, scene: SceneData, name: str) -> None:
+        """What the arrays do not tell, under the published names."""
+        content = {
+            "scene_id": name,
+            "init_winsize": len(scene.initial_window),
+            "kf_stride": scene.stride,
+            "init_ref_id": scene.initial_reference,
+            "names": [frame.name for frame in scene.frames],
+            "intrinsics": np.asarray(scene.network_intrinsics).tolist(),
+        }
+        write_json(self.folder / METADATA, content)
+
+
+@dataclass(frozen=True)
+class RecordedPointmaps:
+    """The world pointmaps of a run; memory-mapped."""
+
+    points: NDArray[np.float32]
+    """(n, H, W, 3) world."""
+    confidence: NDArray[np.float32]
+    """(n, H, W)."""
+    valid: NDArray[np.bool_]
+    """(n, H, W): the pixels that have a point."""
+
+
+def open_pointmaps(predictions: Path) -> RecordedPointmaps:
+    """Open the world pointmaps of a ``predictions`` folder.
+
+    The published layout has no ``registered_valid.npy``: there, and only there, a point at (0, 0, 0) is none.
+    """
+    points, confidence = (np.load(predictions / f"{name}.npy", mmap_mode="r") for name in FILES[:2])
+    if (predictions / "registered_valid.npy").exists():
+        return RecordedPointmaps(points, confidence, np.load(predictions / "registered_valid.npy", mmap_mode="r"))
+    valid = np.array([np.isfinite(frame).all(axis=-1) & (frame != 0).any(axis=-1) for frame in points])
+    return RecordedPointmaps(points, confidence, valid.reshape(confidence.shape))
+
+
+@dataclass
+class RecordedRun:
+    """A finished run: its points by the frame that added them, and its cameras."""
+
+    points: NDArray[np.float32]
+    """(P, 3) world."""
+    colors: NDArray[np.uint8]
+    """(P, 3) RGB."""
+    frame: NDArray[np.int64]
+    """(P,) position of the frame that added the point, not decreasing."""
+    images: NDArray[np.uint8]
+    """(N, H, W, 3) RGB network images, on the disk."""
+    camera_to_world: NDArray[np.float64]
+    """(N, 4, 4) OpenCV axes; NaN where no pose was found."""
+    intrinsics: NDArray[np.float64]
+    """(3, 3) network pixels."""
+    names: list[str]
+
+    @property
+    def posed(self) -> NDArray[np.float64]:
+        """(M, 4, 4) the poses that are known; the world's own camera if there are none."""
+        known = self.camera_to_world[np.isfinite(self.camera_to_world).all(axis=(1, 2))]
+        return known if len(known) else np.eye(4)[None]
+
+
+def read_run(folder: str | Path, confidence: float | None = None, max_points: int = 1_000_000) -> RecordedRun:
+    """Read a run that was made with ``save_predictions=true``.
+
+    Args:
+        folder: of the results.
+        confidence: points above it are taken; None for the run's own threshold.
+        max_points: at most so many, a random choice.
+
+    Raises:
+        InputError: the folder does not hold such a run.
+    """
+    folder = Path(folder).expanduser()
+    predictions = folder / PREDICTIONS
+    if not (predictions / METADATA).is_file() or not (folder / SUMMARY).is_file():
+        raise InputError(
+            f"{folder} holds no run with predictions; make one with scripts/reconstruct.py ... save_predictions=true"
+        )
+    summary, metadata = read_json(folder / SUMMARY), read_json(predictions / METADATA)
+    recorded, images = open_pointmaps(predictions), np.load(predictions / "input_imgs.npy", mmap_mode="r")
+    threshold = summary["confidence_threshold"] if confidence is None else confidence
+    share = min(1.0, max_points / max(1, sum(int((row > threshold).sum()) for row in recorded.confidence)))
+    random = np.random.default_rng(0)
+    points, colors, owner = [], [], []
+    for index, (world, confident, valid) in enumerate(
+        zip(recorded.points, recorded.confidence, recorded.valid, strict=True)
+    ):
+        keep = valid & (confident > threshold)
+        keep &= random.random(keep.shape) < share
+        points.append(world[keep])
+        colors.append(images[index][keep])
+        owner.append(np.full(int(keep.sum()), index))
+    if not sum(map(len, points)):
+        raise InputError(f"{folder} has no point of a confidence above {threshold:g}; give a lower confidence")
+    return RecordedRun(
+        np.concatenate(points).astype(np.float32),
+        np.concatenate(colors).astype(np.uint8),
+        np.concatenate(owner),
+        images,
+        _poses(folder, summary, metadata["names"]),
+        np.array(metadata["intrinsics"], np.float64),
+        list(metadata["names"]),
+    )
+
+
+def _poses(folder: Path, summary: dict, names: list[str]) -> NDArray[np.float64]:
+    """(N, 4, 4); the trajectory file leaves out frames without a pose."""
+    lost = set(summary["frames_without_pose"])
+    known = [index for index, name in enumerate(names) if name not in lost]
+    trajectory = read_tum(folder / TRAJECTORY).camera_to_world
+    if len(trajectory) != len(known):
+        raise InputError(f"{folder / TRAJECTORY} has {len(trajectory)} poses, but the run has {len(known)}")
+    poses = np.full((len(names), 4, 4), np.nan)
+    poses[known] = trajectory
+    return poses
