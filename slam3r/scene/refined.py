@@ -66,7 +66,7 @@ def refine_scene(
         _take_cameras(scene, frames, refinement)
         _take_points(scene, frames, refinement, held, export)
         scene.strip = [_strip(column, scene, frames, refinement) for column in scene.strip]
-        scene.tracks = _tracks(refinement)
+        scene.tracks = _tracks(refinement, frames)
     return refinement
 
 
@@ -142,11 +142,11 @@ def _strip(column: StripFrame, scene: SceneData, frames: list[int], refinement: 
     )
 
 
-def _tracks(refinement: Refinement) -> SceneTracks:
+def _tracks(refinement: Refinement, frames: list[int]) -> SceneTracks:
     """Tracks with their observations in original pixels."""
     assert refinement.cameras is not None
     tracks = refinement.cameras.tracks
     scale = np.array([np.divide(p.original_size, p.size)[::-1] for p in refinement.pictures])
     frame = tracks.frame.numpy()
     xy = (tracks.xy.double().numpy() + 0.5) * scale[frame] - 0.5
-    return SceneTracks(tracks.point.double().numpy(), tracks.point_index.numpy(), frame, xy)
+    return SceneTracks(tracks.point.double().numpy(), tracks.point_index.numpy(), np.array(frames)[frame], xy)

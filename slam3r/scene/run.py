@@ -21,6 +21,7 @@ from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructo
 from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
 from slam3r.scene.frame_strip import StripRecorder
 from slam3r.scene.outputs import image_name, write_image
+from slam3r.scene.refinement_input import RefinementInput
 from slam3r.scene.scene import Scene
 from slam3r.scene.scene_data import SceneFrame
 from slam3r.scene.settings import ExportSettings, RunSettings
@@ -87,6 +88,7 @@ class OfflineRun:
         sinks: Sequence[Sink] = (),
         images: Path | None = None,
         observer: Observer | None = None,
+        held: RefinementInput | None = None,
     ) -> None:
         """
         Args:
@@ -97,6 +99,7 @@ class OfflineRun:
             sinks: further ones, beside those that make the scene.
             images: folder to write the original frames to; None for not at all.
             observer: is told what the reconstructor decides.
+            held: takes what refinement needs; None for nothing.
         """
         assert export.confidence is not None
         self._observer = observer
@@ -106,6 +109,9 @@ class OfflineRun:
         self._points = PointStore(export.confidence, export.max_points, settings.seed)
         self._frames, self._strip = FrameRecorder(), StripRecorder()
         self._sinks: list[Sink] = [self._frames, self._points, self._strip, *sinks]
+        self._held = held
+        if held is not None:
+            self._sinks.append(held)
         self._origins: list[_Origin] = []
         self._strides: list[StrideTried] = []
         self._initial: Initialized | None = None
@@ -145,6 +151,8 @@ class OfflineRun:
         prepared = preprocess(frame.image, self._options.size)
         if self._source is not None:
             self._source.note_crop(prepared.original_size, self._options.size)
+        if self._held is not None:
+            self._held.keep(frame, prepared)
         if self._images is not None:
             write_image(self._images / image_name(frame.index), frame.image)
         return replace(frame, image=frame.image[:0, :0].copy()), prepared

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.meters import MemoryPeak
+from common.refinement.outcome import Verdict
 from slam3r.reconstruction.events import StrideTried
 from slam3r.reconstruction.settings import ReconstructionSettings
 from slam3r.scene.frame_strip import StripFrame
@@ -28,6 +29,26 @@ class SceneFrame(FrameSummary):
     """(3, 3) in pixels of the original picture."""
     file: Path | None
     """The picture, where it is a file of its own."""
+    radial_distortion: float = 0.0
+    """k1: a point (x, y, 1) of the camera is seen where the pinhole camera sees (1 + k1 (x^2 + y^2)) (x, y). Estimated
+    by refinement alone."""
+    connected: bool = True
+    """Matches tie the frame to the largest part of the scene; False where refinement could only leave it beside its
+    neighbours."""
+
+
+@dataclass(frozen=True)
+class SceneTracks:
+    """Points that refinement triangulated, and the pixels where pictures see them."""
+
+    points: NDArray[np.float64]
+    """(P, 3) world."""
+    point: NDArray[np.int64]
+    """(O,) row of `points` of each observation."""
+    frame: NDArray[np.int64]
+    """(O,) index of the frame of each observation."""
+    xy: NDArray[np.float64]
+    """(O, 2) pixels of the original picture; the centre of the top left pixel is (0, 0)."""
 
 
 @dataclass
@@ -38,7 +59,8 @@ class SceneData:
     """
 
     points: NDArray[np.float32]
-    """(P, 3) world points of confidence above `threshold`; a uniform random choice if there were too many."""
+    """(P, 3) world points of confidence above `threshold`; a uniform random choice if there were too many. Of a refined
+    scene, the confidence of a point is the number of views that see it there, its own included."""
     colors: NDArray[np.uint8]
     """(P, 3) RGB."""
     confidence: NDArray[np.float32]
@@ -76,6 +98,10 @@ class SceneData:
     strides_tried: list[StrideTried] = field(default_factory=list)
     strip: list[StripFrame] = field(default_factory=list)
     """A few frames with their depths and confidences, for a picture."""
+    verdict: Verdict = field(default_factory=Verdict)
+    """How well pictures and cameras agree, and what refinement did."""
+    tracks: SceneTracks | None = None
+    """None where nothing was refined."""
     interrupted: bool = False
     """Stopped by the user: the rest of the input is missing."""
 

@@ -12,7 +12,10 @@ class ExportSettings:
     """What is kept and written."""
 
     confidence: float | None = None
-    """Points of strictly higher confidence are kept; None takes the model's threshold."""
+    """Points of strictly higher confidence are kept; None takes the model's threshold. Of a refined scene, the points
+    that other views confirm are kept, whatever this says."""
+    unconfirmed: bool = False
+    """Keep the points of a refined scene that no other view confirms as well."""
     max_points: int = 2_000_000
     """Of these, a uniform random choice of at most so many; 0 keeps all."""
     colmap: bool = False
