@@ -25,6 +25,7 @@ from common.data.sources.image_files import FrameSource
 from common.data.sources.open import source_from_config
 from common.errors import ConfigurationError
 from common.geometry.calibration import Calibration
+from common.refinement.refine import RefinementSettings
 from slam3r.live.run import reconstruct_live
 from slam3r.live.settings import StreamingSettings, ViewSettings
 from slam3r.models.description import ModelConfig
@@ -39,6 +40,7 @@ class Configuration:
     model: ModelConfig
     reconstruction: slam3r.ReconstructionSettings
     export: ExportSettings
+    refinement: RefinementSettings
     output: str
     overwrite: bool
     save_predictions: bool
@@ -68,6 +70,7 @@ def main(config: DictConfig) -> None:
             chosen.output,
             settings=chosen.reconstruction,
             export=chosen.export,
+            refinement=chosen.refinement,
             save_predictions=chosen.save_predictions,
             overwrite=chosen.overwrite,
             **vars(chosen.run),
@@ -76,6 +79,7 @@ def main(config: DictConfig) -> None:
         f"{len(scene.frames)} frames at stride {scene.stride}, {len(scene.points)} points, "
         f"{scene.frames_per_second:.2f} frames per second, peak {scene.peak_memory}: {chosen.output}"
     )
+    print(scene.verdict.sentence())
     if scene.interrupted:
         sys.exit(EXIT_INTERRUPTED)
 

@@ -21,6 +21,7 @@ from common.data.sources.open import open_source
 from common.device import choose_device, choose_dtype
 from common.errors import ConfigurationError
 from common.files import atomic_folder
+from common.refinement.refine import Mode, RefinementSettings
 from slam3r.models.description import ModelConfidence
 from slam3r.pretrained import LoadedModel, ModelChoice, find_model, load_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
@@ -28,6 +29,7 @@ from slam3r.reconstruction.events import Observer
 from slam3r.reconstruction.settings import settings_for_model
 from slam3r.scene.outputs import COLMAP, IMAGES, PREDICTIONS, check_output, write_results
 from slam3r.scene.recording import PredictionRecorder
+from slam3r.scene.refined import finish_scene, hold_input, resolve_mode
 from slam3r.scene.run import OfflineRun
 from slam3r.scene.scene import Scene
 from slam3r.scene.settings import ExportSettings, RunSettings
@@ -41,6 +43,7 @@ def reconstruct(
     *,
     settings: ReconstructionSettings | Mapping[str, Any] | None = None,
     export: ExportSettings | Mapping[str, Any] | None = None,
+    refinement: Mode | RefinementSettings | Mapping[str, Any] | None = None,
     save_predictions: bool = False,
     overwrite: bool = False,
     sinks: Sequence[Sink] = (),
@@ -60,6 +63,8 @@ def reconstruct(
         output: folder to write the results to; None writes nothing (`Scene.save` does it later).
         settings: changes to the model's `ReconstructionSettings` by name, or settings to take as they are.
         export: fields of `ExportSettings`: which points are kept, which files are written.
+        refinement: ``off``, ``cameras``, ``dense`` or ``auto``, or fields of `RefinementSettings`: whether the views
+            are made consistent afterwards. None does as the model asks (``auto`` for the small models).
         save_predictions: write every frame's arrays to ``predictions`` in the output folder.
         overwrite: replace the results of an earlier run.
         sinks: further takers of registered frames, such as a viewer; an exception of theirs ends the run.
@@ -72,6 +77,8 @@ def reconstruct(
         ConfigurationError: a setting does not fit.
     """
     run_settings, export = to_dataclass(options, RunSettings), to_dataclass(export or {}, ExportSettings)
+    wish = {"mode": refinement} if isinstance(refinement, str) else refinement
+    refining = wish if isinstance(wish, RefinementSettings) else to_dataclass(wish or {}, RefinementSettings)
     folder = None if output is None else Path(output).expanduser()
     if folder is not None:
         wanted = {COLMAP: export.colmap, PREDICTIONS: save_predictions, IMAGES: bool(export.images)}
@@ -94,8 +101,10 @@ def reconstruct(
         _check_length(frames, ready.settings)
         if export.confidence is None:
             export = replace(export, confidence=ready.confidence.registered)
+        else:
+            export = replace(export, share=0.0)
         watched = _Watched(tuple(sinks), observer)
-        scene, streamed = _run(ready, frames, export, run_settings, folder, save_predictions, watched)
+        scene, streamed = _run(ready, frames, export, run_settings, refining, folder, save_predictions, watched)
     scene.seconds = {"load model": seconds, **scene.seconds}
     if folder is not None:
         write_results(scene, folder, export, streamed)
@@ -110,6 +119,8 @@ class _Ready:
     confidence: ModelConfidence
     settings: ReconstructionSettings
     description: dict[str, Any]
+    refinement: Mode = "off"
+    """As the model asks."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +150,8 @@ def _make_ready(
     )  # a faulty setting shows before the weights are read
     loaded = load_model(config)
     description = {**loaded.description, "device": str(device), "dtype": str(dtype).removeprefix("torch.")}
-    return _Ready(loaded.networks(device, dtype, chosen.memory_chunk), loaded.confidence, chosen, description)
+    networks = loaded.networks(device, dtype, chosen.memory_chunk)
+    return _Ready(networks, loaded.confidence, chosen, description, loaded.refinement)
 
 
 def _chosen(
@@ -166,6 +178,7 @@ def _run(
     frames: FrameSource,
     export: ExportSettings,
     options: RunSettings,
+    refining: RefinementSettings,
     folder: Path | None,
     save_predictions: bool,
     watched: _Watched,
@@ -180,8 +193,14 @@ def _run(
             images = folders.enter_context(atomic_folder(folder / IMAGES))
             streamed.append(folder / IMAGES)
         sinks = [*watched.sinks, *([] if recorder is None else [recorder])]
-        run = OfflineRun(ready.networks, ready.settings, export, options, sinks, images, watched.observer)
+        mode = resolve_mode(refining, ready.refinement)
+        held = hold_input(refining, mode)
+        run = OfflineRun(ready.networks, ready.settings, export, options, sinks, images, watched.observer, held)
         scene = run.execute(frames, ready.description)
+        device = ready.networks.device
+        refinement = finish_scene(scene, held, refining, mode, export, progress=options.progress, device=device)
+        if recorder is not None and refinement is not None and held is not None:
+            recorder.write_refined(refinement, scene, held.frames)
         if recorder is not None and folder is not None:
             recorder.write_metadata(scene, folder.resolve().name)
     return scene, streamed

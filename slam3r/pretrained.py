@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from omegaconf import OmegaConf
@@ -35,6 +35,8 @@ class LoadedModel:
     local_to_world: LocalToWorld
     confidence: ModelConfidence = field(default_factory=ModelConfidence)
     reconstruction: dict[str, Any] = field(default_factory=dict)
+    """As in `ModelConfig`."""
+    refinement: Literal["auto", "off", "cameras", "dense"] = "off"
     """As in `ModelConfig`."""
     description: dict[str, Any] = field(default_factory=dict)
     """For the summary: name, licence, and source and revision of each set of weights."""
@@ -113,7 +115,9 @@ def _load(config: ModelConfig) -> LoadedModel:
     for key, network in (("image_to_points", image_to_points), ("local_to_world", local_to_world)):
         file = network.load_report.source if network.load_report else None
         description[key] = {"weights": paths[key], "revision": None if file is None else weights_revision(file)}
-    return LoadedModel(image_to_points, local_to_world, config.confidence, config.reconstruction, description)
+    return LoadedModel(
+        image_to_points, local_to_world, config.confidence, config.reconstruction, config.refinement, description
+    )
 
 
 def _load_network(kind: type[ModelT], source: str, config: ModelConfig) -> ModelT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from common.refinement.projection import rays
@@ -78,6 +79,12 @@ class Refinement:
         picture, depth = self.pictures[frame], self.depth.depth[frame]
         camera = self.cameras.cameras[picture.camera]
         return rays(camera, picture.network_from_working, (depth.shape[-2], depth.shape[-1])) * depth[..., None]
+
+    def confidence(self, frame: int) -> Tensor:
+        """(H, W) float32 number of views that see a frame's points where they are, its own included; 1 where no other
+        confirms it. Needs `depth`."""
+        assert self.depth is not None
+        return 1 + torch.where(self.depth.confirmed[frame], self.depth.views[frame].float(), 0.0)
 
     def world_points(self, frame: int) -> Tensor:
         """(H, W, 3) float32 world points of a frame; NaN for a frame without a pose. Needs `cameras`."""

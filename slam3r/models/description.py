@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,9 @@ class ModelConfig:
     reconstruction: dict[str, Any] = field(default_factory=dict)
     """How the model wants to be run: fields of `slam3r.reconstruction.settings.ReconstructionSettings` that differ from
     the defaults. The user's own settings win."""
+    refinement: Literal["auto", "off", "cameras", "dense"] = "off"
+    """What `common.refinement` does after a reconstruction, unless the user says otherwise. Off reproduces published
+    numbers."""
     license: str = ""
     """Licence of the weights."""
     how_to_get: str = ""

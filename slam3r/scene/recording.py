@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from common.errors import InputError
 from common.export.npy import NpyWriter
 from common.export.trajectory import read_tum
 from common.files import read_json, write_json
+from common.refinement.outcome import Refinement
 from slam3r.reconstruction.frames import RegisteredFrame
 from slam3r.scene.outputs import PREDICTIONS, SUMMARY, TRAJECTORY
 from slam3r.scene.scene_data import SceneData
 
 METADATA = "metadata.json"
+REFINED = ("refined_pcds", "refined_confs", "refined_valid")
 FILES = ("registered_pcds", "registered_confs", "registered_valid", "local_pcds", "local_confs", "input_imgs")
 
 
@@ -67,6 +70,37 @@ class PredictionRecorder:
         for writer in self._writers.values():
             writer.close()
 
+    def write_refined(self, refinement: Refinement, scene: SceneData, frames: Sequence[int]) -> None:
+        """Write what refinement made of the pointmaps beside them; nothing where it left them alone.
+
+        ``refined_pcds.npy`` (n, H, W, 3) float32 world pointmaps, ``refined_confs.npy`` (n, H, W) float32 number of
+        views that see the point there, ``refined_valid.npy`` (n, H, W) bool. The registered ones stay as they were.
+
+        Args:
+            refinement: of the run.
+            scene: of the run.
+            frames: index of each refined frame.
+        """
+        if refinement.cameras is None:
+            return
+        at = {index: position for position, index in enumerate(frames)}
+        shape = *scene.network_size, 3
+        writers = [
+            NpyWriter(self.folder / f"{name}.npy", size, kind)
+            for name, size, kind in zip(REFINED, (shape, shape[:2], shape[:2]), (np.float32, np.float32, np.bool_))
+        ]
+        for frame in scene.frames:
+            points, confidence = np.full(shape, np.nan, np.float32), np.zeros(shape[:2], np.float32)
+            if (position := at.get(frame.index)) is not None:
+                points = refinement.world_points(position).numpy()
+                confidence = refinement.confidence(position).numpy()
+            valid: NDArray[np.bool_] = np.isfinite(points).all(axis=-1)
+            points[~valid] = 0
+            for writer, row in zip(writers, (points, confidence, valid)):
+                writer.append(row[None])
+        for writer in writers:
+            writer.close()
+
     def write_metadata(self, scene: SceneData, name: str) -> None:
         """What the arrays do not tell, under the published names."""
         content = {
@@ -93,10 +127,12 @@ class RecordedPointmaps:
 
 
 def open_pointmaps(predictions: Path) -> RecordedPointmaps:
-    """Open the world pointmaps of a ``predictions`` folder.
+    """Open the world pointmaps of a ``predictions`` folder, the refined ones where there are any.
 
     The published layout has no ``registered_valid.npy``: there, and only there, a point at (0, 0, 0) is none.
     """
+    if all((predictions / f"{name}.npy").exists() for name in REFINED):
+        return RecordedPointmaps(*(np.load(predictions / f"{name}.npy", mmap_mode="r") for name in REFINED))
     points, confidence = (np.load(predictions / f"{name}.npy", mmap_mode="r") for name in FILES[:2])
     if (predictions / "registered_valid.npy").exists():
         return RecordedPointmaps(points, confidence, np.load(predictions / "registered_valid.npy", mmap_mode="r"))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tqdm import tqdm
 
+from common.errors import ConfigurationError
 from common.refinement.assessment import Sample, assess
-from common.refinement.backend import BackendMissingError
+from common.refinement.backend import BackendMissingError, pycolmap_module
 from common.refinement.outcome import Refinement, Verdict
-from common.refinement.refine import RefinementSettings, refine
+from common.refinement.refine import Mode, RefinementSettings, refine
 from common.refinement.types import Camera, Picture
 from slam3r.scene.frame_strip import StripFrame
 from slam3r.scene.refinement_input import RefinementInput
@@ -20,17 +24,86 @@ from slam3r.scene.scene_data import SceneData, SceneFrame, SceneTracks
 from slam3r.scene.settings import ExportSettings
 from slam3r.scene.sinks import PointStore
 
+logger = logging.getLogger(__name__)
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
 CONFIRMED = 1.0
 """Threshold of a refined point's confidence: the number of views that see it there, its own included."""
 
 
-def check_scene(scene: SceneData, held: RefinementInput, settings: RefinementSettings) -> Verdict:
-    """How well the pictures agree with a scene that was not refined."""
-    frames = held.frames
-    if not settings.check_frames:
-        return Verdict(reason="the check was switched off")
-    if not frames:
-        return Verdict(reason="no frame was kept for a check")
+def resolve_mode(settings: RefinementSettings, wish: Mode) -> Mode:
+    """The mode of a run: the user's, or what the model asks for; said before long work.
+
+    Raises:
+        ConfigurationError: refinement was asked for by name, and pycolmap is not installed.
+    """
+    mode = settings.mode or wish
+    if mode == "off":
+        return mode
+    try:
+        pycolmap_module()
+    except BackendMissingError as error:
+        if mode != "auto":
+            raise ConfigurationError(f"refinement.mode={mode}: {error}") from error
+        logger.warning("the result will not be refined: %s", error)
+        return "off"
+    return mode
+
+
+def hold_input(settings: RefinementSettings, mode: Mode) -> RefinementInput | None:
+    """The sink that gathers what refinement, or the check of an unrefined scene, needs; None where neither runs."""
+    if mode == "off":
+        return RefinementInput(settings.cameras.long_side, settings.check_frames) if settings.check_frames else None
+    return RefinementInput(settings.cameras.long_side)
+
+
+def finish_scene(
+    scene: SceneData,
+    held: RefinementInput | None,
+    settings: RefinementSettings,
+    mode: Mode,
+    export: ExportSettings,
+    *,
+    progress: bool = True,
+    device: torch.device | str | None = None,
+) -> Refinement | None:
+    """Refine a scene in place, or only check it; `scene.verdict` says what became of it.
+
+    Args:
+        scene: as reconstructed.
+        held: by `hold_input`; has taken all frames.
+        settings: of the refinement.
+        mode: by `resolve_mode`.
+        export: which points are kept.
+        progress: show a bar, if the output is a terminal.
+        device: of the dense search.
+
+    Returns:
+        None where the scene was only checked.
+    """
+    start = time.perf_counter()
+    if held is None or not held.frames:
+        scene.verdict = Verdict(reason="the check was switched off" if held is None else "no frame was kept for it")
+        return None
+    if mode == "off" or len(held.frames) < 2:
+        scene.verdict = check_scene(held, settings)
+        scene.seconds["verdict"] = time.perf_counter() - start
+        return None
+    with tqdm(total=1.0, desc="refine", bar_format=_BAR, disable=None if progress else True) as bar:
+
+        def show(stage: str, share: float) -> None:
+            bar.set_description(f"refine: {stage}")
+            bar.n = share
+            bar.refresh()
+
+        refinement = refine_scene(scene, held, replace(settings, mode=mode), export, show, device)
+    scene.seconds |= {f"refine: {stage}": seconds for stage, seconds in refinement.seconds.items()}
+    scene.seconds["refine"] = time.perf_counter() - start
+    return refinement
+
+
+def check_scene(held: RefinementInput, settings: RefinementSettings) -> Verdict:
+    """How well pictures agree with the network's cameras and depths."""
     try:
         return assess(Sample(held.pictures(), held.prediction(), held.complete), settings.cameras, settings.dense)
     except BackendMissingError as error:
@@ -68,13 +141,6 @@ def refine_scene(
         scene.strip = [_strip(column, scene, frames, refinement) for column in scene.strip]
         scene.tracks = _tracks(refinement, frames)
     return refinement
-
-
-def point_confidence(refinement: Refinement, frame: int) -> NDArray[np.float32]:
-    """(H, W) number of views that see a frame's points where they are, its own included; 1 where nothing confirms it."""
-    assert refinement.depth is not None
-    views, confirmed = refinement.depth.views[frame], refinement.depth.confirmed[frame]
-    return (1 + torch.where(confirmed, views.float(), 0.0)).numpy()
 
 
 def _take_cameras(scene: SceneData, frames: list[int], refinement: Refinement) -> None:
@@ -121,7 +187,7 @@ def _take_points(
     store = PointStore(threshold, export.max_points, scene.settings.seed)
     for position, frame in enumerate(frames):
         points = refinement.world_points(position).numpy()
-        confidence = point_confidence(refinement, position)
+        confidence = refinement.confidence(position).numpy()
         keep = (confidence > threshold) & np.isfinite(points).all(axis=-1)
         store.add_points(points[keep], held.colors(frame)[keep], confidence[keep])
         store.highest_confidence = max(store.highest_confidence, float(confidence.max()))
@@ -138,7 +204,7 @@ def _strip(column: StripFrame, scene: SceneData, frames: list[int], refinement: 
     if position is None:
         return column
     return replace(
-        column, depth=refinement.depth.depth[position].numpy(), confidence=point_confidence(refinement, position)
+        column, depth=refinement.depth.depth[position].numpy(), confidence=refinement.confidence(position).numpy()
     )
 
 

@@ -36,8 +36,8 @@ class _Word:
 class RefinementInput:
     """A sink that also takes the pictures, in the thread that reads them.
 
-    Memory: 0.6 MB a frame of 224 x 224 and a byte per pixel of the gray working pictures, so about 1 GB for 1,000 frames
-    of 640 x 480.
+    Memory: 0.6 MB a frame of 224 x 224 and a byte per pixel of the gray working pictures, so about 1 GB for 1,000
+    frames of 640 x 480.
     """
 
     def __init__(self, long_side: int, most: int | None = None) -> None:
@@ -107,7 +107,9 @@ class RefinementInput:
         """The network's word on `frames`."""
         words = [self._words[index] for index in self.frames]
         return Prediction(
-            *(torch.stack([getattr(word, name) for word in words]) for name in ("depth", "valid", "confidence")),
+            torch.stack([word.depth for word in words]),
+            torch.stack([word.valid for word in words]),
+            torch.stack([word.confidence for word in words]),
             torch.stack([word.camera_to_world for word in words]),
             torch.stack([word.intrinsics for word in words]),
         )
@@ -145,9 +147,7 @@ def working_picture(
     if size != (height, width):
         gray = cv2.resize(gray, size[::-1], interpolation=cv2.INTER_AREA)
     x, y = width / size[1], height / size[0]
-    original_from_working = torch.tensor(
-        [[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]], dtype=torch.float64
-    )
+    original_from_working = torch.tensor([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]], dtype=torch.float64)
     network_from_working = torch.linalg.inv(prepared.original_from_network) @ original_from_working
     return Picture(torch.from_numpy(gray)[None], (height, width), camera, network_from_working, name)
 

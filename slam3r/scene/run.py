@@ -94,7 +94,7 @@ class OfflineRun:
         Args:
             networks: the two models, ready to run.
             settings: of the reconstruction.
-            export: which points are kept; its confidence must be given.
+            export: which points are kept. Its confidence must be given, and is final if its share is 0.
             options: sizes of batches.
             sinks: further ones, beside those that make the scene.
             images: folder to write the original frames to; None for not at all.
@@ -106,7 +106,10 @@ class OfflineRun:
         self._reconstructor = Reconstructor(networks, settings, self._observe)
         self._meter = MemoryMeter(networks.device)
         self._options, self._images = options, images
-        self._points = PointStore(export.confidence, export.max_points, settings.seed)
+        self._export = export
+        adapts = export.share > 0  # the threshold is known at the end alone: until then, all points are candidates
+        bound = round(export.max_points / export.share) if adapts else export.max_points
+        self._points = PointStore(0.0 if adapts else export.confidence, bound, settings.seed)
         self._frames, self._strip = FrameRecorder(), StripRecorder()
         self._sinks: list[Sink] = [self._frames, self._points, self._strip, *sinks]
         self._held = held
@@ -144,6 +147,8 @@ class OfflineRun:
             finally:
                 for sink in self._sinks:
                     sink.close()
+                if self._export.share > 0 and self._export.confidence is not None:
+                    self._points.raise_threshold(self._export.confidence, self._export.share)
         return self._scene(source, model, time.perf_counter() - start, interrupted)
 
     def _prepare(self, frame: Frame) -> tuple[Frame, Preprocessed]:

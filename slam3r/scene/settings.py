@@ -12,8 +12,11 @@ class ExportSettings:
     """What is kept and written."""
 
     confidence: float | None = None
-    """Points of strictly higher confidence are kept; None takes the model's threshold. Of a refined scene, the points
-    that other views confirm are kept, whatever this says."""
+    """Points of strictly higher confidence are kept; None takes the model's threshold, as far as `share` allows. Of a
+    refined scene, the points that other views confirm are kept, whatever this says."""
+    share: float = 0.5
+    """Share of the points that is kept at least, the most confident ones, where no `confidence` is given: confidences
+    of pictures unlike those of the training are low throughout."""
     unconfirmed: bool = False
     """Keep the points of a refined scene that no other view confirms as well."""
     max_points: int = 2_000_000
@@ -31,6 +34,8 @@ class ExportSettings:
     strip: bool = True
 
     def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share must be from 0 to 1, got {self.share}")
         if self.max_points < 0 or self.colmap_points < 0:
             raise ValueError("max_points and colmap_points must not be negative")
 

@@ -72,6 +72,24 @@ class PointStore:
         if self.max_points and self._held > self.max_points + max(self.max_points // 2, 1 << 16):
             self._choose()
 
+    def raise_threshold(self, threshold: float, least_share: float) -> None:
+        """Let go of points that are not confident enough, but keep a share of them in any case.
+
+        Args:
+            threshold: points of strictly higher confidence stay.
+            least_share: where fewer than this share would stay, the threshold is lowered until it does.
+        """
+        held = self._choose()
+        if not len(held.keys):
+            self.threshold = threshold
+            return
+        # Just below a value that occurs, so that a strict comparison keeps the points that have it.
+        lowest = np.nextafter(np.quantile(held.confidence, 1 - least_share, method="higher"), np.float32(0))
+        self.threshold = max(self.threshold, min(threshold, float(lowest)))
+        keep = held.confidence > self.threshold
+        self.num_seen = round(self.num_seen * float(keep.mean()))
+        self._parts, self._held = [_Points(*(column[keep] for column in held.columns))], int(keep.sum())
+
     def close(self) -> None:
         """Let go of what is beyond the bound."""
         self._choose()

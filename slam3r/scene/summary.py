@@ -35,6 +35,8 @@ def summarize(scene: SceneData) -> dict[str, Any]:
         },
         "low_confidence_frames": weak,
         "frames_without_pose": [frame.name for frame in scene.frames if frame.camera_to_world is None],
+        "verdict": {**asdict(scene.verdict), "sentence": scene.verdict.sentence()},
+        "frames_not_connected": [frame.name for frame in scene.frames if not frame.connected],
         "skipped": [{"file": name, "reason": reason} for name, reason in scene.skipped],
         "seconds": {stage: round(seconds, 3) for stage, seconds in scene.seconds.items()},
         "total_seconds": round(scene.total_seconds, 3),
@@ -69,13 +71,12 @@ def find_warnings(scene: SceneData) -> list[str]:
             f"no point has a confidence above {scene.threshold:g} (the highest has {scene.highest_confidence:.3g}): "
             "points.ply is empty; a lower export.confidence keeps more"
         )
+    if scene.verdict.agrees is False:
+        found.append(scene.verdict.sentence())
     height, width = scene.network_size
     share = scene.num_confident / max(1, len(scene.frames) * height * width)
     if 0 < share < FEW_POINTS:
-        found.append(
-            f"only {100 * share:.0f} % of the points have a confidence above {scene.threshold:g}; a lower "
-            "export.confidence keeps more"
-        )
+        found.append(_few_points(scene, share))
     weak = sum(frame.status == "low_confidence" for frame in scene.frames)
     if weak:
         found.append(f"{weak} of {len(scene.frames)} frames have a low confidence; summary.json names them")
@@ -85,6 +86,15 @@ def find_warnings(scene: SceneData) -> list[str]:
     if scene.skipped:
         found.append(f"{len(scene.skipped)} input files or frames could not be read and were skipped")
     return found
+
+
+def _few_points(scene: SceneData, share: float) -> str:
+    if scene.verdict.applied != "none":
+        return f"other views confirm {100 * share:.0f} % of the points; export.unconfirmed=true keeps the others too"
+    return (
+        f"{100 * share:.1f} % of the points have a confidence above {scene.threshold:g}; "
+        f"export.confidence={scene.threshold / 2:.3g} keeps more"
+    )
 
 
 def _number(value: float | np.floating) -> float | None:
