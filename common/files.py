@@ -82,8 +82,8 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """The value of a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """The value of a JSON file, with or without a byte order mark."""
+    return json.loads(Path(path).read_text(encoding="utf-8-sig"))
 
 
 def relative_name(file: Path, folder: Path) -> str:

@@ -23,8 +23,8 @@ from common.configuration import to_dataclass
 from common.data.sources.preprocess import covering_size
 from common.errors import ConfigurationError
 from data_process.formats import scannetpp_labels
-from data_process.formats.colmap_model import undistortion
 from data_process.formats.frame_files import BadFrameError
+from data_process.formats.lens_rectification import undistortion
 from data_process.formats.mesh_depth import SceneMesh
 from data_process.formats.rectify import resize_image, resize_intrinsics, resize_nearest
 from data_process.formats.scannet_labels import UNLABELLED
@@ -108,7 +108,7 @@ def _add(
     writer: SceneWriter,
     settings: ScannetppSettings,
 ) -> None:
-    camera, camera_to_world = frame.registered.camera, frame.registered.camera_to_world
+    camera, camera_to_world = frame.registered.lens, frame.registered.camera_to_world
     if not np.isfinite(camera_to_world).all():
         raise BadFrameError("pose is not finite")
     image, usable = frame.read_color(), _usable(frame, settings.require_masks)
@@ -141,7 +141,7 @@ def _usable(frame: SensorFrame, require_mask: bool) -> NDArray[np.uint8]:
     except BadFrameError:
         if require_mask:
             raise
-        return np.full(frame.registered.camera.size, 255, np.uint8)
+        return np.full(frame.registered.lens.size, 255, np.uint8)
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="process/scannetpp")

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 
 from common.command.launch import clear_errors, launch
 from common.configuration import to_dataclass
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, InputError
 from common.export.trajectory import Trajectory, read_tum
 from data_process.formats.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
 from data_process.writing.command import run
@@ -187,8 +187,8 @@ def _read_ground_truth(path: Path) -> Trajectory:
         return read_tum(path)
     except OSError as error:
         raise SceneError(f"{path}: missing; this sequence has no ground truth") from error
-    except ValueError as error:
-        raise SceneError(f"{path}: expected time tx ty tz qx qy qz qw on every line ({error})") from error
+    except InputError as error:
+        raise SceneError(str(error)) from error
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="process/tum")

@@ -9,13 +9,14 @@ import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
+from common.errors import InputError
+from common.export.colmap_reading import read_colmap_images, read_colmap_points
 from common.files import atomic_folder
 
 _PINHOLE = 1  # COLMAP's number for the model fx, fy, cx, cy
@@ -153,59 +154,19 @@ _TEXT = {"cameras.txt": _write_cameras_text, "images.txt": _write_images_text, "
 
 
 def read_colmap(folder: str | os.PathLike[str]) -> ColmapModel:
-    """Read a model of PINHOLE cameras as `write_colmap` makes it (no features, no tracks), binary or text."""
-    folder = Path(folder)
-    read = _read_binary if (folder / "cameras.bin").exists() else _read_text
-    cameras, images, points, colors = read(folder)
-    numbers = np.array([image[:-1] for image in images], np.float64).reshape(-1, 9)
-    poses = np.tile(np.eye(4), (len(images), 1, 1))
-    if images:
-        rotation = Rotation.from_quat(np.roll(numbers[:, 1:5], -1, axis=1)).inv().as_matrix()
-        poses[:, :3, :3] = rotation
-        poses[:, :3, 3] = -(rotation @ numbers[:, 5:8, None])[..., 0]
-    matrices = {int(camera[0]): _matrix(*camera[3:]) for camera in cameras}
-    intrinsics = np.array([matrices[int(i)] for i in numbers[:, 8]]).reshape(-1, 3, 3)
-    sizes = {int(camera[0]): (int(camera[2]), int(camera[1])) for camera in cameras}
-    first = int(cameras[0][0])
-    size: tuple[int, int] | NDArray[np.int64] = sizes[first]
-    if len(set(sizes.values())) > 1:
-        size = np.array([sizes[int(i)] for i in numbers[:, 8]], np.int64)
-    shared = matrices[first] if len(cameras) == 1 else intrinsics
-    return ColmapModel(poses, shared, size, [image[-1] for image in images], points, colors)
+    """Read a model of cameras without distortion, binary or text; images in the order of their names.
 
-
-def _matrix(fx: float, fy: float, cx: float, cy: float) -> NDArray[np.float64]:
-    return np.array([[fx, 0, cx - 0.5], [0, fy, cy - 0.5], [0, 0, 1]])
-
-
-def _read_binary(folder: Path) -> tuple[list, list, NDArray, NDArray]:
-    data = (folder / "cameras.bin").read_bytes()
-    cameras = []
-    for identifier, model, *rest in _CAMERA.iter_unpack(data[8:]):
-        if model != _PINHOLE:
-            raise ValueError(f"camera model {model} is not PINHOLE")
-        cameras.append((identifier, *rest))
-    data, offset, images = (folder / "images.bin").read_bytes(), 8, []
-    for _ in range(struct.unpack_from("<Q", data)[0]):
-        numbers, start = _IMAGE.unpack_from(data, offset), offset + _IMAGE.size
-        end = data.index(b"\0", start)
-        images.append((*numbers, data[start:end].decode("utf-8")))
-        features = struct.unpack_from("<Q", data, end + 1)[0]
-        offset = end + 9 + 24 * features
-    data = (folder / "points3D.bin").read_bytes()
-    count = struct.unpack_from("<Q", data)[0]
-    if len(data) != 8 + count * _POINT.itemsize:
-        raise ValueError(f"{folder} has points with tracks")
-    records = np.frombuffer(data, _POINT, offset=8)
-    return cameras, images, records["xyz"].copy(), records["rgb"].copy()
-
-
-def _read_text(folder: Path) -> tuple[list, list, NDArray, NDArray]:
-    def rows(name: str) -> list[list[str]]:
-        lines = (folder / name).read_text(encoding="utf-8").splitlines()
-        return [line.split() for line in lines if not line.startswith("#")]
-
-    cameras = [(int(row[0]), *map(float, row[2:])) for row in rows("cameras.txt") if row]
-    images = [(*map(float, row[:9]), row[9]) for row in rows("images.txt")[::2] if row]
-    cloud = np.array([row[1:7] for row in rows("points3D.txt") if row], np.float64).reshape(-1, 6)
-    return cameras, images, cloud[:, :3], cloud[:, 3:].astype(np.uint8)
+    Raises:
+        InputError: not such a model.
+    """
+    images = read_colmap_images(folder)
+    bent = next((image for image in images if not image.lens.is_straight), None)
+    if bent is not None:
+        raise InputError(f"{folder}: {bent.name} has lens distortion ({bent.lens.model}): undistort the images first")
+    points, colors = read_colmap_points(folder)
+    poses = np.array([image.camera_to_world for image in images]).reshape(-1, 4, 4)
+    intrinsics = np.array([image.lens.matrix for image in images]).reshape(-1, 3, 3)
+    sizes = [image.lens.size for image in images]
+    size: tuple[int, int] | NDArray[np.int64] = sizes[0] if len(set(sizes)) == 1 else np.array(sizes, np.int64)
+    shared = intrinsics[0] if len({image.lens for image in images}) == 1 else intrinsics
+    return ColmapModel(poses, shared, size, [image.name for image in images], points, colors)

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from common.errors import InputError
+from common.export.nerfstudio_reading import OPENGL_FROM_OPENCV, read_nerfstudio_frames
 from common.files import read_json, write_json
-
-_OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
-"""Flips y and z of the camera axes; its own inverse. World axes stay."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def write_nerfstudio(
     elif sizes.ndim != 1:
         raise ValueError("images of different sizes need intrinsics of their own")
     frames: list[dict[str, Any]] = []
-    for i, (pose, name) in enumerate(zip(poses @ _OPENGL_FROM_OPENCV, image_paths, strict=True)):
+    for i, (pose, name) in enumerate(zip(poses @ OPENGL_FROM_OPENCV, image_paths, strict=True)):
         own = _intrinsics_entries(matrices[i], sizes[i]) if matrices.ndim == 3 else {}
         frames.append({"file_path": str(name), **own, "transform_matrix": pose.tolist()})
     shared = _intrinsics_entries(matrices, sizes) if matrices.ndim == 2 else {}
@@ -81,20 +80,21 @@ def _intrinsics_entries(intrinsics: NDArray, size: NDArray) -> dict[str, float |
 
 
 def read_nerfstudio(path: str | os.PathLike[str]) -> NerfstudioScene:
-    """Read a transforms.json of undistorted pinhole cameras."""
-    content = read_json(path)
-    merged = [{**content, **frame} for frame in content["frames"]]
-    if any(frame.get(key) for frame in merged for key in ("k1", "k2", "k3", "k4", "p1", "p2")):
-        raise ValueError(f"{path} has lens distortion: undistort the images first")
-    intrinsics = np.tile(np.eye(3), (len(merged), 1, 1))
-    for matrix, frame in zip(intrinsics, merged, strict=True):
-        matrix[0, 0], matrix[1, 1] = frame["fl_x"], frame["fl_y"]
-        matrix[:2, 2] = frame["cx"] - 0.5, frame["cy"] - 0.5
-    poses = np.array([frame["transform_matrix"] for frame in merged], np.float64).reshape(-1, 4, 4)
+    """Read a transforms.json of pinhole cameras without distortion, each with a pose.
+
+    Raises:
+        InputError: not such a file.
+    """
+    frames = read_nerfstudio_frames(path)
+    for frame in frames:
+        if not frame.lens.is_straight:
+            raise InputError(f"{path}: {frame.name} has lens distortion: undistort the images first")
+        if frame.camera_to_world is None:
+            raise InputError(f"{path}: {frame.name} has no transform_matrix of 4 x 4 numbers")
     return NerfstudioScene(
-        camera_to_world=poses @ _OPENGL_FROM_OPENCV,
-        intrinsics=intrinsics,
-        sizes=np.array([(frame["h"], frame["w"]) for frame in merged], np.int64).reshape(-1, 2),
-        image_paths=[frame["file_path"] for frame in merged],
-        ply_path=content.get("ply_file_path"),
+        camera_to_world=np.array([frame.camera_to_world for frame in frames], np.float64).reshape(-1, 4, 4),
+        intrinsics=np.array([frame.lens.matrix for frame in frames]).reshape(-1, 3, 3),
+        sizes=np.array([frame.lens.size for frame in frames], np.int64).reshape(-1, 2),
+        image_paths=[frame.name for frame in frames],
+        ply_path=read_json(path).get("ply_file_path"),
     )

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+_ROUNDS = 200
+_PRECISION = 0.01
+"""Pixels."""
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -45,6 +49,34 @@ class Calibration:
     def matrix(self) -> NDArray[np.float64]:
         """(3, 3) intrinsics of the distorted picture."""
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether there is no distortion."""
+        return not any(self.distortion)
+
+    def project(self, directions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels (N, 2) of directions (N, 2) as x / z, y / z in the camera; Brown's model in OpenCV's form."""
+        return self._distort(directions) * [self.fx, self.fy] + [self.cx, self.cy]
+
+    def unproject(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Directions (N, 2) as x / z, y / z of pixels (N, 2), by fixed-point iteration; NaN where it finds none."""
+        distorted = (pixels - [self.cx, self.cy]) / [self.fx, self.fy]
+        ideal = distorted
+        for _ in range(_ROUNDS):
+            with np.errstate(all="ignore"):
+                ideal = ideal + distorted - self._distort(ideal)
+        error = np.abs(self._distort(ideal) - distorted).max(axis=1, keepdims=True) * self.fx
+        return np.where(error < _PRECISION, ideal, np.nan)
+
+    def _distort(self, ideal: NDArray[np.float64]) -> NDArray[np.float64]:
+        k1, k2, p1, p2, k3 = self.distortion
+        x, y = ideal.T
+        square = x * x + y * y
+        radial = 1 + square * (k1 + square * (k2 + square * k3))
+        bent_x = x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x)
+        bent_y = y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y
+        return np.stack([bent_x, bent_y], axis=1)
 
     def scaled(self, size: tuple[int, int]) -> Calibration:
         """The calibration of pictures that were resized to (height, width).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -10,7 +11,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.geometry.calibration import Calibration
+
+class Camera(Protocol):
+    """What is known of a camera: `common.geometry.calibration.Calibration` or `common.geometry.lens.Lens`."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the pictures."""
+        ...
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """(3, 3) intrinsics without the distortion."""
+        ...
+
+    @property
+    def is_straight(self) -> bool:
+        """Whether there is no distortion."""
+        ...
+
+    def project(self, directions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels (N, 2) of directions (N, 2)."""
+        ...
+
+    def unproject(self, pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Directions (N, 2) of pixels (N, 2); NaN where there are none."""
+        ...
 
 
 class Undistorter:
@@ -20,53 +46,58 @@ class Undistorter:
     The networks assume such a camera: they were trained on crops that are symmetric about the principal point.
     """
 
-    def __init__(self, calibration: Calibration) -> None:
-        self.calibration = calibration
+    def __init__(self, camera: Camera) -> None:
+        self.camera = camera
 
     @cached_property
     def intrinsics(self) -> Tensor:
-        """(3, 3) float64 of the undistorted pictures."""
-        camera, (height, width) = self.calibration, self.calibration.size
-        offsets = self._outline()
-        x, y = offsets[:, 0], offsets[:, 1]
+        """(3, 3) float64 of the undistorted pictures.
+
+        Raises:
+            ValueError: the distortion cannot be undone, or folds the picture over.
+        """
+        height, width = self.camera.size
+        outline = self._outline()
+        if not np.isfinite(outline).all():
+            raise ValueError(f"the distortion of {self.camera} cannot be undone at the picture's border")
+        x, y = outline[:, 0], outline[:, 1]
         # The outline of the picture, undistorted, at depth 1: the new view must stay inside on all four sides.
-        quarter = len(offsets) // 4
+        quarter = len(outline) // 4
         top, right, bottom, left = (slice(i * quarter, (i + 1) * quarter) for i in range(4))
         half_width = min(-x[left].max(), x[right].min())
         half_height = min(-y[top].max(), y[bottom].min())
         if not (half_width > 0 and half_height > 0):
-            raise ValueError(f"the distortion {camera.distortion} folds the picture over; is the calibration right?")
+            raise ValueError(f"the distortion of {self.camera} folds the picture over; is the calibration right?")
         focal = max((width - 1) / 2 / half_width, (height - 1) / 2 / half_height)
         return torch.tensor([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], dtype=torch.float64)
 
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 of the calibrated size to the same size, undistorted (bilinear)."""
-        if image.shape[:2] != self.calibration.size:
-            raise ValueError(f"expected a picture of {list(self.calibration.size)}, got {list(image.shape[:2])}")
+        if image.shape[:2] != tuple(self.camera.size):
+            raise ValueError(f"expected a picture of {list(self.camera.size)}, got {list(image.shape[:2])}")
         if self._is_ideal:
             return image
-        columns, rows = self._maps
-        straight = cv2.remap(image, columns, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        places, fractions = self._maps
+        straight = cv2.remap(image, places, fractions, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(straight, np.uint8)
 
     @property
     def _is_ideal(self) -> bool:
-        return bool(np.allclose(self.intrinsics.numpy(), self.calibration.matrix) and not any(self._coefficients))
-
-    @property
-    def _coefficients(self) -> NDArray[np.float64]:
-        return np.array(self.calibration.distortion)
+        return self.camera.is_straight and bool(np.allclose(self.intrinsics.numpy(), self.camera.matrix))
 
     @cached_property
     def _maps(self) -> tuple[NDArray, NDArray]:
-        height, width = self.calibration.size
-        return cv2.initUndistortRectifyMap(
-            self.calibration.matrix, self._coefficients, None, self.intrinsics.numpy(), (width, height), cv2.CV_16SC2
-        )
+        """OpenCV's fixed-point maps: where each new pixel lies in the picture as it was taken."""
+        (height, width), focal = self.camera.size, self.intrinsics[0, 0].item()
+        y, x = np.mgrid[:height, :width]
+        pixels = np.stack([x.ravel(), y.ravel()], axis=1)
+        source = self.camera.project((pixels - [(width - 1) / 2, (height - 1) / 2]) / focal)
+        columns, rows = source.astype(np.float32).T.reshape(2, height, width)
+        return cv2.convertMaps(columns, rows, cv2.CV_16SC2)
 
     def _outline(self, steps: int = 64) -> NDArray[np.float64]:
         """(4 * steps, 2) undistorted directions x/z, y/z of the picture's outline: top, right, bottom, left."""
-        height, width = self.calibration.size
+        height, width = self.camera.size
         across, down = np.linspace(0, width - 1, steps), np.linspace(0, height - 1, steps)
         sides = [
             np.stack([across, np.zeros(steps)], axis=1),
@@ -74,27 +105,4 @@ class Undistorter:
             np.stack([across, np.full(steps, height - 1)], axis=1),
             np.stack([np.zeros(steps), down], axis=1),
         ]
-        camera = self.calibration
-        distorted = (np.concatenate(sides) - [camera.cx, camera.cy]) / [camera.fx, camera.fy]
-        return self._undistort(distorted)
-
-    def _undistort(self, distorted: NDArray[np.float64], rounds: int = 200) -> NDArray[np.float64]:
-        """Directions (N, 2) that the lens bends to `distorted`, by fixed-point iteration."""
-        ideal = distorted
-        for _ in range(rounds):
-            with np.errstate(all="ignore"):
-                ideal = ideal + distorted - self._distort(ideal)
-        error = np.abs(self._distort(ideal) - distorted).max() * self.calibration.fx
-        if not error < 0.01:
-            raise ValueError(f"the distortion {self.calibration.distortion} cannot be undone at the picture's border")
-        return ideal
-
-    def _distort(self, ideal: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where the lens puts directions (N, 2); Brown's model in OpenCV's form."""
-        k1, k2, p1, p2, k3 = self.calibration.distortion
-        x, y = ideal.T
-        square = x * x + y * y
-        radial = 1 + square * (k1 + square * (k2 + square * k3))
-        bent_x = x * radial + 2 * p1 * x * y + p2 * (square + 2 * x * x)
-        bent_y = y * radial + p1 * (square + 2 * y * y) + 2 * p2 * x * y
-        return np.stack([bent_x, bent_y], axis=1)
+        return self.camera.unproject(np.concatenate(sides))

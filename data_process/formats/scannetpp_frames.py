@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_process.formats.colmap_model import ColmapImage, read_colmap_images
+from common.export.colmap_reading import ColmapImage, read_colmap_images
 from data_process.formats.frame_files import decode_color, read_bytes, read_plane
 from data_process.formats.video_frames import VideoFrames
 from data_process.writing.scene_writer import SceneError

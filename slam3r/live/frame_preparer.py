@@ -53,7 +53,7 @@ class FramePreparer:
         if image.dtype != np.uint8 or image.ndim != 3:
             raise ValueError(f"expected an image (H, W, 3) of uint8, got {image.shape} of {image.dtype}")
         undistorter = self._undistorter
-        if undistorter is None or undistorter.calibration.size != image.shape[:2]:
+        if undistorter is None or undistorter.camera.size != image.shape[:2]:
             scaled = self.calibration.scaled((image.shape[0], image.shape[1]))
             self._undistorter = undistorter = Undistorter(scaled)
         ready = preprocess(undistorter(image), self.size)

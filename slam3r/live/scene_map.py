@@ -3,7 +3,7 @@
 The table is set-associative, like a processor's cache: the hash of a voxel names a bucket of `WAYS` places, and the
 voxel is in one of them or nowhere. So finding, merging, adding and evicting touch the new points' buckets only, for
 all points at once; there is no rebuilding, no chain to follow, and a point's place (slot) never changes while it
-lives. Whoever follows the map by its deltas just writes slots.
+lives. A viewer that follows the map by its deltas just writes slots.
 
 Eviction: a new voxel whose bucket is full takes the place of the one there that was seen longest ago (`oldest`), or
 of the one with the least summed confidence if that is less than its own (`weakest`). Buckets fill unevenly: the first
@@ -12,10 +12,12 @@ evictions come at about two thirds of `max_points`, and at five sixths about one
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from slam3r.live.settings import WAYS, MapSettings
@@ -28,7 +30,7 @@ _REACH = 1 << 20
 
 @dataclass(frozen=True)
 class MapDelta:
-    """What one frame changed. Whoever holds the map by slots writes these, and clears the removed ones."""
+    """What one frame changed. A copy of the map that writes these slots stays equal to it."""
 
     slots: NDArray[np.int64]
     """(K,) places that were written; a place that held another voxel now holds this one."""
@@ -40,20 +42,6 @@ class MapDelta:
     """(K,) summed over all points that were merged."""
     new: NDArray[np.bool_]
     """(K,) the voxel was not in the map before."""
-    removed: NDArray[np.int64]
-    """(R,) places that are empty now."""
-
-
-@dataclass(frozen=True)
-class _Share:
-    """What a frame gave to voxels, one row each."""
-
-    frame: int
-    keys: NDArray[np.int64]
-    slots: NDArray[np.int64]
-    values: NDArray[np.float32]
-    """(K, 6) position and colour, means."""
-    weights: NDArray[np.float32]
 
 
 class SceneMap:
@@ -67,9 +55,7 @@ class SceneMap:
         self._keys = np.full(size, EMPTY)
         self._values = np.full((size, 6), 0, np.float32)  # position, colour: weighted means
         self._weights = np.full(size, 0, np.float32)
-        self._counts = np.full(size, 0, np.int32)  # frames that gave to the voxel
-        self._seen = np.full(size, 0, np.int32)  # the last of them
-        self._shares: deque[_Share] = deque(maxlen=self.settings.removable_frames)
+        self._seen = np.full(size, 0, np.int32)  # last frame that gave to the voxel
         self.num_points = 0
         self.num_evicted = 0
         self.num_out_of_reach = 0
@@ -88,46 +74,19 @@ class SceneMap:
             confidence: the weights of the means.
             frame: that they come from; numbers must not decrease.
         """
-        share = self._share(points, colors, confidence, frame)
-        slots = self._find(share.keys)
+        keys, values, weights = self._voxel_means(points, colors, confidence)
+        slots = self._find(keys)
         known = slots >= 0
-        slots[~known] = self._make_room(share.keys[~known], share.weights[~known], slots[known])
+        slots[~known] = self._make_room(keys[~known], weights[~known], slots[known])
         placed = slots >= 0
-        share = _Share(frame, share.keys[placed], slots[placed], share.values[placed], share.weights[placed])
-        new = ~known[placed]
-        old = share.slots
-        total = self._weights[old] + share.weights
-        part = (share.weights / total)[:, None]
-        self._values[old] += part * (share.values - self._values[old])
-        self._weights[old] = total
-        self._counts[old] += 1
-        self._seen[old] = frame
-        if self.settings.removable_frames:
-            self._shares.append(share)
-        return self._delta(old, new, np.empty(0, np.int64))
-
-    def remove(self, frame: int) -> MapDelta:
-        """Take out again what a frame gave, as far as it was not evicted since.
-
-        Raises:
-            KeyError: the frame gave nothing, was removed before, or is not among the last `removable_frames`.
-        """
-        share = next((share for share in self._shares if share.frame == frame), None)
-        if share is None:
-            raise KeyError(f"frame {frame} is not among the last {self.settings.removable_frames} that gave points")
-        self._shares.remove(share)
-        there = self._keys[share.slots] == share.keys
-        slots, weights, values = share.slots[there], share.weights[there], share.values[there]
-        rest = np.maximum(self._weights[slots] - weights, 0)
-        self._counts[slots] -= 1
-        emptied = (self._counts[slots] <= 0) | (rest <= 1e-6 * weights)
-        left = ~emptied
-        kept = slots[left]
-        part = (weights[left] / rest[left])[:, None]
-        self._values[kept] += part * (self._values[kept] - values[left])
-        self._weights[kept] = rest[left]
-        self._clear(slots[emptied])
-        return self._delta(kept, np.zeros(len(kept), bool), slots[emptied])
+        slots, values, weights = slots[placed], values[placed], weights[placed]
+        total = self._weights[slots] + weights
+        part = (weights / total)[:, None]
+        self._values[slots] += part * (values - self._values[slots])
+        self._weights[slots] = total
+        self._seen[slots] = frame
+        merged = self._values[slots]
+        return MapDelta(slots, merged[:, :3], _to_bytes(merged[:, 3:]), total, ~known[placed])
 
     @property
     def slots(self) -> NDArray[np.int64]:
@@ -149,28 +108,29 @@ class SceneMap:
         """(P,) summed confidence, in the order of `slots`."""
         return self._weights[self.slots]
 
-    @property
-    def observations(self) -> NDArray[np.int32]:
-        """(P,) frames that gave to the voxel, in the order of `slots`."""
-        return self._counts[self.slots]
-
-    def arrays(self) -> dict[str, NDArray]:
-        """Everything but the memory for `remove`, for a checkpoint."""
+    def state_dict(self) -> dict[str, Any]:
+        """The occupied places as tensors, and the counts."""
         slots = self.slots
-        columns = {"keys": self._keys, "values": self._values, "weights": self._weights}
-        columns |= {"counts": self._counts, "seen": self._seen}
-        return {"slots": slots, **{name: column[slots] for name, column in columns.items()}}
+        columns = {"keys": self._keys, "values": self._values, "weights": self._weights, "seen": self._seen}
+        return {
+            "slots": torch.from_numpy(slots),
+            **{name: torch.from_numpy(column[slots]) for name, column in columns.items()},
+            "num_evicted": self.num_evicted,
+            "num_out_of_reach": self.num_out_of_reach,
+        }
 
-    def load_arrays(self, arrays: dict[str, NDArray]) -> None:
-        """Take over what `arrays` gave; for a map of the same settings, and empty."""
-        slots = arrays["slots"]
-        self._keys[slots], self._values[slots] = arrays["keys"], arrays["values"]
-        self._weights[slots], self._counts[slots] = arrays["weights"], arrays["counts"]
-        self._seen[slots] = arrays["seen"]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; for a map of the same settings, and empty."""
+        slots = state["slots"].numpy()
+        self._keys[slots], self._values[slots] = state["keys"].numpy(), state["values"].numpy()
+        self._weights[slots], self._seen[slots] = state["weights"].numpy(), state["seen"].numpy()
         self.num_points = len(slots)
+        self.num_evicted, self.num_out_of_reach = state["num_evicted"], state["num_out_of_reach"]
 
-    def _share(self, points: NDArray, colors: NDArray, confidence: NDArray, frame: int) -> _Share:
-        """A frame's points, one weighted mean per voxel, in the order of keys."""
+    def _voxel_means(
+        self, points: NDArray, colors: NDArray, confidence: NDArray
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """Voxels of a frame's points: keys (K,) in order, mean position and colour (K, 6), and weights (K,)."""
         cells = np.floor(np.asarray(points, np.float64) / self.settings.voxel_size)
         near: NDArray[np.bool_] = np.all(np.abs(cells) < _REACH, axis=1)
         self.num_out_of_reach += int(len(near) - near.sum())
@@ -182,7 +142,7 @@ class SceneMap:
         columns = np.concatenate([np.asarray(points)[near], np.asarray(colors)[near]], axis=1, dtype=np.float64)
         sums = np.stack([np.bincount(voxel, weight * column, len(keys)) for column in columns.T], axis=1)
         means = (sums / weights[:, None]).astype(np.float32)
-        return _Share(frame, keys, np.empty(0, np.int64), means, weights.astype(np.float32))
+        return keys, means, weights.astype(np.float32)
 
     def _bucket(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Bucket of every key, by the mixing step of SplitMix64 (Steele et al., OOPSLA 2014)."""
@@ -242,11 +202,7 @@ class SceneMap:
     def _clear(self, slots: NDArray[np.int64]) -> None:
         self.num_points -= int((self._keys[slots] != EMPTY).sum())
         self._keys[slots] = EMPTY
-        self._values[slots], self._weights[slots], self._counts[slots], self._seen[slots] = 0, 0, 0, 0
-
-    def _delta(self, slots: NDArray[np.int64], new: NDArray[np.bool_], removed: NDArray[np.int64]) -> MapDelta:
-        values = self._values[slots]
-        return MapDelta(slots, values[:, :3], _to_bytes(values[:, 3:]), self._weights[slots], new, removed)
+        self._values[slots], self._weights[slots], self._seen[slots] = 0, 0, 0
 
 
 def _to_bytes(colors: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -38,6 +39,16 @@ class WaitingFrame:
     original_size: tuple[int, int]
     arrival: float
     """`time.perf_counter` at the push."""
+
+
+class _Stateful(Protocol):
+    """A part with a state of its own."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values, nested by name."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
 
 
 class _Decisions:
@@ -94,14 +105,15 @@ class LiveSegment:
             reconstruction = replace(reconstruction, pose_method="pnp_first")
         self._decisions = _Decisions()
         observe = self._decisions.observe
-        self.reconstructor = Reconstructor(networks, reconstruction, observe, intrinsics, settings.largest_stride)
-        self.reconstructor.timer = timer
+        self.reconstructor = Reconstructor(
+            networks, reconstruction, observe, intrinsics, settings.largest_stride, timer
+        )
         tracking = settings.streaming.tracking
         threshold = reconstruction.weak_confidence if tracking.confidence is None else tracking.confidence
         self.monitor = TrackingMonitor(tracking, threshold)
         bounds = (reconstruction.stride_min, settings.largest_stride)
         self.controller = StrideController(settings.streaming.stride, bounds)
-        self.meter = MotionMeter()
+        self.motion = MotionMeter()
         self.map = SceneMap(settings.streaming.map)
         folder = settings.streaming.disk_map
         self.disk: DiskMap | None = None if folder is None else DiskMap(Path(folder) / f"segment_{number:04d}")
@@ -110,25 +122,59 @@ class LiveSegment:
         self.num_pushed = self.num_registered = 0
 
     @property
-    def last_founding(self) -> int:
-        """Last frame of the initial window; -1 until there is one."""
-        return self._decisions.last_founding
-
-    @last_founding.setter
-    def last_founding(self, frame: int) -> None:
-        self._decisions.last_founding = frame
-
-    @property
-    def is_lost_for_good(self) -> bool:
-        """Whether a new segment should take over."""
+    def should_restart(self) -> bool:
+        """Whether the camera was lost for so long that a new segment should take over."""
         return self.monitor.must_reinitialise
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the settings and the map on disk, as tensors (not copied) and plain values."""
+        parts = {name: part.state_dict() for name, part in self._parts().items()}
+        return {
+            "number": self.number,
+            "name": self.name,
+            "first_frame": self.first_frame,
+            "intrinsics": self.intrinsics,
+            "num_pushed": self.num_pushed,
+            "num_registered": self.num_registered,
+            "last_founding": self._decisions.last_founding,
+            "waiting": [
+                [item.number, item.name, item.timestamp, item.original_from_network.tolist(), list(item.original_size)]
+                for item in self.waiting
+            ],
+            **parts,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Bring a new segment, of the same number, name, first frame and intrinsics, to where `state_dict` was taken.
+
+        A map on disk may be ahead of it: frames that will come again are removed from it.
+        """
+        self.num_pushed, self.num_registered = state["num_pushed"], state["num_registered"]
+        self._decisions.last_founding = state["last_founding"]
+        now = time.perf_counter()
+        for number, name, timestamp, affine, (height, width) in state["waiting"]:
+            matrix = torch.tensor(affine, dtype=torch.float64)
+            self.waiting.append(WaitingFrame(number, name, timestamp, matrix, (height, width), now))
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        if self.disk is not None:
+            self.disk.remove_from(self.first_frame + self.num_pushed - len(self.waiting))
+
+    def _parts(self) -> dict[str, _Stateful]:
+        return {
+            "reconstructor": self.reconstructor,
+            "monitor": self.monitor,
+            "controller": self.controller,
+            "motion": self.motion,
+            "map": self.map,
+        }
 
     def push(self, frames: Sequence[PreparedFrame], waiting: Sequence[WaitingFrame]) -> list[FrameUpdate]:
         """Take frames, and what the session knows of each; answers to frames that are finished by now."""
         timer = self.reconstructor.timer
         with timer("motion"):
             for frame in frames:
-                self.controller.observe(self.meter.measure(frame.image))
+                self.controller.observe(self.motion.measure(frame.image))
         self.waiting.extend(waiting)
         self.num_pushed += len(frames)
         images = torch.stack([frame.image for frame in frames])
@@ -167,7 +213,7 @@ class LiveSegment:
 
     def _answer(self, frame: RegisteredFrame) -> FrameUpdate:
         item = self.waiting.popleft()
-        state = self.monitor.observe(frame, frame.index <= self.last_founding)
+        state = self.monitor.observe(frame, frame.index <= self._decisions.last_founding)
         self.num_registered += 1
         delta = None
         # Founding frames are the world, whether a camera explains them or not.

@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.errors import InputError
+from common.configuration import to_dataclass
+from common.errors import CheckpointError, InputError
 from common.geometry.calibration import Calibration
 from common.meters import StageTimer
+from slam3r.live.checkpoint import read_checkpoint, write_checkpoint
 from slam3r.live.frame_preparer import FramePreparer, PreparedFrame
 from slam3r.live.scene_map import SceneMap
 from slam3r.live.segment import LiveSegment, WaitingFrame
@@ -140,7 +144,7 @@ class LiveReconstruction:
                 waiting.append(item)
             segment = self._segment or self._begin_segment(waiting[0].number, frames[0].intrinsics)
             self._collect(segment.push(frames, waiting))
-            if segment.is_lost_for_good:
+            if segment.should_restart:
                 logger.warning("lost for %d frames: a new segment begins", segment.monitor.frames_lost)
                 self._end_segment("lost")
         return self._deliver(len(prepared))
@@ -187,10 +191,24 @@ class LiveReconstruction:
         return self._meter.statistics(self._segment, self._num_frames)
 
     def checkpoint(self, path: str | Path) -> None:
-        """Write the session to a file, atomically: safetensors with JSON, no pickle. The networks are not in it."""
-        from slam3r.live.checkpoint import write_session
+        """Write the session to a file, atomically: safetensors with JSON, no pickle.
 
-        write_session(self, Path(path))
+        Networks and latencies are not in it.
+
+        Raises:
+            RuntimeError: answers are undelivered; fetch them with ``push([])`` first, or they would be lost.
+        """
+        if self.undelivered:
+            raise RuntimeError(f"{len(self.undelivered)} answers are undelivered: fetch them before the checkpoint")
+        if self._segment is not None:
+            self._segment.commit()
+        state = {
+            "networks": self.networks.sizes(),
+            "settings": asdict(self.settings),
+            "calibration": None if self.calibration is None else asdict(self.calibration),
+            "session": self.state_dict(),
+        }
+        write_checkpoint(Path(path), state)
 
     @classmethod
     def restore(
@@ -199,20 +217,55 @@ class LiveReconstruction:
         networks: Networks,
         on_segment_end: Callable[[FinishedSegment], None] | None = None,
     ) -> LiveReconstruction:
-        """The session of a checkpoint, which goes on as if it had never stopped.
+        """The session of a checkpoint, which continues as if it had never stopped.
 
         Raises:
-            CheckpointError: not a session, damaged, or made with networks of other sizes.
+            CheckpointError: not a session, one of another version, damaged, or made with networks of other sizes.
         """
-        from slam3r.live.checkpoint import read_session
+        state = read_checkpoint(Path(path))
+        try:
+            if state["networks"] != networks.sizes():
+                raise CheckpointError(f"{path} was made with networks of other sizes: {state['networks']}")
+            settings = to_dataclass(state["settings"], LiveSettings)
+            calibration = None if state["calibration"] is None else to_dataclass(state["calibration"], Calibration)
+            session = cls(networks, settings, calibration, on_segment_end, resuming=True)
+            session.load_state_dict(state["session"])
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+            raise CheckpointError(f"{path} does not hold a whole session: {error!r}") from error
+        return session
 
-        return read_session(Path(path), networks, on_segment_end)
+    def state_dict(self) -> dict[str, Any]:
+        """Counters, statistics and the open segment: tensors (not copied) and plain values, nested by name."""
+        return {
+            "num_frames": self._num_frames,
+            "next_segment": self._next_segment,
+            "next_name": self._next_name,
+            "meter": self._meter.state_dict(),
+            "segment": None if self._segment is None else self._segment.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Bring a new session, of the same networks, settings and calibration, to where `state_dict` was taken.
+
+        Raises:
+            KeyError, ValueError, TypeError: the state is incomplete or not one.
+        """
+        self._num_frames, self._next_segment = state["num_frames"], state["next_segment"]
+        self._next_name = state["next_name"]
+        self._meter.load_state_dict(state["meter"])
+        own = state["segment"]
+        if own is not None:
+            self._segment = self._make_segment(own["number"], own["name"], own["first_frame"], own["intrinsics"])
+            self._segment.load_state_dict(own)
 
     def _begin_segment(self, first_frame: int, intrinsics: Tensor | None) -> LiveSegment:
         number, self._next_segment = self._next_segment, self._next_segment + 1
         name, self._next_name = self._next_name or str(number), None
-        self._segment = LiveSegment(number, name, first_frame, self.networks, self.settings, intrinsics, self.timer)
+        self._segment = self._make_segment(number, name, first_frame, intrinsics)
         return self._segment
+
+    def _make_segment(self, number: int, name: str, first_frame: int, intrinsics: Tensor | None) -> LiveSegment:
+        return LiveSegment(number, name, first_frame, self.networks, self.settings, intrinsics, self.timer)
 
     def _end_segment(self, ended_by: str) -> None:
         segment, self._segment = self._segment, None

@@ -77,7 +77,7 @@ WAYS = 16
 
 @dataclass(frozen=True)
 class MapSettings:
-    """Of a `SceneMap`."""
+    """Settings of a `SceneMap`."""
 
     max_points: int = 2_000_000
     voxel_size: float = 0.01
@@ -85,8 +85,6 @@ class MapSettings:
     confidence: float = 12.0
     """Points of strictly higher confidence are taken."""
     eviction: Literal["oldest", "weakest"] = "oldest"
-    removable_frames: int = 32
-    """Last frames that `SceneMap.remove` can take out again; their shares are remembered."""
 
     def __post_init__(self) -> None:
         if self.max_points < WAYS:
@@ -95,8 +93,6 @@ class MapSettings:
             raise ValueError(f"voxel_size must be positive, got {self.voxel_size}")
         if self.eviction not in ("oldest", "weakest"):
             raise ValueError(f"eviction is 'oldest' or 'weakest', got {self.eviction!r}")
-        if self.removable_frames < 0:
-            raise ValueError(f"removable_frames must not be negative, got {self.removable_frames}")
 
 
 @dataclass(frozen=True)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from common.configuration import to_dataclass
 from common.meters import StageTimer, resident_memory
+from slam3r.live.segment import LiveSegment
 from slam3r.live.tracking import TrackingState
 from slam3r.live.updates import FrameUpdate, SegmentSummary
 
-if TYPE_CHECKING:
-    from slam3r.live.segment import LiveSegment
-
+_COUNTERS = ("registered", "rejected", "segments_closed", "losses", "relocalisations", "reinitialisations")
 WINDOW = 1000
 """Recent frames that percentiles are taken over."""
 
@@ -104,6 +104,21 @@ class SessionMeter:
         self._stages: dict[str, deque[float]] = {}
         self._seconds: dict[str, float] = {}
         self._pushed = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts; latencies and stages belong to the process and are not in it."""
+        return {
+            **{name: getattr(self, name) for name in _COUNTERS},
+            "by_state": {state.value: count for state, count in self.by_state.items()},
+            "segments": [asdict(summary) for summary in self.segments],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        for name in _COUNTERS:
+            setattr(self, name, state[name])
+        self.by_state = Counter({TrackingState(name): count for name, count in state["by_state"].items()})
+        self.segments.extend(to_dataclass(summary, SegmentSummary) for summary in state["segments"])
 
     def take(self, updates: Sequence[FrameUpdate]) -> None:
         """Count answers."""

@@ -7,10 +7,13 @@ changes so that this amount stays.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -29,8 +32,7 @@ class MotionMeter:
 
     def __init__(self) -> None:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
-        self.last: NDArray[np.uint8] | None = None
-        """(h, w) the frame before, small and grey."""
+        self._last: NDArray[np.uint8] | None = None  # (h, w) the frame before, small and grey
 
     def measure(self, image: Tensor) -> float | None:
         """Motion since the frame before, in image widths; None for the first frame.
@@ -42,11 +44,19 @@ class MotionMeter:
         factor = FLOW_SIDE / max(gray.shape)
         if factor < 1:
             gray = cv2.resize(gray, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-        last, self.last = self.last, gray
+        last, self._last = self._last, gray
         if last is None or last.shape != gray.shape:
             return None
         flow = self._flow.calc(last, gray, np.zeros((*gray.shape, 2), np.float32))
         return float(np.median(np.linalg.norm(flow, axis=-1))) / gray.shape[1]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The last frame, (h, w) uint8."""
+        return {"last": None if self._last is None else torch.from_numpy(self._last)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self._last = None if state["last"] is None else state["last"].numpy()
 
 
 @dataclass
@@ -61,6 +71,14 @@ class StrideController:
     target: float | None = None
     """Between keyframes; set by `found`."""
     since_change: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Motion and target; settings and bounds are not in it."""
+        return {"motion": self.motion, "target": self.target, "since_change": self.since_change}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.motion, self.target, self.since_change = state["motion"], state["target"], state["since_change"]
 
     def found(self, stride: int) -> None:
         """The search chose a stride: the motion at hand times the stride is the motion to keep."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from slam3r.live.settings import TrackingSettings
 from slam3r.reconstruction.frames import RegisteredFrame
+
+_COUNTERS = ("failures", "successes", "frames_lost", "losses", "relocalisations")
 
 
 class TrackingState(str, Enum):
@@ -37,6 +41,16 @@ class TrackingMonitor:
     """Since the loss; 0 while not lost."""
     losses: int = 0
     relocalisations: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """State and counters; settings and threshold are not in it."""
+        return {"state": self.state.value, **{name: getattr(self, name) for name in _COUNTERS}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.state = TrackingState(state["state"])
+        for name in _COUNTERS:
+            setattr(self, name, state[name])
 
     def is_good(self, frame: RegisteredFrame) -> bool:
         """Whether the frame was registered with confidence and has a pose."""

@@ -1,8 +1,10 @@
-"""What the reconstructor remembers of frames, and for how long."""
+"""The reconstructor's memory of frames, and how long it lasts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,3 +51,29 @@ class FrameStore:
         for table, limit in limits:
             for frame in [frame for frame in table if frame < limit and frame not in kept]:
                 del table[frame]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All tables as tensors (not copied) and plain values, by the frames' indices as strings."""
+        tables: dict[str, Mapping[int, Any]] = {"inputs": self.inputs, "local": self.local, "world": self.world}
+        return {
+            name: {
+                str(index): {field.name: getattr(item, field.name) for field in fields(item)}
+                for index, item in table.items()
+            }
+            for name, table in tables.items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Take over the frames of `state_dict`. Every tensor gets memory of its own, so that forgetting a frame frees
+        it; all but the images go to the device."""
+        for index, values in state["inputs"].items():
+            image = values["image"].clone()
+            self.inputs[int(index)] = FrameInput(**{**_to(device, values), "image": image})
+        for index, values in state["local"].items():
+            self.local[int(index)] = LocalPointmap(**_to(device, values))
+        for index, values in state["world"].items():
+            self.world[int(index)] = WorldPointmap(**_to(device, values))
+
+
+def _to(device: torch.device, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.to(device, copy=True) if isinstance(value, Tensor) else value for name, value in values.items()}

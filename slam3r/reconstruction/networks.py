@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from slam3r.models import ImageToPoints, LocalToWorld
 
 
 class Networks:
-    """I2P and L2W on one device, without gradients. Holds no state of a scene."""
+    """I2P and L2W on one device, without gradients; holds no state of a scene."""
 
     def __init__(
         self,
@@ -43,6 +45,13 @@ class Networks:
         self.local_to_world = set_compute_dtype(local_to_world.to(device).eval(), dtype)
         self.device = torch.device(device)
         self.memory_chunk = memory_chunk
+
+    def sizes(self) -> dict[str, dict[str, Any]]:
+        """What tokens and pointmaps depend on, as JSON values; the weights are not in it."""
+        return {
+            "image_to_points": self.image_to_points.config.to_dict(),
+            "local_to_world": self.local_to_world.config.to_dict(),
+        }
 
     @torch.inference_mode()
     def encode(self, images: Tensor, batch: int) -> tuple[Tensor, PatchGrid]:

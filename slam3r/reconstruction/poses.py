@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -61,6 +63,15 @@ class PoseSolver:
             focal = torch.tensor(0.5 * width / torch.tensor(DEFAULT_FIELD_OF_VIEW / 2).deg2rad().tan().item())
         self.intrinsics = make_intrinsics(focal, centre)
         return self.intrinsics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Size of the pointmaps, and the intrinsics where they are known."""
+        return {"size": list(self.size), "intrinsics": self.intrinsics}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        height, width = state["size"]
+        self.size, self.intrinsics = (height, width), state["intrinsics"]
 
     def solve(self, world: WorldPointmap, local: LocalPointmap | None) -> SolvedPose:
         """Pose of one registered frame by the method of the settings; initial frames, which have no local pointmap,

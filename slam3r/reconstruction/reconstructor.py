@@ -8,7 +8,8 @@ set and of the current stride.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -16,19 +17,21 @@ from torch import Tensor
 from common.backbone import PatchGrid
 from common.errors import InputError
 from common.meters import StageTimer
-from slam3r.reconstruction.events import Observer, Registered
+from slam3r.reconstruction.events import Initialized, Observer, Registered
 from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import FrameInput, RegisteredFrame
-from slam3r.reconstruction.initialization import InitialScene, initialize
+from slam3r.reconstruction.initialization import initialize
 from slam3r.reconstruction.keyframes import find_stride
 from slam3r.reconstruction.local_mapping import decode_windows, plan_windows
 from slam3r.reconstruction.networks import Networks
 from slam3r.reconstruction.poses import PoseSolver
+from slam3r.reconstruction.random_state import load_random_state, random_state
 from slam3r.reconstruction.registration import adopt_initial_frames, register, rescale_initial_confidence
 from slam3r.reconstruction.retrieval import retrieve
 from slam3r.reconstruction.scene_buffer import BufferingSet
 from slam3r.reconstruction.settings import ReconstructionSettings
 
+_COUNTERS = ("received", "next_local", "next_frame", "stride", "stride_since", "first_held", "largest_stride")
 LOCAL_BATCHES = 8
 """Batches of windows decoded before frames are registered; bounds how many local pointmaps wait."""
 
@@ -47,6 +50,7 @@ class Reconstructor:
         observe: Observer | None = None,
         intrinsics: Tensor | None = None,
         largest_stride: int | None = None,
+        timer: StageTimer | None = None,
     ) -> None:
         """
         Args:
@@ -54,11 +58,12 @@ class Reconstructor:
             settings: hyper-parameters; published defaults where None.
             observe: is told of every decision, in order.
             intrinsics: (3, 3) in network pixels where the camera is calibrated; estimated where None.
-            largest_stride: up to which `change_stride` may go later; tokens are kept for its windows.
+            largest_stride: upper bound for `change_stride`; tokens are kept for its windows.
+            timer: for the seconds per stage; a new one where None.
         """
         self.networks = networks
         self.settings = settings or ReconstructionSettings()
-        self.timer = StageTimer(networks.device)
+        self.timer = timer or StageTimer(networks.device)
         """Seconds per stage."""
         self._observe: Observer = observe or (lambda event: None)
         self._random = np.random.RandomState(self.settings.seed)
@@ -75,18 +80,13 @@ class Reconstructor:
         # Made by the first push, by the initial window, and by the frames between its keyframes.
         self._grid: PatchGrid | None = None
         self._poses: PoseSolver | None = None
-        self._scene: InitialScene | None = None
+        self._founding: Initialized | None = None
         self._buffer: BufferingSet | None = None
 
     @property
     def stride(self) -> int | None:
         """Keyframe stride; None until it is found."""
         return self._stride
-
-    @property
-    def num_received(self) -> int:
-        """Frames pushed so far."""
-        return self._received
 
     @property
     def num_held(self) -> int:
@@ -162,6 +162,50 @@ class Reconstructor:
         self._ended = True
         yield from self._advance()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes as frames come: tensors (not copied) and plain values, nested by name.
+
+        Networks, settings and given intrinsics are not in it: `load_state_dict` is for a reconstructor of the same.
+
+        Raises:
+            RuntimeError: after `flush`.
+        """
+        if self._ended:
+            raise RuntimeError("a flushed reconstructor has nothing to go on with")
+        founding = self._founding
+        return {
+            **{name: getattr(self, f"_{name}") for name in _COUNTERS},
+            "random": random_state(self._random),
+            "frames": self._store.state_dict(),
+            "grid": None if self._grid is None else [self._grid.height, self._grid.width],
+            "poses": None if self._poses is None else self._poses.state_dict(),
+            "founding": None if founding is None else [list(founding.frames), founding.reference],
+            "buffer": None if self._buffer is None else self._buffer.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Bring a new reconstructor, of the same networks and settings, to where `state_dict` was taken.
+
+        Raises:
+            KeyError, ValueError, TypeError: the state is incomplete or not one.
+        """
+        for name in _COUNTERS:
+            setattr(self, f"_{name}", state[name])
+        load_random_state(self._random, state["random"])
+        self._store.load_state_dict(state["frames"], self.networks.device)
+        if state["grid"] is not None:
+            self._grid = PatchGrid(*state["grid"])
+        if state["poses"] is not None:
+            height, width = state["poses"]["size"]
+            self._poses = PoseSolver(self.settings, (height, width))
+            self._poses.load_state_dict(state["poses"])
+        if state["founding"] is not None:
+            frames, reference = state["founding"]
+            self._founding = Initialized(tuple(frames), reference)
+        if state["buffer"] is not None:
+            self._buffer = BufferingSet([], 1, 0, self.settings, self._random)
+            self._buffer.load_state_dict(state["buffer"])
+
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
             raise ValueError(f"push takes images (frames, 3, height, width), got {tuple(images.shape)}")
@@ -177,18 +221,18 @@ class Reconstructor:
             self._stride = self._search_stride()
             if self._stride is None:
                 return
-        if self._scene is None:
-            self._scene = self._found_world(self._stride)
-            if self._scene is None:
+        if self._founding is None:
+            self._founding = self._found_world(self._stride)
+            if self._founding is None:
                 return
         size = self.settings.frames_per_round(self._stride)
         moved = True
         while moved:
-            moved = self._make_local_pointmaps(self._stride, self._scene)
+            moved = self._make_local_pointmaps(self._stride, self._founding)
             if self._buffer is None:
-                if self._next_local <= self._scene.frames[-1]:
+                if self._next_local <= self._founding.frames[-1]:
                     continue
-                self._buffer = self._register_head(self._stride, self._scene)
+                self._buffer = self._register_head(self._stride, self._founding)
                 yield from (self._finish(frame) for frame in range(self._next_frame))
             while self._round_ready(size):
                 yield from self._register_round(size, self._buffer)
@@ -209,7 +253,7 @@ class Reconstructor:
         with self.timer("stride search"):
             return find_stride(tokens, self._patch_grid, self.networks, self.settings, self._random, self._observe)
 
-    def _found_world(self, stride: int) -> InitialScene | None:
+    def _found_world(self, stride: int) -> Initialized | None:
         window = self.settings.initial_window
         if self._received < window * stride:
             if not self._ended:
@@ -225,10 +269,10 @@ class Reconstructor:
         with self.timer("initialization"):
             scene = initialize(tokens, self._patch_grid, stride, window, self.networks, self.settings, self._observe)
         adopt_initial_frames(scene, self._store)
-        return scene
+        return Initialized(tuple(scene.frames), scene.reference)
 
-    def _make_local_pointmaps(self, stride: int, scene: InitialScene) -> bool:
-        """Of the next frames whose look-ahead is complete, a few batches of them; whether there were any."""
+    def _make_local_pointmaps(self, stride: int, founding: Initialized) -> bool:
+        """Decode a few batches of the next frames whose look-ahead is complete; returns whether there were any."""
         look_ahead = self.settings.look_ahead
         look_ahead = self.settings.window_radius * stride if look_ahead is None else look_ahead
         last = self._received - 1
@@ -237,26 +281,26 @@ class Reconstructor:
         end = min(end, self._next_local + LOCAL_BATCHES * self.settings.window_batch)
         if end <= self._next_local:
             return False
-        frames = [frame for frame in range(self._next_local, end) if frame not in scene.frames]
+        frames = [frame for frame in range(self._next_local, end) if frame not in founding.frames]
         with self.timer("local pointmaps"):
             for windows in plan_windows(frames, stride, look_ahead, last, self.settings, self._first_held):
                 decode_windows(windows, self._store, self._patch_grid, self.networks, self.settings)
         self._next_local = end
         return True
 
-    def _register_head(self, stride: int, scene: InitialScene) -> BufferingSet:
+    def _register_head(self, stride: int, founding: Initialized) -> BufferingSet:
         """Register the frames between the initial keyframes, each alone, and open the buffering set."""
-        head = [frame for frame in range(scene.frames[-1]) if frame % stride]
+        head = [frame for frame in range(founding.frames[-1]) if frame % stride]
         groups = [[frame] for frame in head]
         with self.timer("registration"):
-            register(groups, scene.frames, stride, self._store, self._patch_grid, self.networks, self.settings)
+            register(groups, founding.frames, stride, self._store, self._patch_grid, self.networks, self.settings)
         # The world is the reference's camera frame, so its world pointmap is a camera pointmap too.
-        seen = [self._store.local[frame] for frame in (scene.frames[scene.reference], *head)]
+        seen = [self._store.local[frame] for frame in (founding.frames[founding.reference], *head)]
         if self._pose_solver.intrinsics is None:
             self._pose_solver.estimate_intrinsics([x.raw_points for x in seen], [x.confidence for x in seen])
-        rescale_initial_confidence(scene.frames, head, self._store)
-        self._next_frame = scene.frames[-1] + 1
-        return BufferingSet(scene.frames, stride, self._next_frame, self.settings, self._random)
+        rescale_initial_confidence(founding.frames, head, self._store)
+        self._next_frame = founding.frames[-1] + 1
+        return BufferingSet(founding.frames, stride, self._next_frame, self.settings, self._random)
 
     def _round_ready(self, size: int) -> bool:
         end = self._next_frame + size
@@ -292,13 +336,13 @@ class Reconstructor:
 
     def _finish(self, index: int) -> RegisteredFrame:
         """Everything that is known of a registered frame, on the CPU."""
-        assert self._stride is not None and self._scene is not None
+        assert self._stride is not None and self._founding is not None
         source, world, local = self._store.inputs[index], self._store.world[index], self._store.local[index]
-        founding = index in self._scene.frames
+        is_founding = index in self._founding.frames
         assert self._pose_solver.intrinsics is not None, "intrinsics are estimated with the head frames"
-        own_camera = not founding or index == self._scene.frames[self._scene.reference]
+        own_camera = not is_founding or index == self._founding.frames[self._founding.reference]
         with self.timer("pose"):
-            pose = self._pose_solver.solve(world, None if founding else local)
+            pose = self._pose_solver.solve(world, None if is_founding else local)
         return RegisteredFrame(
             index=index,
             name=source.name,

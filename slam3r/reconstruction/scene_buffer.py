@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ class BufferingSet:
 
     def __init__(
         self,
-        frames: list[int],
+        frames: Sequence[int],
         stride: int,
         milestone: int,
         settings: ReconstructionSettings,
@@ -65,6 +66,16 @@ class BufferingSet:
                     changes.append(self._insert(chosen))
             self.milestone += self.stride
         return changes
+
+    def state_dict(self) -> dict[str, Any]:
+        """Members and counters. The random generator belongs to the reconstructor."""
+        counters = {"stride": self.stride, "milestone": self.milestone, "offered": self._offered}
+        return {"frames": list(self.frames), **counters}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave."""
+        self.frames, self.stride = list(state["frames"]), state["stride"]
+        self.milestone, self._offered = state["milestone"], state["offered"]
 
     def _accepts(self) -> bool:
         if not self.full or self._settings.buffer_strategy == "fifo":

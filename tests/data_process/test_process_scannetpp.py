@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from common.geometry.lens import Lens
 from data_process import scannetpp
-from data_process.formats.colmap_model import ColmapCamera, opencv_camera
+from data_process.formats.lens_rectification import opencv_camera
 from data_process.formats.scannetpp_labels import class_of
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import process
@@ -22,13 +23,13 @@ from tests.support import box_room
 from tests.support.colmap_files import write_model
 from tests.support.raw_trees import jpeg, png, read_color, read_plane, write
 
-DSLR = ColmapCamera("OPENCV_FISHEYE", (160, 240), (95.0, 96.0, 121.0, 79.0, 0.03, -0.02, 0.004, -0.001))
-PHONE = ColmapCamera("OPENCV", (192, 256), (200.0, 201.0, 128.7, 95.2, 0.04, -0.09, 0.002, -0.001))
+DSLR = Lens("OPENCV_FISHEYE", (160, 240), (95.0, 96.0, 121.0, 79.0, 0.03, -0.02, 0.004, -0.001))
+PHONE = Lens("OPENCV", (192, 256), (200.0, 201.0, 128.7, 95.2, 0.04, -0.09, 0.002, -0.001))
 SCENE = "0a7cc12c0e"
 LABELS = ["floor", "ceiling", "wall", "office chair", "bookshelf", "remove"]  # of the six sides of the room
 
 
-def camera_rays(camera: ColmapCamera) -> NDArray[np.float64]:
+def camera_rays(camera: Lens) -> NDArray[np.float64]:
     """(H, W, 3) viewing rays of the distorted pixels."""
     intrinsics, distortion, fisheye = opencv_camera(camera)
     y, x = np.indices(camera.size, np.float64)

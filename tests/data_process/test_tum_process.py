@@ -104,7 +104,7 @@ def test_faults(tmp_path: Path) -> None:
     write(folder / "rgb/2.000000.png", png(color(1))[:-40])
     assert run(tmp_path / "raw", tmp_path / "a").dropped == {"damaged color image": 1}
     write(folder / "groundtruth.txt", "1.0 0 0\n")
-    assert "groundtruth.txt: expected time" in run(tmp_path / "raw", tmp_path / "b").failed[NAME]
+    assert "groundtruth.txt:1: expected timestamp" in run(tmp_path / "raw", tmp_path / "b").failed[NAME]
     (folder / "groundtruth.txt").unlink()
     assert "has no ground truth" in run(tmp_path / "raw", tmp_path / "b").failed[NAME]
     folder.rename(folder.with_name("kitchen"))

@@ -98,9 +98,22 @@ def test_cameras_are_read_from_colmap_and_scannet_folders_too(tmp_path: Path) ->
     for index, pose in enumerate(poses):
         np.savetxt(tmp_path / "scan" / "pose" / f"photo{index}.txt", pose)
     for folder in ("sparse", "scan"):
-        camera = read_cameras(tmp_path / folder).find("photo1.png")
+        cameras = read_cameras(tmp_path / folder)
+        camera = cameras.find("photo1.png")
         np.testing.assert_allclose(camera.camera_to_world, poses[1], atol=1e-6)
-        np.testing.assert_allclose(camera.intrinsics, matrix, atol=1e-6)
+        straight = cameras.straighten("photo1.png", camera, np.zeros((*SIZE, 3), np.uint8))
+        np.testing.assert_allclose(straight.intrinsics, matrix, atol=1e-6)
+
+
+def test_a_picture_without_a_usable_camera_is_left_out(model: dict, pictures: Path, tmp_path: Path) -> None:
+    truth, names = room(), [f"photo{index}.png" for index in range(3)]
+    write_nerfstudio(tmp_path / "transforms.json", truth.camera_to_world, truth.intrinsics[0], SIZE, names)
+    content = json.loads((tmp_path / "transforms.json").read_text())
+    content["frames"][1]["transform_matrix"][0][0] = 7.0
+    (tmp_path / "transforms.json").write_text(json.dumps(content))
+    scene = uni3r.reconstruct(pictures, model, cameras=tmp_path / "transforms.json", views=3, **QUICK)
+    assert [view.name for view in scene.views] == ["photo0.png", "photo2.png"]
+    assert any("photo1.png" in warning and "orthonormal" in warning for warning in scene.warnings)
 
 
 def test_faults_are_told_before_the_work(model: dict, pictures: Path, tmp_path: Path) -> None:
@@ -111,5 +124,5 @@ def test_faults_are_told_before_the_work(model: dict, pictures: Path, tmp_path: 
     with pytest.raises(ConfigurationError, match="understands no words"):
         uni3r.reconstruct(pictures, model, tmp_path / "q", export={"queries": ("chair",)}, field_of_view=60.0, **QUICK)
     (tmp_path / "transforms.json").write_text('{"frames": []}')
-    with pytest.raises(InputError, match="no camera for photo0"):
+    with pytest.raises(InputError, match="holds no usable camera"):
         uni3r.reconstruct(pictures, model, cameras=tmp_path / "transforms.json", **QUICK)

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from common.data.sources.image_files import Frame, FrameSource
-from common.data.sources.preprocess import Preprocessed, intrinsics_to_network, preprocess
+from common.data.sources.preprocess import intrinsics_to_network, preprocess
 from common.device import choose_device
 from common.errors import InputError
 from common.geometry.cameras import make_intrinsics
@@ -23,7 +23,7 @@ from common.views import Cameras
 from uni3r.inference import ReadyModel
 from uni3r.models.ray_alignment import estimate_poses
 from uni3r.models.uni3r import Prediction, Uni3R
-from uni3r.posing.known_cameras import KnownCameras
+from uni3r.posing.known_cameras import KnownCamera, KnownCameras
 from uni3r.posing.refinement import refine_context, search_unit, view_part
 from uni3r.scene.scene import Scene
 from uni3r.scene.scene_data import InputView
@@ -38,6 +38,8 @@ _FIRST_GUESS = 60.0
 class _Picture:
     view: InputView
     image: Tensor
+    intrinsics: np.ndarray | None
+    """(3, 3) in pixels of the original, where they are known."""
 
 
 def build_scene(
@@ -60,7 +62,7 @@ def build_scene(
         InputError: no picture, or one without a camera.
     """
     start = time.perf_counter()
-    pictures = _choose_pictures(source, model.inference.size, settings)
+    pictures = _choose_pictures(source, model.inference.size, settings, known)
     device = choose_device(settings.device)
     network = model.network.to(device).eval()
     images = torch.stack([picture.image for picture in pictures])[None].to(device)
@@ -101,29 +103,46 @@ def build_scene(
     return scene
 
 
-def _choose_pictures(source: FrameSource, size: tuple[int, int], settings: RunSettings) -> list[_Picture]:
-    """Views spread evenly over a source of unknown length; at most twice as many are held."""
+def _choose_pictures(
+    source: FrameSource, size: tuple[int, int], settings: RunSettings, known: KnownCameras | None
+) -> list[_Picture]:
+    """Views spread evenly over a source of unknown length; at most twice as many are held.
+
+    Where cameras are known, pictures without one are left out by name.
+    """
     held: list[tuple[int, _Picture]] = []
     step = 1
     bar = tqdm(source, total=source.length, desc="read", unit="picture", disable=None if settings.progress else True)
-    for count, frame in enumerate(bar):
+    count = -1
+    for frame in bar:
+        camera = None if known is None else known.find(frame.name)
+        if known is not None and camera is None:
+            source.skipped.append((frame.name, known.why_missing(frame.name)))
+            continue
+        count += 1
         if count % step:
             continue
         source.note_crop(frame.image.shape[:2], size)
-        held.append((count, _picture(frame, preprocess(frame.image, size))))
+        held.append((count, _picture(frame, size, known, camera)))
         if len(held) > 2 * settings.views:
             step *= 2
             held = [item for item in held if item[0] % step == 0]
     if not held:
-        raise InputError("no picture could be read")
+        raise InputError(": ".join(source.skipped[0]) if source.skipped else "no picture could be read")
     number = min(settings.views, len(held))
     chosen = torch.linspace(0, len(held) - 1, number).round().long().unique().tolist()
     return [held[index][1] for index in chosen]
 
 
-def _picture(frame: Frame, prepared: Preprocessed) -> _Picture:
-    view = InputView(frame.name, frame.index, prepared.original_size, prepared.original_from_network, frame.path)
-    return _Picture(view, prepared.image)
+def _picture(frame: Frame, size: tuple[int, int], known: KnownCameras | None, camera: KnownCamera | None) -> _Picture:
+    image, file, intrinsics = frame.image, frame.path, None
+    if known is not None and camera is not None:
+        straight = known.straighten(frame.name, camera, image)
+        image, intrinsics = straight.image, straight.intrinsics
+        file = file if straight.is_original else None  # nothing on the disk has these pixels
+    prepared = preprocess(image, size)
+    view = InputView(frame.name, frame.index, prepared.original_size, prepared.original_from_network, file)
+    return _Picture(view, prepared.image, intrinsics)
 
 
 def _residual(network: Uni3R, teacher: Teacher | None, images: Tensor) -> Tensor | None:
@@ -146,7 +165,7 @@ def _intrinsics(
     """(1, V, 3, 3) at network size, and where they come from."""
     affine = torch.stack([picture.view.original_from_network for picture in pictures])
     if known is not None:
-        given = [torch.from_numpy(known.find(picture.view.name).intrinsics) for picture in pictures]
+        given = [torch.from_numpy(np.asarray(picture.intrinsics)) for picture in pictures]
         return intrinsics_to_network(torch.stack(given), affine)[None].float().to(images.device), "given"
     degrees = settings.field_of_view or _FIRST_GUESS
     originals = []
@@ -182,7 +201,8 @@ def _with_poses(scene: Scene, residual: Tensor | None, poses: Tensor) -> Scene:
 
 def _in_given_world(scene: Scene, residual: Tensor | None, known: KnownCameras) -> Scene:
     """The scene in the world and unit of the known cameras."""
-    stacked = np.stack([known.find(view.name).camera_to_world for view in scene.views])
+    cameras = [known.find(view.name) for view in scene.views]  # those without one were left out before
+    stacked = np.stack([camera.camera_to_world for camera in cameras if camera is not None])
     given = torch.from_numpy(stacked).to(scene.cameras.camera_to_world)
     relative = invert_rigid(given[:1]) @ given
     on_rays = scene.network.config.centres == "rays"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from common.errors import InputError
 from common.export.colmap import make_colmap_model, read_colmap, write_colmap
 from common.export.nerfstudio import read_nerfstudio, write_nerfstudio
 from common.export.trajectory import read_kitti, read_tum, write_kitti, write_tum
@@ -49,6 +50,30 @@ def test_trajectories_round_trip(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.camera_to_world, poses, atol=1e-8)
     write_kitti(tmp_path / "k.txt", poses)
     np.testing.assert_allclose(read_kitti(tmp_path / "k.txt"), poses, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("row", "lost"),
+    [("2 1 2 3 0 0 0 1", False), ("2 nan 2 3 0 0 0 1", True), ("2 1 2 3 0 0 0 0", True), ("2 1 2 3 0 0 inf 1", True)],
+)
+def test_a_tum_row_that_is_no_pose_costs_itself(tmp_path: Path, row: str, lost: bool) -> None:
+    (tmp_path / "t.txt").write_text(f"\ufeff# time\n1 0 0 0 0 0 0 1\n\n{row}\n3, 0, 0, 0, 0, 0, 0, 1 # the last\n")
+    assert read_tum(tmp_path / "t.txt").timestamps.tolist() == ([1, 3] if lost else [1, 2, 3])
+
+
+@pytest.mark.parametrize("row", ["2 1 2 3 0 0 1", "2 1 2 3 0 0 0 1 9", "two 1 2 3 0 0 0 1"])
+def test_the_columns_of_every_row_are_counted(tmp_path: Path, row: str) -> None:
+    (tmp_path / "t.txt").write_text(f"1 0 0 0 0 0 0 1\n{row}\n")
+    with pytest.raises(InputError, match=r"t\.txt:2: expected timestamp tx ty tz"):
+        read_tum(tmp_path / "t.txt")
+    (tmp_path / "k.txt").write_text("1 0 0 0 0 1 0 0 0 0 1 0\n1 2 3\n")
+    with pytest.raises(InputError, match=r"k\.txt:2: expected the 12 numbers"):
+        read_kitti(tmp_path / "k.txt")
+
+
+def test_a_kitti_row_without_a_pose_keeps_its_place(tmp_path: Path) -> None:
+    (tmp_path / "k.txt").write_text("\n".join(["1 0 0 0 0 1 0 0 0 0 1 0", " ".join(["nan"] * 12)] * 2))
+    assert np.isfinite(read_kitti(tmp_path / "k.txt")).all(axis=(1, 2)).tolist() == [True, False, True, False]
 
 
 def test_poses_must_be_poses(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from common.data.sources.preprocess import denormalize, intrinsics_to_network, preprocess
@@ -264,7 +265,16 @@ def test_damaged_and_foreign_checkpoints_are_named(networks: Networks, tmp_path:
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="not of a live session"):
         LiveReconstruction.restore(tmp_path / "other.safetensors", networks)
+    save_file({"x": torch.zeros(1)}, tmp_path / "older.safetensors", {"session": '{"version": 1}'})
+    with pytest.raises(CheckpointError, match=r"older\.safetensors has session version 1"):
+        LiveReconstruction.restore(tmp_path / "older.safetensors", networks)
     live.checkpoint(path)
+    with safe_open(path, "pt") as file:
+        values, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del tensors["session/segment/map/keys"]
+    save_file(tensors, tmp_path / "part.safetensors", values)
+    with pytest.raises(CheckpointError, match="does not hold a whole session: KeyError"):
+        LiveReconstruction.restore(tmp_path / "part.safetensors", networks)
     wider = {**SIZES, "decoder_width": 64}
     others = Networks(ImageToPoints(**wider), LocalToWorld(**wider))
     with pytest.raises(CheckpointError, match="other sizes"):

@@ -1,4 +1,4 @@
-"""The bounded map: merges by confidence, never exceeds its bound, follows by slots, and takes frames out again."""
+"""The bounded map: merges by confidence, never exceeds its bound, can be followed by slots."""
 
 from __future__ import annotations
 
@@ -70,30 +70,10 @@ def test_writing_the_deltas_gives_the_map() -> None:
     scene = SceneMap(MapSettings(max_points=1000, voxel_size=0.05, confidence=0))
     mirror: dict[int, np.ndarray] = {}
     for frame in range(12):
-        deltas = [scene.add_points(*cloud(300, frame), frame)]
-        if frame % 3 == 2:
-            deltas.append(scene.remove(frame - 1))
-        for delta in deltas:
-            mirror.update(zip(delta.slots.tolist(), delta.points, strict=True))
-            for slot in delta.removed.tolist():
-                del mirror[slot]
+        delta = scene.add_points(*cloud(300, frame), frame)
+        mirror.update(zip(delta.slots.tolist(), delta.points, strict=True))
     assert sorted(mirror) == scene.slots.tolist()
     np.testing.assert_array_equal(np.array([mirror[slot] for slot in sorted(mirror)]), scene.points)
-
-
-def test_a_removed_frame_leaves_no_trace() -> None:
-    with_it, without = SceneMap(SETTINGS), SceneMap(SETTINGS)
-    for frame in range(3):
-        with_it.add_points(*cloud(200, frame, 0.3), frame)
-        if frame != 1:
-            without.add_points(*cloud(200, frame, 0.3), frame)
-    with_it.remove(1)
-    assert with_it.slots.size == without.slots.size
-    order, other = (np.lexsort(np.floor(m.points / 0.1).T) for m in (with_it, without))
-    np.testing.assert_allclose(with_it.points[order], without.points[other], atol=2e-5)
-    np.testing.assert_allclose(with_it.confidence[order], without.confidence[other], rtol=1e-4)
-    with pytest.raises(KeyError, match="frame 1"):
-        with_it.remove(1)
 
 
 def test_the_work_for_a_frame_does_not_grow_with_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,10 +105,10 @@ def test_points_beyond_reach_are_counted_and_left_out() -> None:
     assert scene.add_points(np.empty((0, 3)), np.empty((0, 3), np.uint8), np.empty(0), 1).slots.size == 0
 
 
-def test_arrays_bring_a_map_back() -> None:
+def test_its_state_brings_a_map_back() -> None:
     scene, copy = SceneMap(SETTINGS), SceneMap(SETTINGS)
     scene.add_points(*cloud(500, 0), 0)
-    copy.load_arrays(scene.arrays())
+    copy.load_state_dict(scene.state_dict())
     for one in (scene, copy):
         one.add_points(*cloud(500, 1), 1)
     np.testing.assert_array_equal(scene.points, copy.points)

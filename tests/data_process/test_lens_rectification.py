@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
-from data_process.formats.colmap_model import ColmapCamera, opencv_camera, read_colmap_images, undistortion
+from common.export.colmap_reading import read_colmap_images
+from common.geometry.lens import Lens
+from data_process.formats.lens_rectification import opencv_camera, undistortion
 from tests.support.box_room import pose
 from tests.support.colmap_files import write_model
 
-FISHEYE = ColmapCamera("OPENCV_FISHEYE", (120, 180), (75.0, 76.0, 92.0, 58.5, 0.03, -0.02, 0.004, -0.001))
-PHONE = ColmapCamera("OPENCV", (96, 128), (100.0, 101.0, 64.7, 47.2, 0.04, -0.09, 0.002, -0.001))
+FISHEYE = Lens("OPENCV_FISHEYE", (120, 180), (75.0, 76.0, 92.0, 58.5, 0.03, -0.02, 0.004, -0.001))
+PHONE = Lens("OPENCV", (96, 128), (100.0, 101.0, 64.7, 47.2, 0.04, -0.09, 0.002, -0.001))
 
 
 @pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
@@ -23,7 +25,7 @@ def test_both_formats_are_read(tmp_path: Path, binary: bool) -> None:
     write_model(tmp_path, FISHEYE.model, FISHEYE.size, list(FISHEYE.parameters), poses, binary)
     images = read_colmap_images(tmp_path)
     assert [image.name for image in images] == ["video/frame_000000.jpg", "video/frame_000010.jpg"]
-    assert all(image.camera == FISHEYE for image in images)
+    assert all(image.lens == FISHEYE for image in images)
     for number, image in enumerate(images):
         np.testing.assert_allclose(image.camera_to_world, pose(number), atol=1e-12)
 
@@ -37,8 +39,8 @@ def test_a_pose_that_is_not_finite_stays_visible(tmp_path: Path) -> None:
 def test_faults_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no COLMAP model"):
         read_colmap_images(tmp_path)
-    write_model(tmp_path, "THIN_PRISM_FISHEYE", (4, 6), [1.0] * 12, {"a.jpg": pose(0)})
-    with pytest.raises(InputError, match="THIN_PRISM_FISHEYE"):
+    write_model(tmp_path, "PINHOLES", (4, 6), [1.0] * 4, {"a.jpg": pose(0)})
+    with pytest.raises(InputError, match="camera model PINHOLES is not one of"):
         read_colmap_images(tmp_path)
     write_model(tmp_path, "OPENCV", (4, 6), [1.0] * 8, {"a.jpg": pose(0)}, binary=True)
     content = (tmp_path / "images.bin").read_bytes()
@@ -48,7 +50,7 @@ def test_faults_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("camera", [FISHEYE, PHONE], ids=lambda camera: camera.model)
-def test_undistorted_pixels_look_where_they_say(camera: ColmapCamera) -> None:
+def test_undistorted_pixels_look_where_they_say(camera: Lens) -> None:
     """A pinhole pixel's ray, projected by OpenCV's distorted camera, falls where the map looks it up."""
     ideal = undistortion(camera)
     height, width = camera.size
@@ -64,7 +66,7 @@ def test_undistorted_pixels_look_where_they_say(camera: ColmapCamera) -> None:
 
 def test_what_the_camera_did_not_see_has_no_values() -> None:
     """Keeping all pixels of a barrel-distorted image leaves empty corners."""
-    barrel = ColmapCamera("OPENCV", (96, 128), (100.0, 100.0, 64.0, 48.0, -0.25, 0.05, 0.0, 0.0))
+    barrel = Lens("OPENCV", (96, 128), (100.0, 100.0, 64.0, 48.0, -0.25, 0.05, 0.0, 0.0))
     ideal = undistortion(barrel)
     values = ideal.nearest(np.full(barrel.size, 7, np.uint8))
     assert not ideal.seen.all() and (values[ideal.seen] == 7).all() and (values[~ideal.seen] == 0).all()
