@@ -27,7 +27,8 @@ from slam3r.pretrained import LoadedModel, ModelChoice, find_model, load_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
 from slam3r.reconstruction.events import Observer
 from slam3r.reconstruction.settings import settings_for_model
-from slam3r.scene.outputs import COLMAP, IMAGES, PREDICTIONS, check_output, write_results
+from slam3r.scene.depth_maps import write_depth_maps
+from slam3r.scene.outputs import COLMAP, DEPTHS, IMAGES, PREDICTIONS, check_output, write_results
 from slam3r.scene.recording import PredictionRecorder
 from slam3r.scene.refined import finish_scene, hold_input, resolve_mode
 from slam3r.scene.run import OfflineRun
@@ -81,10 +82,15 @@ def reconstruct(
     refining = wish if isinstance(wish, RefinementSettings) else to_dataclass(wish or {}, RefinementSettings)
     folder = None if output is None else Path(output).expanduser()
     if folder is not None:
-        wanted = {COLMAP: export.colmap, PREDICTIONS: save_predictions, IMAGES: bool(export.images)}
+        wanted = {
+            COLMAP: export.colmap,
+            PREDICTIONS: save_predictions,
+            IMAGES: bool(export.images),
+            DEPTHS: export.depths,
+        }
         check_output(folder, overwrite, [name for name, is_wanted in wanted.items() if is_wanted])
-    elif save_predictions or export.images:
-        raise ConfigurationError("save_predictions and export.images need an output folder")
+    elif save_predictions or export.images or export.depths:
+        raise ConfigurationError("save_predictions, export.images and export.depths need an output folder")
     with ExitStack() as stack:
         frames = open_source(source)
         if frames is not source:
@@ -194,13 +200,16 @@ def _run(
             streamed.append(folder / IMAGES)
         sinks = [*watched.sinks, *([] if recorder is None else [recorder])]
         mode = resolve_mode(refining, ready.refinement)
-        held = hold_input(refining, mode)
+        held = hold_input(refining, mode, export.depths)
         run = OfflineRun(ready.networks, ready.settings, export, options, sinks, images, watched.observer, held)
         scene = run.execute(frames, ready.description)
         device = ready.networks.device
         refinement = finish_scene(scene, held, refining, mode, export, progress=options.progress, device=device)
         if recorder is not None and refinement is not None and held is not None:
             recorder.write_refined(refinement, scene, held.frames)
+        if folder is not None and export.depths and held is not None:
+            streamed.append(folder / DEPTHS)
+            write_depth_maps(folders.enter_context(atomic_folder(folder / DEPTHS)), scene, held, refinement, export)
         if recorder is not None and folder is not None:
             recorder.write_metadata(scene, folder.resolve().name)
     return scene, streamed

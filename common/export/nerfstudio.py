@@ -37,6 +37,7 @@ def write_nerfstudio(
     size: tuple[int, int] | ArrayLike,
     image_paths: Sequence[str],
     ply_path: str | None = None,
+    radial_distortion: ArrayLike | None = None,
 ) -> None:
     """Write a transforms.json.
 
@@ -47,6 +48,7 @@ def write_nerfstudio(
         size: (height, width) of the images, or (N, 2) where they differ; then intrinsics are per frame too.
         image_paths: N paths relative to the folder of the file.
         ply_path: point cloud to start from, relative to the folder of the file.
+        radial_distortion: (N,) k1 of each image, equal for shared intrinsics; None for none.
     """
     poses, matrices = np.asarray(camera_to_world, np.float64), np.asarray(intrinsics, np.float64)
     if len(poses) != len(image_paths) or (matrices.ndim == 3 and len(matrices) != len(poses)):
@@ -58,18 +60,21 @@ def write_nerfstudio(
         sizes = np.broadcast_to(sizes, (len(poses), 2))
     elif sizes.ndim != 1:
         raise ValueError("images of different sizes need intrinsics of their own")
+    radial = np.zeros(len(poses)) if radial_distortion is None else np.asarray(radial_distortion, np.float64)
     frames: list[dict[str, Any]] = []
     for i, (pose, name) in enumerate(zip(poses @ OPENGL_FROM_OPENCV, image_paths, strict=True)):
-        own = _intrinsics_entries(matrices[i], sizes[i]) if matrices.ndim == 3 else {}
+        own = _intrinsics_entries(matrices[i], sizes[i], radial[i]) if matrices.ndim == 3 else {}
         frames.append({"file_path": str(name), **own, "transform_matrix": pose.tolist()})
-    shared = _intrinsics_entries(matrices, sizes) if matrices.ndim == 2 else {}
+    shared = _intrinsics_entries(matrices, sizes, radial[0] if len(radial) else 0.0) if matrices.ndim == 2 else {}
     start = {} if ply_path is None else {"ply_file_path": ply_path}
     write_json(path, {"camera_model": "OPENCV", **shared, **start, "frames": frames})
 
 
-def _intrinsics_entries(intrinsics: NDArray, size: NDArray) -> dict[str, float | int]:
+def _intrinsics_entries(intrinsics: NDArray, size: NDArray, radial: float) -> dict[str, float | int]:
     height, width = size
+    distortion = {"k1": float(radial)} if radial else {}
     return {
+        **distortion,
         "fl_x": float(intrinsics[0, 0]),
         "fl_y": float(intrinsics[1, 1]),
         "cx": float(intrinsics[0, 2] + 0.5),

@@ -20,12 +20,13 @@ from common.data.sources.images import is_plain_file
 from common.drawing.preview import render_preview
 from common.errors import InputError
 from common.export.colmap import make_colmap_model, write_colmap
+from common.export.colmap_tracks import TrackedModel, write_tracked_model
 from common.export.nerfstudio import write_nerfstudio
 from common.export.ply import write_ply
 from common.export.trajectory import write_tum
 from common.files import atomic_path, read_json, relative_name, write_json
 from slam3r.scene.frame_strip import draw_strip
-from slam3r.scene.scene_data import SceneData, SceneFrame
+from slam3r.scene.scene_data import SceneData, SceneFrame, SceneTracks
 from slam3r.scene.settings import ExportSettings
 from slam3r.scene.summary import find_warnings, summarize
 
@@ -33,9 +34,9 @@ logger = logging.getLogger(__name__)
 
 POINTS, TRAJECTORY, TRANSFORMS, SUMMARY = "points.ply", "trajectory.txt", "transforms.json", "summary.json"
 PREVIEW, STRIP = "preview.png", "frames.png"
-COLMAP, PREDICTIONS, IMAGES = "sparse/0", "predictions", "images"
+COLMAP, PREDICTIONS, IMAGES, DEPTHS = "sparse/0", "predictions", "images", "depths"
 FILES = (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP)
-FOLDERS = (COLMAP, PREDICTIONS, IMAGES)
+FOLDERS = (COLMAP, PREDICTIONS, IMAGES, DEPTHS)
 _PREVIEW_POINTS = 600_000
 _NO_PICTURES = "its pictures are in no files that other programs read the same; export.images=true writes them"
 
@@ -180,23 +181,47 @@ def _write_trajectory(scene: SceneData, path: Path) -> None:
 def _write_transforms(scene: SceneData, path: Path) -> None:
     poses, intrinsics, sizes = _cameras(scene)
     names = [image_path(frame, path.parent) for frame in scene.posed]
-    write_nerfstudio(path, poses, intrinsics, sizes, names, ply_path=POINTS)
+    radial = np.array([frame.radial_distortion for frame in scene.posed])
+    write_nerfstudio(path, poses, intrinsics, sizes, names, ply_path=POINTS, radial_distortion=radial)
 
 
 def _write_colmap(scene: SceneData, path: Path, max_points: int) -> None:
     exported = (path.parents[1] / IMAGES).is_dir()
     names = [image_name(f.number) if exported or f.file is None else f.name for f in scene.posed]
+    if scene.tracks is not None:
+        write_tracked_model(path, _tracked_model(scene, scene.tracks, names))
+        return
     chosen = _choose(len(scene.points), max_points)
     model = make_colmap_model(*_cameras(scene), names, scene.points[chosen], scene.colors[chosen])
     write_colmap(path, model)
 
 
+def _tracked_model(scene: SceneData, tracks: SceneTracks, names: list[str]) -> TrackedModel:
+    """The frames with a pose, and what refinement triangulated from them."""
+    posed = scene.posed
+    rows = {frame.index: row for row, frame in enumerate(posed)}
+    seen = np.array([index in rows for index in tracks.frame], bool)
+    return TrackedModel(
+        np.array([frame.camera_to_world for frame in posed]).reshape(-1, 4, 4),
+        np.array([frame.intrinsics for frame in posed]).reshape(-1, 3, 3),
+        np.array([frame.radial_distortion for frame in posed]),
+        np.array([frame.original_size for frame in posed], np.int64).reshape(-1, 2),
+        names,
+        tracks.points,
+        tracks.colors,
+        tracks.point[seen],
+        np.array([rows[index] for index in tracks.frame[seen]], np.int64),
+        tracks.xy[seen],
+    )
+
+
 def _cameras(scene: SceneData) -> tuple[NDArray, NDArray, Any]:
-    """Poses, intrinsics and sizes of the frames with a pose: one camera for all, or one each if their sizes differ."""
+    """Poses, intrinsics and sizes of the frames with a pose: one camera for all, or one each if theirs differ."""
     posed = scene.posed
     poses = np.array([frame.camera_to_world for frame in posed]).reshape(-1, 4, 4)
     sizes = [frame.original_size for frame in posed]
-    if len(set(sizes)) <= 1:
+    cameras = {(*frame.original_size, *frame.intrinsics.ravel(), frame.radial_distortion) for frame in posed}
+    if len(cameras) <= 1:
         first = posed[0] if posed else scene.frames[0]
         return poses, first.intrinsics, first.original_size
     return poses, np.array([frame.intrinsics for frame in posed]), np.array(sizes, np.int64)

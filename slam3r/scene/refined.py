@@ -17,7 +17,7 @@ from common.refinement.assessment import Sample, assess
 from common.refinement.backend import BackendMissingError, pycolmap_module
 from common.refinement.outcome import Refinement, Verdict
 from common.refinement.refine import Mode, RefinementSettings, refine
-from common.refinement.types import Camera, Picture
+from common.refinement.types import Camera, Picture, Tracks
 from slam3r.scene.frame_strip import StripFrame
 from slam3r.scene.refinement_input import RefinementInput
 from slam3r.scene.scene_data import SceneData, SceneFrame, SceneTracks
@@ -50,9 +50,15 @@ def resolve_mode(settings: RefinementSettings, wish: Mode) -> Mode:
     return mode
 
 
-def hold_input(settings: RefinementSettings, mode: Mode) -> RefinementInput | None:
-    """The sink that gathers what refinement, or the check of an unrefined scene, needs; None where neither runs."""
-    if mode == "off":
+def hold_input(settings: RefinementSettings, mode: Mode, everything: bool = False) -> RefinementInput | None:
+    """The sink that gathers what refinement, or the check of an unrefined scene, needs; None where neither runs.
+
+    Args:
+        settings: of the refinement.
+        mode: by `resolve_mode`.
+        everything: hold all frames in any case.
+    """
+    if mode == "off" and not everything:
         return RefinementInput(settings.cameras.long_side, settings.check_frames) if settings.check_frames else None
     return RefinementInput(settings.cameras.long_side)
 
@@ -139,7 +145,7 @@ def refine_scene(
         _take_cameras(scene, frames, refinement)
         _take_points(scene, frames, refinement, held, export)
         scene.strip = [_strip(column, scene, frames, refinement) for column in scene.strip]
-        scene.tracks = _tracks(refinement, frames)
+        scene.tracks = _tracks(refinement, frames, held)
     return refinement
 
 
@@ -208,11 +214,28 @@ def _strip(column: StripFrame, scene: SceneData, frames: list[int], refinement: 
     )
 
 
-def _tracks(refinement: Refinement, frames: list[int]) -> SceneTracks:
+def _tracks(refinement: Refinement, frames: list[int], held: RefinementInput) -> SceneTracks:
     """Tracks with their observations in original pixels."""
     assert refinement.cameras is not None
-    tracks = refinement.cameras.tracks
-    scale = np.array([np.divide(p.original_size, p.size)[::-1] for p in refinement.pictures])
-    frame = tracks.frame.numpy()
-    xy = (tracks.xy.double().numpy() + 0.5) * scale[frame] - 0.5
-    return SceneTracks(tracks.point.double().numpy(), tracks.point_index.numpy(), np.array(frames)[frame], xy)
+    tracks, pictures = refinement.cameras.tracks, refinement.pictures
+    frame, working = tracks.frame.numpy(), tracks.xy.double().numpy()
+    scale = np.array([np.divide(p.original_size, p.size)[::-1] for p in pictures]).reshape(-1, 2)
+    xy = (working + 0.5) * scale[frame] - 0.5
+    colors = _track_colors(tracks, pictures, frames, held)
+    return SceneTracks(tracks.point.double().numpy(), colors, tracks.point_index.numpy(), np.array(frames)[frame], xy)
+
+
+def _track_colors(
+    tracks: Tracks, pictures: list[Picture], frames: list[int], held: RefinementInput
+) -> NDArray[np.uint8]:
+    """(P, 3) colour of each point in one of its pictures; gray where it lies outside of every network image."""
+    colors = np.full((len(tracks.point), 3), 128, np.uint8)
+    frame, point = tracks.frame.numpy(), tracks.point_index.numpy()
+    for position, picture in enumerate(pictures):
+        own = np.flatnonzero(frame == position)
+        homogeneous = np.column_stack([tracks.xy[own].double().numpy(), np.ones(len(own))])
+        pixel = (homogeneous @ picture.network_from_working.numpy().T)[:, :2].round().astype(np.int64)
+        image = held.colors(frames[position])
+        inside = ((pixel >= 0) & (pixel < image.shape[1::-1])).all(axis=1)
+        colors[point[own[inside]]] = image[pixel[inside, 1], pixel[inside, 0]]
+    return colors

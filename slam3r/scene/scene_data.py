@@ -43,6 +43,8 @@ class SceneTracks:
 
     points: NDArray[np.float64]
     """(P, 3) world."""
+    colors: NDArray[np.uint8]
+    """(P, 3) RGB."""
     point: NDArray[np.int64]
     """(O,) row of `points` of each observation."""
     frame: NDArray[np.int64]

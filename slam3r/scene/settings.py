@@ -25,6 +25,8 @@ class ExportSettings:
     """Write a COLMAP model to ``sparse/0``."""
     colmap_points: int = 200_000
     """Points in it, at most."""
+    depths: bool = False
+    """Write depth maps in the pixels of the original pictures to ``depths``."""
     images: bool | None = None
     """Write the frames to ``images`` as JPEG, upright and in their original size, while reconstructing.
 
