@@ -26,7 +26,7 @@ def write_depth_maps(
     """Write ``000000.png`` ... (number of the frame in the input), and ``scale.json``.
 
     A pixel holds the depth along the optical axis over ``unit_per_step`` of ``scale.json``; 0 is no depth: outside of
-    what the network saw, without a valid point, or (refined, unless ``export.unconfirmed``) not confirmed by other views.
+    what the network saw, without a valid point, or (refined, unless ``export.unconfirmed``) not confirmed by others.
 
     Args:
         folder: exists.

@@ -94,7 +94,7 @@ class PredictionRecorder:
             if (position := at.get(frame.index)) is not None:
                 points = refinement.world_points(position).numpy()
                 confidence = refinement.confidence(position).numpy()
-            valid: NDArray[np.bool_] = np.isfinite(points).all(axis=-1)
+            valid = np.asarray(np.isfinite(points).all(axis=-1))
             points[~valid] = 0
             for writer, row in zip(writers, (points, confidence, valid)):
                 writer.append(row[None])
