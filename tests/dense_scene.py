@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from common.data.rooms import Degradation, room_sequence
 from torch import Tensor
 
-from common.data.rooms import Degradation, room_sequence
 from common.geometry.cameras import project_world, unproject_to_world
 from common.refinement.types import Camera, CameraEvidence, Picture, Prediction, RefinedCameras, Tracks
 

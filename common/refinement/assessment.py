@@ -12,18 +12,18 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from common.refinement.backend import silence, usable_threads
-from common.refinement.consistency import confirmed_pixels, confirmed_share, count_agreement
-from common.refinement.dense_settings import DenseSettings
-from common.refinement.dense_views import dense_views
-from common.refinement.depth_grid import fill_invalid
-from common.refinement.epipolar import epipolar_errors
-from common.refinement.features import extract
+from common.refinement.dense.consistency import confirmed_pixels, confirmed_share, count_agreement
+from common.refinement.dense.depth_grid import fill_invalid
+from common.refinement.dense.neighbours import candidate_views, choose_neighbours
+from common.refinement.dense.settings import DenseSettings
+from common.refinement.dense.views import dense_views
 from common.refinement.inputs import Outlines, check_lengths, network_cameras, network_poses
-from common.refinement.matching import PairMatches, match_pairs
-from common.refinement.neighbours import candidate_views, choose_neighbours
+from common.refinement.matching.backend import silence, usable_threads
+from common.refinement.matching.epipolar import epipolar_errors
+from common.refinement.matching.features import extract
+from common.refinement.matching.pair_matching import PairMatches, match_pairs
+from common.refinement.matching.pairs import select_pairs
 from common.refinement.outcome import Verdict
-from common.refinement.pairs import select_pairs
 from common.refinement.projection import pixel_unit
 from common.refinement.settings import CameraSettings
 from common.refinement.types import Camera, Picture, Prediction, RefinedDepth, Tracks

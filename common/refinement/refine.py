@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from common.refinement.assessment import agreement, check_depth
-from common.refinement.cameras import refine_cameras
-from common.refinement.consistency import confirmed_share
-from common.refinement.dense import refine_depth
-from common.refinement.dense_settings import DenseSettings
-from common.refinement.depth_grid import correct_depth
+from common.refinement.cameras.refine_cameras import refine_cameras
+from common.refinement.dense.consistency import confirmed_share
+from common.refinement.dense.depth_grid import correct_depth
+from common.refinement.dense.refine_depth import refine_depth
+from common.refinement.dense.settings import DenseSettings
 from common.refinement.inputs import Progress, outline
 from common.refinement.outcome import Applied, Refinement, Verdict
 from common.refinement.settings import CameraSettings

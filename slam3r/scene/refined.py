@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from common.errors import ConfigurationError
 from common.refinement.assessment import Sample, assess
-from common.refinement.backend import BackendMissingError, pycolmap_module
+from common.refinement.matching.backend import BackendMissingError, pycolmap_module
 from common.refinement.outcome import Refinement, Verdict
 from common.refinement.refine import Mode, RefinementSettings, refine
 from common.refinement.types import Camera, Picture, Tracks

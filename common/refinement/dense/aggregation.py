@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from common.refinement.dense_settings import AggregationSettings
+from common.refinement.dense.settings import AggregationSettings
 
 
 def aggregate(cost: Tensor, guide: Tensor, settings: AggregationSettings | None = None) -> Tensor:

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from common.refinement.consistency import confirmed_pixels, count_agreement
-from common.refinement.dense_settings import DenseSettings
-from common.refinement.dense_views import DenseViews, dense_views
-from common.refinement.depth_grid import correct_depth, smooth_depth
-from common.refinement.joining import join_depth, trust
-from common.refinement.neighbours import candidate_views, choose_neighbours
-from common.refinement.sweep import sweep_level
+from common.refinement.dense.consistency import confirmed_pixels, count_agreement
+from common.refinement.dense.depth_grid import correct_depth, smooth_depth
+from common.refinement.dense.joining import join_depth, trust
+from common.refinement.dense.neighbours import candidate_views, choose_neighbours
+from common.refinement.dense.settings import DenseSettings
+from common.refinement.dense.sweep import sweep_level
+from common.refinement.dense.views import DenseViews, dense_views
 from common.refinement.types import Picture, Prediction, RefinedCameras, RefinedDepth
 
 Progress = Callable[[str, int, int], None]

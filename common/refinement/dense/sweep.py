@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.refinement.aggregation import aggregate
-from common.refinement.cost_volume import level_steps, matching_cost
-from common.refinement.dense_settings import NeighbourSettings, SweepLevel, SweepSettings
-from common.refinement.dense_views import DenseViews
-from common.refinement.filters import median_filter
-from common.refinement.neighbours import choose_neighbours
-from common.refinement.peak import find_peak
+from common.refinement.dense.aggregation import aggregate
+from common.refinement.dense.cost_volume import level_steps, matching_cost
+from common.refinement.dense.filters import median_filter
+from common.refinement.dense.neighbours import choose_neighbours
+from common.refinement.dense.peak import find_peak
+from common.refinement.dense.settings import NeighbourSettings, SweepLevel, SweepSettings
+from common.refinement.dense.views import DenseViews
 
 _BATCH_CPU = 1 << 22
 _BATCH_GPU = 1 << 26

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.refinement.backend import silence, usable_threads
-from common.refinement.features import Extractor, extract
-from common.refinement.fitting import FitError, Job, fit_cameras, held_back_error
-from common.refinement.gauge import depth_ratios, place_the_rest, world_alignment
+from common.refinement.cameras.camera_verdict import judge, share_connected, track_parallax
+from common.refinement.cameras.fitting import FitError, Job, fit_cameras, held_back_error
+from common.refinement.cameras.gauge import depth_ratios, place_the_rest, world_alignment
+from common.refinement.cameras.model import Model, connected_frames, tracks_of
+from common.refinement.cameras.placement import sample_depth
+from common.refinement.cameras.posed import posed
 from common.refinement.inputs import (
     Outlines,
     Progress,
@@ -21,17 +23,15 @@ from common.refinement.inputs import (
     network_cameras,
     network_poses,
 )
-from common.refinement.matching import Matcher, match_pairs
-from common.refinement.model import Model, connected_frames, tracks_of
-from common.refinement.pairs import select_pairs
-from common.refinement.placement import sample_depth
-from common.refinement.posed import posed
+from common.refinement.matching.backend import silence, usable_threads
+from common.refinement.matching.features import Extractor, extract
+from common.refinement.matching.pair_matching import Matcher, match_pairs
+from common.refinement.matching.pairs import select_pairs
+from common.refinement.matching.track_building import build_tracks, split_matches
 from common.refinement.projection import pixel_unit
 from common.refinement.settings import CameraSettings
 from common.refinement.stopwatch import Stopwatch
-from common.refinement.track_building import build_tracks, split_matches
 from common.refinement.types import Camera, CameraEvidence, Picture, Prediction, RefinedCameras, Tracks
-from common.refinement.verdict import judge, share_connected, track_parallax
 
 _DEPTHS = 10  # observations with a network depth that a frame's scale needs
 

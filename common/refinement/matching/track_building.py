@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from common.refinement.matching import PairMatches
+from common.refinement.matching.pair_matching import PairMatches
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.refinement.features import Features
+from common.refinement.matching.features import Features
 from common.refinement.settings import MatchingSettings
 
 _EARLY = 256  # features of largest scale of a picture that stand for it

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from common.refinement.aggregation import aggregate
-from common.refinement.dense_settings import AggregationSettings
+from common.refinement.dense.aggregation import aggregate
+from common.refinement.dense.settings import AggregationSettings
 
 SETTINGS = AggregationSettings(small_step=0.2, large_step=1.2, edge_falloff=25.0)
 

@@ -2,11 +2,11 @@
 
 import torch
 
-from common.refinement.dense_settings import NeighbourSettings, SweepLevel, SweepSettings
-from common.refinement.dense_views import dense_views
-from common.refinement.neighbours import candidate_views
-from common.refinement.peak import find_peak
-from common.refinement.sweep import resize, sweep_level
+from common.refinement.dense.neighbours import candidate_views
+from common.refinement.dense.peak import find_peak
+from common.refinement.dense.settings import NeighbourSettings, SweepLevel, SweepSettings
+from common.refinement.dense.sweep import resize, sweep_level
+from common.refinement.dense.views import dense_views
 from tests.dense_scene import dense_scene, error
 
 FINE = SweepLevel(scale=1.0, half_range=0.15, steps=24, window=7, prior=0.0, median=1)

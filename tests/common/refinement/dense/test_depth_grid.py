@@ -5,8 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from common.refinement.dense_settings import DepthGridSettings
-from common.refinement.depth_grid import correct_depth, fill_invalid, fit_grid, node_counts, smooth_depth, track_depth
+from common.refinement.dense.depth_grid import (
+    correct_depth,
+    fill_invalid,
+    fit_grid,
+    node_counts,
+    smooth_depth,
+    track_depth,
+)
+from common.refinement.dense.settings import DepthGridSettings
 from common.refinement.types import Tracks
 from tests.dense_scene import dense_scene, error, perturb, refined_cameras
 

@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.refinement.dense_settings import REFERENCE_SIDE, DepthGridSettings
-from common.refinement.filters import gaussian_filter
+from common.refinement.dense.filters import gaussian_filter
+from common.refinement.dense.settings import REFERENCE_SIDE, DepthGridSettings
 from common.refinement.types import Picture, RefinedCameras
 
 _ROUNDS = 10

@@ -9,8 +9,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from common.refinement.dense_settings import NeighbourSettings
-from common.refinement.dense_views import DenseViews
+from common.refinement.dense.settings import NeighbourSettings
+from common.refinement.dense.views import DenseViews
 from common.refinement.types import Tracks
 
 _SAMPLES = 16

@@ -2,9 +2,9 @@
 
 import torch
 
-from common.refinement.dense_settings import JoiningSettings
-from common.refinement.filters import gaussian_filter, guided_filter, mean_filter, median_filter, window_sums
-from common.refinement.joining import join_depth, trust
+from common.refinement.dense.filters import gaussian_filter, guided_filter, mean_filter, median_filter, window_sums
+from common.refinement.dense.joining import join_depth, trust
+from common.refinement.dense.settings import JoiningSettings
 
 SETTINGS = JoiningSettings()
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.refinement.dense_settings import SweepLevel, SweepSettings
-from common.refinement.dense_views import DenseViews
-from common.refinement.filters import window_sums
+from common.refinement.dense.filters import window_sums
+from common.refinement.dense.settings import SweepLevel, SweepSettings
+from common.refinement.dense.views import DenseViews
 
 UNSEEN = -2.0
 """Correlation of a pixel that falls outside the neighbour's picture."""

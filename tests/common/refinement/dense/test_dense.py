@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from common.refinement.dense import refine_depth, trace_depth
+from common.refinement.dense.refine_depth import refine_depth, trace_depth
 from common.refinement.types import Camera, Tracks
 from tests.dense_scene import dense_scene, error, refined_cameras
 

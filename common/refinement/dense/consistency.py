@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from common.refinement.dense_settings import REFERENCE_SIDE, ConsistencySettings
-from common.refinement.dense_views import DenseViews
+from common.refinement.dense.settings import REFERENCE_SIDE, ConsistencySettings
+from common.refinement.dense.views import DenseViews
 
 
 def count_agreement(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from common.refinement.posed import posed
+from common.refinement.cameras.posed import posed
 from common.refinement.types import Tracks
 
 _ITERATIONS = 50

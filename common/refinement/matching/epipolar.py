@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.refinement.features import Features
-from common.refinement.matching import PairMatches
-from common.refinement.posed import posed
+from common.refinement.cameras.posed import posed
+from common.refinement.matching.features import Features
+from common.refinement.matching.pair_matching import PairMatches
 from common.refinement.projection import working_rays
 from common.refinement.types import Camera
 

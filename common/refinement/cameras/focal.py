@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from common.refinement.matching import PairMatches
+from common.refinement.matching.pair_matching import PairMatches
 from common.refinement.settings import FocalSettings
 from common.refinement.types import Camera
 

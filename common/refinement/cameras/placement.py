@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import spsolve
 
-from common.refinement.features import Features
+from common.refinement.cameras.rotations import RelativePose
+from common.refinement.matching.features import Features
 from common.refinement.projection import working_rays
-from common.refinement.rotations import RelativePose
 from common.refinement.settings import PlacementSettings
 from common.refinement.types import Camera, Picture, Prediction
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from common.refinement.consistency import beside_jump, confirmed_pixels, confirmed_share, count_agreement
-from common.refinement.dense_settings import ConsistencySettings
-from common.refinement.dense_views import dense_views
+from common.refinement.dense.consistency import beside_jump, confirmed_pixels, confirmed_share, count_agreement
+from common.refinement.dense.settings import ConsistencySettings
+from common.refinement.dense.views import dense_views
 from tests.dense_scene import dense_scene
 
 SETTINGS = ConsistencySettings()

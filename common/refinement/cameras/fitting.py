@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.refinement.adjustment import adjust_coarse, adjust_fine, correspondence_graph, plausible, solve
-from common.refinement.epipolar import epipolar_errors
-from common.refinement.features import Features
-from common.refinement.focal import estimate_focals
+from common.refinement.cameras.adjustment import adjust_coarse, adjust_fine, correspondence_graph, plausible, solve
+from common.refinement.cameras.focal import estimate_focals
+from common.refinement.cameras.model import Model, add_network_points, build_model
+from common.refinement.cameras.placement import all_feature_geometry, place
+from common.refinement.cameras.posed import posed
+from common.refinement.cameras.rotations import average_rotations, relative_poses
 from common.refinement.inputs import Progress
-from common.refinement.matching import PairMatches
-from common.refinement.model import Model, add_network_points, build_model
-from common.refinement.placement import all_feature_geometry, place
-from common.refinement.posed import posed
+from common.refinement.matching.epipolar import epipolar_errors
+from common.refinement.matching.features import Features
+from common.refinement.matching.pair_matching import PairMatches
+from common.refinement.matching.track_building import FeatureTracks, clean_observations
 from common.refinement.projection import pixel_unit
-from common.refinement.rotations import average_rotations, relative_poses
 from common.refinement.settings import CameraSettings
 from common.refinement.stopwatch import Stopwatch
-from common.refinement.track_building import FeatureTracks, clean_observations
 from common.refinement.types import Camera, Picture, Prediction
 
 _TRACKS_PER_FRAME = 300  # of the longest, which start the adjustment

@@ -5,9 +5,9 @@ import time
 import pytest
 import torch
 
-from common.refinement.dense_settings import NeighbourSettings
-from common.refinement.dense_views import dense_views
-from common.refinement.neighbours import candidate_views, choose_neighbours
+from common.refinement.dense.neighbours import candidate_views, choose_neighbours
+from common.refinement.dense.settings import NeighbourSettings
+from common.refinement.dense.views import dense_views
 from common.refinement.types import Camera, Picture, Tracks
 
 DISTANCE = 2.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from common.refinement.dense_settings import REFERENCE_SIDE, JoiningSettings
-from common.refinement.filters import guided_filter
+from common.refinement.dense.filters import guided_filter
+from common.refinement.dense.settings import REFERENCE_SIDE, JoiningSettings
 
 
 def join_depth(

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.refinement.backend import colmap_camera, pycolmap_module, two_view_options
-from common.refinement.features import Features
+from common.refinement.matching.backend import colmap_camera, pycolmap_module, two_view_options
+from common.refinement.matching.features import Features
 from common.refinement.projection import pixel_unit
 from common.refinement.settings import MatchingSettings
 from common.refinement.types import Camera
