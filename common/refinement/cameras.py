@@ -31,7 +31,7 @@ from common.refinement.settings import CameraSettings
 from common.refinement.stopwatch import Stopwatch
 from common.refinement.track_building import build_tracks, split_matches
 from common.refinement.types import Camera, CameraEvidence, Picture, Prediction, RefinedCameras, Tracks
-from common.refinement.verdict import judge, share_connected, track_parallax
+from common.refinement.verdict import judge, share_agreeing, share_connected, track_parallax
 
 _DEPTHS = 10  # observations with a network depth that a frame's scale needs
 
@@ -166,6 +166,8 @@ def _evidence(
     error_after, held = held_back_error(job, job.of_frames(cameras), np.where(both[:, None, None], after, np.nan))
     if not both.any():
         error_after, held = held_back_error(job, job.of_frames(cameras), after)
+    frames = job.of_frames(cameras)
+    error = job.settings.matching.max_error / 2 * max(pixel_unit(camera) for camera in cameras)
     total = sum(len(pair.rows) for pair in job.matches)
     inside = sum(len(pair.rows) for pair in job.matches if connected[pair.first] and connected[pair.second])
     return CameraEvidence(
@@ -174,6 +176,7 @@ def _evidence(
         held_back=held,
         frames_connected=share_connected(connected),
         matches_connected=inside / total if total else 0.0,
+        area_agreeing=share_agreeing(job.features, job.matches, frames, after, error),
         focal_before=_focals(job, network),
     )
 
