@@ -129,7 +129,7 @@ def _conclude(job: Job, network: list[Camera], model: Model, watch: Stopwatch) -
     comparable = np.where(connected[:, None, None], first, np.nan)
     evidence = _evidence(job, connected, network, cameras, comparable, poses)
     evidence = replace(evidence, parallax=track_parallax(tracks, poses))
-    evidence = judge(evidence, settings.verdict, max(pixel_unit(camera) for camera in cameras))
+    evidence = judge(evidence, cameras, settings.verdict)
     if not evidence.refined:
         return _kept(job, network, watch, evidence, None, connected)
     depth = _depth_at(job, tracks)
@@ -178,6 +178,7 @@ def _evidence(
         matches_connected=inside / total if total else 0.0,
         area_agreeing=share_agreeing(job.features, job.matches, frames, after, error),
         focal_before=_focals(job, network),
+        focal_after=[camera.focal for camera in cameras],
     )
 
 

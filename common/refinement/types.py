@@ -135,6 +135,8 @@ class CameraEvidence:
     """Median over points of the largest angle of their rays to the first of them, degrees."""
     focal_before: list[float] = field(default_factory=list)
     """The network's focal length of each camera, working pixels."""
+    focal_after: list[float] = field(default_factory=list)
+    """The refined one."""
 
 
 @dataclass

@@ -12,6 +12,7 @@ from common.refinement.epipolar import epipolar_errors
 from common.refinement.features import Features
 from common.refinement.matching import PairMatches, cells
 from common.refinement.posed import posed
+from common.refinement.projection import pixel_unit
 from common.refinement.settings import VerdictSettings
 from common.refinement.types import Camera, CameraEvidence, Tracks
 
@@ -76,15 +77,15 @@ def share_agreeing(
     return agreeing / total if total else 0.0
 
 
-def judge(evidence: CameraEvidence, settings: VerdictSettings, unit: float) -> CameraEvidence:
+def judge(evidence: CameraEvidence, cameras: Sequence[Camera], settings: VerdictSettings) -> CameraEvidence:
     """The evidence with its verdict and a line that says why.
 
     Args:
         evidence: measured.
+        cameras: the refined ones.
         settings: what is asked for.
-        unit: factor on the settings' pixels (`pixel_unit`).
     """
-    fault = _fault(evidence, settings, unit)
+    fault = _fault(evidence, cameras, settings)
     if fault is not None:
         return replace(evidence, refined=False, reason=f"cameras kept as the network had them: {fault}")
     return replace(
@@ -98,7 +99,7 @@ def judge(evidence: CameraEvidence, settings: VerdictSettings, unit: float) -> C
     )
 
 
-def _fault(evidence: CameraEvidence, settings: VerdictSettings, unit: float) -> str | None:
+def _fault(evidence: CameraEvidence, cameras: Sequence[Camera], settings: VerdictSettings) -> str | None:
     """What speaks against the refined cameras, if anything does."""
     before, after = evidence.error_before, evidence.error_after
     if evidence.frames_connected == 0:
@@ -107,12 +108,16 @@ def _fault(evidence: CameraEvidence, settings: VerdictSettings, unit: float) -> 
         return f"matches connect only {evidence.frames_connected:.0%} of the frames"
     if not np.isfinite(after):
         return "no matches were left to check them"
-    if after > settings.max_error * unit:
+    if after > settings.max_error * max(pixel_unit(camera) for camera in cameras):
         return f"the median epipolar error after refinement is {after:.2f} px"
     if not evidence.parallax >= settings.min_parallax:
         return f"the pictures were taken from one place (parallax {evidence.parallax:.2f} degrees)"
     if evidence.area_agreeing < settings.min_agreeing:
         return f"only {evidence.area_agreeing:.0%} of the pictures' area agrees on a motion of the camera"
+    free = [index for index, camera in enumerate(cameras) if not camera.known]
+    ratios = [evidence.focal_after[index] / evidence.focal_before[index] for index in free]
+    if any(not 1 / settings.max_focal_change < ratio < settings.max_focal_change for ratio in ratios):
+        return f"the focal length came out {max(ratios, key=lambda ratio: abs(np.log(ratio))):.1f} times the network's"
     if np.isfinite(before) and after > settings.min_gain * before:
         return f"refinement lowers the median epipolar error only from {before:.2f} to {after:.2f} px"
     return None
