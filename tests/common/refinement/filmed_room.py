@@ -68,7 +68,7 @@ def picture(image: Tensor, camera: int = 0, name: str = "") -> Picture:
 
 
 def predict(views: Views, seed: int) -> Prediction:
-    """Depths 5 % wrong in smooth patches and 10 % in each frame's scale, a path that bends, a focal length 15 % short."""
+    """Depths 5 % wrong in smooth patches and 10 % in a frame's scale, a path that bends, a focal length 15 % short."""
     rng = np.random.default_rng(seed)
     count = len(views.depth)
     step = WORKING_PER_NETWORK
