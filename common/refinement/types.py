@@ -128,10 +128,15 @@ class CameraEvidence:
     """Share of frames in the largest connected part."""
     matches_connected: float = 0.0
     """Share of verified matches between frames of that part."""
+    area_agreeing: float = 0.0
+    """Share of the pictures' area (cells with matches) where most matches agree with the cameras. What moves on its
+    own, and what looks alike but is not the same, does not."""
     parallax: float = float("nan")
-    """Median over points of the largest angle between two of their rays, degrees."""
+    """Median over points of the largest angle of their rays to the first of them, degrees."""
     focal_before: list[float] = field(default_factory=list)
     """The network's focal length of each camera, working pixels."""
+    focal_after: list[float] = field(default_factory=list)
+    """The refined one."""
 
 
 @dataclass

@@ -85,17 +85,25 @@ def adjust_fine(
     for number in range(settings.rounds):
         model = triangulate(model, features, graph, settings, seed)
         _filter(model, 4 * settings.max_error * unit, settings.min_angle)
-        before = model.copy()
-        solve(model, settings, threads, loss="SOFT_L1", scale=unit, focal=free, radial=False)
-        if free and not plausible(model):
-            model, free = before, False
-            solve(model, settings, threads, loss="SOFT_L1", scale=unit, focal=False, radial=False)
+        model, free = _solve_plausibly(model, settings, threads, unit, free)
         last = number == settings.rounds - 1
         _filter(model, (1 if last else 2) * settings.max_error * unit, settings.min_angle)
         if progress is not None:
             progress((number + 1) / settings.rounds)
-    solve(model, settings, threads, loss="SOFT_L1", scale=unit, focal=free, radial=False)
-    return model
+    return _solve_plausibly(model, settings, threads, unit, free)[0]
+
+
+def _solve_plausibly(
+    model: Model, settings: AdjustmentSettings, threads: int, unit: float, free: bool
+) -> tuple[Model, bool]:
+    """The model adjusted, with free focal lengths if they may be and stay plausible; and whether they were."""
+    if free:
+        adjusted = model.copy()
+        solve(adjusted, settings, threads, loss="SOFT_L1", scale=unit, focal=True, radial=False)
+        if plausible(adjusted):
+            return adjusted, True
+    solve(model, settings, threads, loss="SOFT_L1", scale=unit, focal=False, radial=False)
+    return model, False
 
 
 def plausible(model: Model) -> bool:

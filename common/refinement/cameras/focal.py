@@ -95,7 +95,12 @@ def _vote(
         second = _intrinsics(cameras[frame_camera[pair.second]], grid if frame_camera[pair.second] == index else None)
         singular = np.linalg.svd(second.swapaxes(1, 2) @ pair.fundamental @ first, compute_uv=False)
         cost += np.minimum(singular[:, 0] / singular[:, 1] - 1, _CAP) * min(len(pair.rows), _MATCHES)
-    return FocalVote(_minimum(grid, cost), len(pairs), bool(cost.min() < 0.95 * cost.max()))
+    return FocalVote(_minimum(grid, cost), len(pairs), _distinct(cost))
+
+
+def _distinct(cost: NDArray[np.float64]) -> bool:
+    """The minimum is one: lower than the rest by something, and not at an end of the range."""
+    return bool(cost.min() < 0.95 * cost.max() and 0 < cost.argmin() < len(cost) - 1)
 
 
 def _minimum(grid: NDArray[np.float64], cost: NDArray[np.float64]) -> float:

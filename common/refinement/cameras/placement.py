@@ -156,11 +156,18 @@ def _matrix(first: NDArray, second: NDArray, left: NDArray, right: NDArray, coun
 
 
 def _solve(matrix: csr_matrix, weights: NDArray, count: int, scale_prior: float) -> NDArray[np.float64]:
-    """Weighted least squares, with a weak wish for scales of one and the first frame at the origin."""
+    """Weighted least squares; scales have a mean of one and a weak wish to be equal, the first frame is the origin.
+
+    Without the mean, noise in depth would shrink everything, as points at the origin agree best. The solution under a
+    linear constraint is the unconstrained one with the constraint's normal on the right-hand side, scaled to meet it.
+    """
     weighted = matrix.T @ diags(np.repeat(weights, 3)) @ matrix
+    largest = max(float(weighted.diagonal().max()), 1e-12)
     prior = np.zeros(4 * count)
     prior[:count] = scale_prior**2 * len(weights) / count * max(float(np.median(weights)), 1e-12)
-    right_hand = prior.copy()
-    prior[count : count + 3] = 1e4 * max(float(weighted.diagonal().max()), 1e-12)
-    prior[count + 3 :] = 1e-9 * max(float(weighted.diagonal().max()), 1e-12)
-    return spsolve((weighted + diags(prior)).tocsc(), right_hand)
+    prior[count : count + 3] = 1e4 * largest
+    prior[count + 3 :] = 1e-9 * largest
+    normal = np.zeros(4 * count)
+    normal[:count] = largest
+    solution = spsolve((weighted + diags(prior)).tocsc(), normal)
+    return solution / solution[:count].mean()

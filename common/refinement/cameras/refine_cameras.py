@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.refinement.cameras.camera_verdict import judge, share_connected, track_parallax
+from common.refinement.cameras.camera_verdict import judge, share_agreeing, share_connected, track_parallax
 from common.refinement.cameras.fitting import FitError, Job, fit_cameras, held_back_error
 from common.refinement.cameras.gauge import depth_ratios, place_the_rest, world_alignment
 from common.refinement.cameras.model import Model, connected_frames, tracks_of
@@ -129,7 +129,7 @@ def _conclude(job: Job, network: list[Camera], model: Model, watch: Stopwatch) -
     comparable = np.where(connected[:, None, None], first, np.nan)
     evidence = _evidence(job, connected, network, cameras, comparable, poses)
     evidence = replace(evidence, parallax=track_parallax(tracks, poses))
-    evidence = judge(evidence, settings.verdict, max(pixel_unit(camera) for camera in cameras))
+    evidence = judge(evidence, cameras, settings.verdict)
     if not evidence.refined:
         return _kept(job, network, watch, evidence, None, connected)
     depth = _depth_at(job, tracks)
@@ -166,6 +166,8 @@ def _evidence(
     error_after, held = held_back_error(job, job.of_frames(cameras), np.where(both[:, None, None], after, np.nan))
     if not both.any():
         error_after, held = held_back_error(job, job.of_frames(cameras), after)
+    frames = job.of_frames(cameras)
+    error = job.settings.matching.max_error / 2 * max(pixel_unit(camera) for camera in cameras)
     total = sum(len(pair.rows) for pair in job.matches)
     inside = sum(len(pair.rows) for pair in job.matches if connected[pair.first] and connected[pair.second])
     return CameraEvidence(
@@ -174,7 +176,9 @@ def _evidence(
         held_back=held,
         frames_connected=share_connected(connected),
         matches_connected=inside / total if total else 0.0,
+        area_agreeing=share_agreeing(job.features, job.matches, frames, after, error),
         focal_before=_focals(job, network),
+        focal_after=[camera.focal for camera in cameras],
     )
 
 

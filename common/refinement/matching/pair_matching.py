@@ -21,6 +21,7 @@ Matcher = Callable[[Features, Features], NDArray[np.int64]]
 """A matcher: features of two pictures to (M, 2) rows of the first and of the second."""
 
 _CHUNK = 64
+_CELLS = 8  # along the longer side of a picture
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class PairMatches:
     fundamental: NDArray[np.float64] | None
     """(3, 3), x_second^T F x_first = 0 in working pixels; None where a homography explains the pair as well: a plane,
     or a camera that only turned."""
+    unverified: NDArray[np.int64]
+    """(U, 2) rows of the matches that were proposed, and not verified."""
 
 
 class NearestNeighbours:
@@ -126,26 +129,63 @@ def _verify(
     settings: MatchingSettings,
     seed: int,
 ) -> PairMatches | None:
+    """The motion that explains most of the picture's area.
+
+    Something with a busy texture that moves has most of the matches at times; still, what stands fills more of the
+    picture. So what the first motion leaves over is asked for a second one.
+    """
+    inliers, fundamental = _explain(features, cameras, first, second, rows, settings, seed)
+    rest = rows[~inliers]
+    if len(rest) >= settings.min_matches and inliers.any():
+        other, other_fundamental = _explain(features, cameras, first, second, rest, settings, seed)
+        size = cameras[first].size
+        if occupied_cells(features[first].xy[rest[other, 0]], size) > occupied_cells(
+            features[first].xy[rows[inliers, 0]], size
+        ):
+            left = np.concatenate([rows[inliers], rest[~other]])
+            return PairMatches(first, second, rest[other], other_fundamental, left)
+    return PairMatches(first, second, rows[inliers], fundamental, rest) if inliers.any() else None
+
+
+def _explain(
+    features: Sequence[Features],
+    cameras: Sequence[Camera],
+    first: int,
+    second: int,
+    rows: NDArray[np.int64],
+    settings: MatchingSettings,
+    seed: int,
+) -> tuple[NDArray[np.bool_], NDArray[np.float64] | None]:
+    """(M,) bool: matches that one motion explains, none if there are too few; and its fundamental matrix."""
     pycolmap = pycolmap_module()
     error = settings.max_error * max(pixel_unit(cameras[first]), pixel_unit(cameras[second]))
-    options = two_view_options(error, settings.min_matches, seed)
-    xy_first = np.ascontiguousarray(features[first].xy[rows[:, 0]])
-    xy_second = np.ascontiguousarray(features[second].xy[rows[:, 1]])
     index = np.arange(len(rows), dtype=np.uint32)
     geometry = pycolmap.estimate_two_view_geometry(
         colmap_camera(cameras[first], 1),
-        xy_first,
+        np.ascontiguousarray(features[first].xy[rows[:, 0]]),
         colmap_camera(cameras[second], 2),
-        xy_second,
+        np.ascontiguousarray(features[second].xy[rows[:, 1]]),
         np.stack([index, index], axis=1),
-        options,
+        two_view_options(error, settings.min_matches, seed),
     )
+    inliers = np.zeros(len(rows), dtype=np.bool_)
     kept = np.asarray(geometry.inlier_matches)
     if len(kept) < settings.min_matches:
-        return None
+        return inliers, None
+    inliers[kept[:, 0].astype(np.int64)] = True
     general = geometry.config in (
         pycolmap.TwoViewGeometryConfiguration.UNCALIBRATED,
         pycolmap.TwoViewGeometryConfiguration.CALIBRATED,
     )
-    fundamental = np.array(geometry.F) if general and geometry.F is not None else None
-    return PairMatches(first, second, rows[kept[:, 0].astype(np.int64)], fundamental)
+    return inliers, np.array(geometry.F) if general and geometry.F is not None else None
+
+
+def cells(xy: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.int64]:
+    """(K,) number of the square cell of a grid, `_CELLS` along the longer side, that each pixel (K, 2) lies in."""
+    column, row = (xy * _CELLS // max(size)).astype(np.int64).T
+    return row * _CELLS + column
+
+
+def occupied_cells(xy: NDArray[np.float64], size: tuple[int, int]) -> int:
+    """Number of cells with two pixels or more."""
+    return int((np.bincount(cells(xy, size), minlength=1) >= 2).sum()) if len(xy) else 0

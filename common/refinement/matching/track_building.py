@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +55,8 @@ def split_matches(matches: Sequence[PairMatches], tracks: FeatureTracks) -> tupl
     fitted, held = [], []
     for pair in matches:
         hidden = tracks.held_back[tracks.of(pair.first, pair.rows[:, 0])]
-        fitted.append(PairMatches(pair.first, pair.second, pair.rows[~hidden], pair.fundamental))
-        held.append(PairMatches(pair.first, pair.second, pair.rows[hidden], None))
+        fitted.append(replace(pair, rows=pair.rows[~hidden]))
+        held.append(replace(pair, rows=pair.rows[hidden], fundamental=None))
     return [pair for pair in fitted if len(pair.rows)], [pair for pair in held if len(pair.rows)]
 
 
