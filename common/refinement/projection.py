@@ -11,6 +11,12 @@ from common.refinement.types import Camera
 _NEWTON_STEPS = 10
 
 
+def pixel_unit(camera: Camera) -> float:
+    """Factor on thresholds in pixels, which are meant for a longer side of 640; corners are found no better than to
+    half of that in smaller pictures."""
+    return min(max(max(camera.size) / 640, 0.5), 1.6)
+
+
 def working_rays(camera: Camera, pixels: Tensor) -> Tensor:
     """Viewing rays (..., 3) with z = 1, in camera axes, of working pixels (..., 2); float64."""
     pixels = pixels.to(torch.float64)

@@ -128,10 +128,15 @@ class CameraEvidence:
     """Share of frames in the largest connected part."""
     matches_connected: float = 0.0
     """Share of verified matches between frames of that part."""
+    area_agreeing: float = 0.0
+    """Share of the pictures' area (cells with matches) where most matches agree with the cameras. What moves on its
+    own, and what looks alike but is not the same, does not."""
     parallax: float = float("nan")
-    """Median over points of the largest angle between two of their rays, degrees."""
+    """Median over points of the largest angle of their rays to the first of them, degrees."""
     focal_before: list[float] = field(default_factory=list)
     """The network's focal length of each camera, working pixels."""
+    focal_after: list[float] = field(default_factory=list)
+    """The refined one."""
 
 
 @dataclass
@@ -157,6 +162,8 @@ class RefinedCameras:
     evidence: CameraEvidence
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock seconds of each stage."""
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Processor seconds of each stage, all threads together."""
 
 
 @dataclass
@@ -170,6 +177,8 @@ class RefinedDepth:
     seen: Tensor
     """(N, H, W) uint8, number of neighbours that could see the point."""
     confirmed: Tensor
-    """(N, H, W) bool, at least two agree and the pixel is not beside a depth jump."""
+    """(N, H, W) bool, at least two agree, the pictures match and no depth jump is beside."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock seconds of each stage."""
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Processor seconds of each stage, all threads together."""
