@@ -119,10 +119,14 @@ def check_depth(
     usable = valid & (depth > 0) & torch.isfinite(depth)
     filled = fill_invalid(depth, usable).exp()
     size = int(depth.shape[-2]), int(depth.shape[-1])
-    views = dense_views(pictures, cameras, camera_to_world, size, 1.0, depth.device)
+    views = dense_views(pictures, cameras, camera_to_world, size, [1.0], depth.device)[1.0]
     limit = settings.neighbours.candidates
     candidates = candidate_views(len(pictures), views.posed.cpu(), tracks or Tracks.empty(), limit)
     asked = choose_neighbours(views, filled, candidates.to(depth.device), settings.consistency_neighbours())
     agree, seen = count_agreement(views, filled, asked, settings.consistency)
     agree = agree * usable
-    return RefinedDepth(filled, agree, seen, confirmed_pixels(agree, filled, settings.consistency) & usable)
+    nothing_searched = torch.ones_like(
+        filled
+    )  # no search departed from these depths, so no picture has to vouch for it
+    confirmed = confirmed_pixels(filled, filled, nothing_searched, agree, seen, settings.consistency)
+    return RefinedDepth(filled, agree, seen, confirmed & usable)

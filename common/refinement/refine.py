@@ -95,7 +95,7 @@ def refine(
     applied: Applied = "cameras"
     if settings.mode != "cameras":
         with watch("sweep"):
-            swept = refine_depth(pictures, prediction, refined, settings.dense, _share(progress), device)
+            swept = refine_depth(pictures, prediction, refined, settings.dense, progress, device)
         if confirmed_share(swept.confirmed, refined.connected) > before:
             applied, depth = "dense", swept
         else:
@@ -128,15 +128,11 @@ def _grid_depth(
     pictures: Sequence[Picture], prediction: Prediction, refined: RefinedCameras, settings: DenseSettings
 ) -> RefinedDepth:
     """The network's depth after a smooth correction by the tracks, and what other views say of it."""
-    depth = correct_depth(prediction.depth, prediction.valid, refined, list(pictures), settings.grid)
+    maps = torch.stack([picture.network_from_working.double() for picture in pictures])
+    depth = correct_depth(prediction.depth, prediction.valid, refined, maps, settings.grid)
     return check_depth(
         pictures, depth, prediction.valid, refined.cameras, refined.camera_to_world, settings, refined.tracks
     )
-
-
-def _share(progress: Progress):
-    """The dense stages count frames; the user is told a share."""
-    return lambda stage, done, total: progress(stage, done / max(total, 1))
 
 
 def _measured(value: float) -> float | None:

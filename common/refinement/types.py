@@ -177,6 +177,8 @@ class RefinedDepth:
     seen: Tensor
     """(N, H, W) uint8, number of neighbours that could see the point."""
     confirmed: Tensor
-    """(N, H, W) bool, at least two agree and the pixel is not beside a depth jump."""
+    """(N, H, W) bool, at least two agree, the pictures match and no depth jump is beside."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall-clock seconds of each stage."""
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    """Processor seconds of each stage, all threads together."""

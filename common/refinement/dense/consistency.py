@@ -45,9 +45,27 @@ def beside_jump(depth: Tensor, settings: ConsistencySettings) -> Tensor:
     return F.max_pool2d(jump, 2 * margin + 1, stride=1, padding=margin)[:, 0] > 0
 
 
-def confirmed_pixels(agree: Tensor, depth: Tensor, settings: ConsistencySettings) -> Tensor:
-    """(N, H, W) bool, enough views agree (N, H, W) and no depth jump is beside."""
-    return (agree >= settings.min_views) & ~beside_jump(depth, settings)
+def confirmed_pixels(
+    depth: Tensor, prior: Tensor, correlation: Tensor, agree: Tensor, seen: Tensor, settings: ConsistencySettings
+) -> Tensor:
+    """Which pixels the pictures and enough other views support.
+
+    What departs from the prediction needs more support: a glossy door mirrors a room that several views agree on.
+
+    Args:
+        depth: (N, H, W), positive.
+        prior: (N, H, W) depth before the search.
+        correlation: (N, H, W) with the best neighbours.
+        agree: (N, H, W) number of views that agree.
+        seen: (N, H, W) number of views that could.
+        settings: thresholds.
+
+    Returns:
+        (N, H, W) bool; never beside a depth jump.
+    """
+    needed = settings.min_views + ((depth / prior).log().abs() / settings.departure).floor()
+    supported = (agree >= needed) & (agree >= settings.min_share * seen) & (correlation >= settings.min_correlation)
+    return supported & ~beside_jump(depth, settings)
 
 
 def confirmed_share(confirmed: Tensor, posed: Tensor) -> float:

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from common.refinement.dense.filters import gaussian_filter
 from common.refinement.dense.settings import REFERENCE_SIDE, DepthGridSettings
-from common.refinement.types import Picture, RefinedCameras
+from common.refinement.types import RefinedCameras
 
 _ROUNDS = 10
 """Reweighted least squares has settled after these."""
 
 
 def correct_depth(
-    depth: Tensor, valid: Tensor, refined: RefinedCameras, pictures: list[Picture], settings: DepthGridSettings
+    depth: Tensor, valid: Tensor, refined: RefinedCameras, network_from_working: Tensor, settings: DepthGridSettings
 ) -> Tensor:
     """Bring predicted depth to the world's unit and onto the tracks.
 
@@ -24,7 +24,7 @@ def correct_depth(
         depth: (N, H, W), each frame in its own unit.
         valid: (N, H, W) bool.
         refined: cameras with tracks.
-        pictures: N, for their maps to network pixels.
+        network_from_working: (N, 3, 3) maps of the pictures.
         settings: the grid's.
 
     Returns:
@@ -32,7 +32,7 @@ def correct_depth(
     """
     usable = valid & torch.isfinite(depth) & (depth > 0)
     logs = fill_invalid(depth, usable)
-    frames, pixels, track_depths = track_depth(refined, pictures, (depth.shape[-2], depth.shape[-1]))
+    frames, pixels, track_depths = track_depth(refined, network_from_working, (depth.shape[-2], depth.shape[-1]))
     correction = torch.zeros_like(logs)
     # Points sorted by frame: one cut for each.
     order = torch.argsort(frames, stable=True)
@@ -76,7 +76,7 @@ def fill_invalid(depth: Tensor, usable: Tensor) -> Tensor:
 
 
 def track_depth(
-    refined: RefinedCameras, pictures: list[Picture], size: tuple[int, int]
+    refined: RefinedCameras, network_from_working: Tensor, size: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Depths of the tracks' points where frames saw them.
 
@@ -89,7 +89,7 @@ def track_depth(
     frame = tracks.frame.to(poses.device)
     offset = tracks.point.to(poses)[tracks.point_index.to(poses.device)] - poses[frame, :3, 3]
     depth = (offset * poses[frame, :3, 2]).sum(dim=-1)
-    maps = torch.stack([picture.network_from_working for picture in pictures]).to(poses)[frame]
+    maps = network_from_working.to(poses)[frame]
     xy = tracks.xy.to(poses)
     pixel = (maps[:, :2, :2] @ xy[..., None])[..., 0] + maps[:, :2, 2]
     limit = pixel.new_tensor([size[1] - 1, size[0] - 1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,10 +16,11 @@ from common.refinement.dense.neighbours import candidate_views, choose_neighbour
 from common.refinement.dense.settings import DenseSettings
 from common.refinement.dense.sweep import sweep_level
 from common.refinement.dense.views import DenseViews, dense_views
+from common.refinement.stopwatch import Stopwatch
 from common.refinement.types import Picture, Prediction, RefinedCameras, RefinedDepth
 
-Progress = Callable[[str, int, int], None]
-"""Called with the stage, the frames that are done and the number of all."""
+Progress = Callable[[str, float], None]
+"""Is told the stage and the share of it that is done."""
 
 
 def refine_depth(
@@ -72,34 +72,42 @@ def trace_depth(
     _check(pictures, prediction, refined_cameras)
     settings = settings or DenseSettings()
     home = prediction.depth.device
-    views_at = _ViewCache(pictures, refined_cameras, prediction, torch.device(device) if device is not None else home)
-    clock = _Clock(progress, len(pictures))
+    target = torch.device(device) if device is not None else home
+    clock = _Clock(progress, len(prediction))
     stages: dict[str, Tensor] = {}
     with torch.no_grad():
+        with clock.stage("pictures"):
+            views_at, maps = _prepare(pictures, prediction, refined_cameras, settings, target)
         with clock.stage("depth grid"):
-            stages |= _prior(pictures, prediction, refined_cameras, settings, views_at.device)
-        prior = depth = stages["smoothed"]
+            depth, valid = prediction.depth.to(target), prediction.valid.to(target)
+            stages["grid"] = correct_depth(depth, valid, refined_cameras, maps, settings.grid)
+            stages["smoothed"] = prior = depth = smooth_depth(stages["grid"], settings.grid)
+            candidates = _candidates(refined_cameras, settings).to(target)
         correlation = torch.zeros_like(depth)
-        candidates = _candidates(refined_cameras, settings).to(depth.device)
         for number, level in enumerate(settings.sweep.levels, start=1):
             name = f"sweep {number}"
             with clock.stage(name) as advance:
                 swept = sweep_level(
-                    views_at(level.scale), depth, candidates, level, settings.sweep, settings.neighbours, advance
+                    views_at[level.scale], depth, candidates, level, settings.sweep, settings.neighbours, advance
                 )
             stages[name] = depth = swept.depth
             correlation = swept.correlation
         with clock.stage("consistency"):
-            views = views_at(1.0)
+            views = views_at[1.0]
             asked = choose_neighbours(views, depth, candidates, settings.consistency_neighbours())
             agree, seen = count_agreement(views, depth, asked, settings.consistency)
-            confirmed = confirmed_pixels(agree, depth, settings.consistency)
+            confirmed = confirmed_pixels(depth, prior, correlation, agree, seen, settings.consistency)
         with clock.stage("joining"):
             weight = trust(agree, correlation, settings.consistency.min_views)
             grey = torch.stack([views.grey(frame) for frame in range(len(views))])
             stages["joined"] = join_depth(prior, depth, weight, confirmed, grey, settings.joining)
     result = RefinedDepth(
-        stages["joined"].to(home), agree.to(home), seen.to(home), confirmed.to(home), seconds=clock.seconds
+        stages["joined"].to(home),
+        agree.to(home),
+        seen.to(home),
+        confirmed.to(home),
+        seconds=clock.watch.seconds,
+        cpu_seconds=clock.watch.cpu_seconds,
     )
     return DenseTrace(result, stages)
 
@@ -110,16 +118,25 @@ def _check(pictures: Sequence[Picture], prediction: Prediction, refined: Refined
         raise ValueError(f"expected as many pictures as depths and poses, and at least one; got {counts}")
 
 
-def _prior(
+def _prepare(
     pictures: Sequence[Picture],
     prediction: Prediction,
     refined: RefinedCameras,
     settings: DenseSettings,
     device: torch.device,
-) -> dict[str, Tensor]:
-    depth, valid = prediction.depth.to(device), prediction.valid.to(device)
-    corrected = correct_depth(depth, valid, refined, list(pictures), settings.grid)
-    return {"grid": corrected, "smoothed": smooth_depth(corrected, settings.grid)}
+) -> tuple[dict[float, DenseViews], Tensor]:
+    """The frames for the grids of all levels, and (N, 3, 3) maps to network pixels; every picture is read once."""
+    maps: list[Tensor] = []
+
+    def watched() -> Iterator[Picture]:
+        for picture in pictures:
+            maps.append(picture.network_from_working.double().cpu())
+            yield picture
+
+    scales = sorted({1.0, *(level.scale for level in settings.sweep.levels)})
+    size = int(prediction.depth.shape[-2]), int(prediction.depth.shape[-1])
+    views = dense_views(watched(), refined.cameras, refined.camera_to_world, size, scales, device)
+    return views, torch.stack(maps)
 
 
 def _candidates(refined: RefinedCameras, settings: DenseSettings) -> Tensor:
@@ -127,32 +144,11 @@ def _candidates(refined: RefinedCameras, settings: DenseSettings) -> Tensor:
     return candidate_views(len(posed), posed, refined.tracks, settings.neighbours.candidates)
 
 
-class _ViewCache:
-    """The frames at the scale that was asked for last."""
-
-    def __init__(
-        self, pictures: Sequence[Picture], refined: RefinedCameras, prediction: Prediction, device: torch.device
-    ) -> None:
-        self.device = device
-        self._pictures, self._refined = pictures, refined
-        self._size = int(prediction.depth.shape[-2]), int(prediction.depth.shape[-1])
-        self._scale = float("nan")
-        self._views: DenseViews | None = None
-
-    def __call__(self, scale: float) -> DenseViews:
-        if self._views is None or scale != self._scale:
-            self._views, self._scale = None, scale
-            self._views = dense_views(
-                self._pictures, self._refined.cameras, self._refined.camera_to_world, self._size, scale, self.device
-            )
-        return self._views
-
-
 class _Clock:
-    """Wall-clock seconds of stages, and word to whoever watches."""
+    """Times the stages and tells whoever watches."""
 
     def __init__(self, progress: Progress | None, total: int) -> None:
-        self.seconds: dict[str, float] = {}
+        self.watch = Stopwatch()
         self._progress, self._total = progress, total
 
     @contextmanager
@@ -166,12 +162,11 @@ class _Clock:
             self._tell(name, done)
 
         self._tell(name, 0)
-        start = time.perf_counter()
-        yield advance
-        self.seconds[name] = time.perf_counter() - start
+        with self.watch(name):
+            yield advance
         if done < self._total:
             self._tell(name, self._total)
 
     def _tell(self, name: str, done: int) -> None:
         if self._progress is not None:
-            self._progress(name, done, self._total)
+            self._progress(name, done / self._total)

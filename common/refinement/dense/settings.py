@@ -79,7 +79,7 @@ class SweepSettings:
 
     levels: tuple[SweepLevel, ...] = (
         SweepLevel(scale=0.5, half_range=0.6, steps=48, window=5, prior=0.1, median=5),
-        SweepLevel(scale=1.0, half_range=0.15, steps=24, window=7, prior=0.0, median=1),
+        SweepLevel(scale=1.0, half_range=0.15, steps=24, window=7, prior=0.1, median=1),
     )
     aggregation: AggregationSettings = field(default_factory=AggregationSettings)
     best_share: float = 0.5
@@ -98,6 +98,12 @@ class ConsistencySettings:
     """Relative difference of depths that still agree."""
     min_views: int = 2
     """Views that must agree with a confirmed pixel."""
+    min_share: float = 0.5
+    """Share of the views that could see it which must agree."""
+    min_correlation: float = 0.4
+    """Correlation with the neighbours' pictures, at least: agreement on a blank wall is no evidence."""
+    departure: float = 0.1
+    """Departure from the predicted depth, in log depth, that asks for one more view."""
     count: int = 10
     """Neighbours asked per frame, at most."""
     min_overlap: float = 0.2

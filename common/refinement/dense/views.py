@@ -6,8 +6,9 @@ whole working picture, scaled so that its pixels are as large as the grid's: wha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -107,42 +108,65 @@ class DenseViews:
 
 
 def dense_views(
-    pictures: Sequence[Picture],
+    pictures: Iterable[Picture],
     cameras: Sequence[Camera],
     camera_to_world: Tensor,
     network_size: tuple[int, int],
-    scale: float,
+    scales: Sequence[float],
     device: torch.device | str,
-) -> DenseViews:
-    """Prepare frames for a grid.
+) -> dict[float, DenseViews]:
+    """Prepare frames for grids of several sizes.
 
     Args:
-        pictures: N.
+        pictures: N; each is looked at once.
         cameras: physical cameras, by their number.
         camera_to_world: (N, 4, 4), NaN where a frame has no pose.
         network_size: (H, W) of the network's grid.
-        scale: size of the grid relative to the network's.
+        scales: sizes of the grids relative to the network's.
         device: for the result.
     """
-    size = round(network_size[0] * scale), round(network_size[1] * scale)
-    greys, masks, lenses, extents, maps = [], [], [], [], []
+    sizes = {scale: (round(network_size[0] * scale), round(network_size[1] * scale)) for scale in scales}
+    frames: dict[float, list[_Frame]] = {scale: [] for scale in sizes}
     for picture in pictures:
-        grid_from_working = _resize_map(network_size, size) @ picture.network_from_working.double().cpu()
-        shape = _picture_size(picture.size, grid_from_working)
-        picture_from_working = _resize_map(picture.size, shape)
-        greys.append(_grey(picture.image, shape, device))
-        masks.append(None if picture.mask is None else _resize(picture.mask.to(device).float(), shape).half())
-        lenses.append(_lens(cameras[picture.camera], picture_from_working))
-        extents.append([float(shape[1]), float(shape[0])])
-        maps.append(grid_from_working @ torch.linalg.inv(picture_from_working))
+        grey = _grey(picture.image, device)
+        for scale, size in sizes.items():
+            frames[scale].append(_prepare(picture, grey, cameras[picture.camera], network_size, size))
+    poses = camera_to_world.to(device, torch.float32)
+    return {scale: _collect(frames[scale], sizes[scale], poses) for scale in sizes}
+
+
+class _Frame(NamedTuple):
+    picture: Tensor
+    mask: Tensor | None
+    lens: list[float]
+    grid_from_picture: Tensor
+
+
+def _prepare(
+    picture: Picture, grey: Tensor, camera: Camera, network_size: tuple[int, int], size: tuple[int, int]
+) -> _Frame:
+    grid_from_working = _resize_map(network_size, size) @ picture.network_from_working.double().cpu()
+    shape = _picture_size(picture.size, grid_from_working)
+    picture_from_working = _resize_map(picture.size, shape)
+    mask = None if picture.mask is None else _resize(picture.mask.to(grey.device).float(), shape).half()
+    return _Frame(
+        _resize(grey, shape).clamp(0, 1).half(),
+        mask,
+        _lens(camera, picture_from_working),
+        grid_from_working @ torch.linalg.inv(picture_from_working),
+    )
+
+
+def _collect(frames: list[_Frame], size: tuple[int, int], poses: Tensor) -> DenseViews:
+    extents = [[float(frame.picture.shape[1]), float(frame.picture.shape[0])] for frame in frames]
     return DenseViews(
         size,
-        greys,
-        masks,
-        torch.tensor(lenses, dtype=torch.float32, device=device).reshape(-1, 5),
-        torch.tensor(extents, dtype=torch.float32, device=device).reshape(-1, 2),
-        torch.stack(maps).to(device, torch.float32),
-        camera_to_world.to(device, torch.float32),
+        [frame.picture for frame in frames],
+        [frame.mask for frame in frames],
+        poses.new_tensor([frame.lens for frame in frames]).reshape(-1, 5),
+        poses.new_tensor(extents).reshape(-1, 2),
+        torch.stack([frame.grid_from_picture for frame in frames]).to(poses),
+        poses,
     )
 
 
@@ -181,11 +205,10 @@ def _lens(camera: Camera, picture_from_working: Tensor) -> list[float]:
     ]
 
 
-def _grey(image: Tensor, size: tuple[int, int], device: torch.device | str) -> Tensor:
-    """(h, w) float16 in [0, 1] of a uint8 picture (3 or 1, ...), antialiased."""
+def _grey(image: Tensor, device: torch.device | str) -> Tensor:
+    """(h, w) float32 in [0, 1] of a uint8 picture (3 or 1, h, w)."""
     values = image.to(device).float() / 255
-    grey = values[0] if len(values) == 1 else (values * values.new_tensor(_GREY)[:, None, None]).sum(dim=0)
-    return _resize(grey, size).clamp_(0, 1).half()
+    return values[0] if len(values) == 1 else (values * values.new_tensor(_GREY)[:, None, None]).sum(dim=0)
 
 
 def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -20,8 +20,8 @@ def scene():
 
 def count(scene, depth, settings=SETTINGS):
     views = dense_views(
-        scene.pictures, scene.refined.cameras, scene.refined.camera_to_world, tuple(depth.shape[-2:]), 1.0, "cpu"
-    )
+        scene.pictures, scene.refined.cameras, scene.refined.camera_to_world, tuple(depth.shape[-2:]), [1.0], "cpu"
+    )[1.0]
     others = [torch.tensor([other for other in range(len(depth)) if other != frame]) for frame in range(len(depth))]
     return count_agreement(views, depth, others, settings)
 
@@ -30,7 +30,8 @@ def test_true_depth_is_confirmed_wherever_others_see_it(scene):
     agree, seen = count(scene, scene.depth)
     assert (agree[seen >= 3] >= 2).float().mean() > 0.98
     assert (agree <= seen).float().mean() > 0.999
-    assert confirmed_pixels(agree, scene.depth, SETTINGS).float().mean() > 0.7
+    ones = torch.ones_like(scene.depth)
+    assert confirmed_pixels(scene.depth, scene.depth, ones, agree, seen, SETTINGS).float().mean() > 0.7
 
 
 def test_a_frame_with_wrong_depth_is_not_confirmed(scene):
@@ -56,7 +57,24 @@ def test_pixels_beside_a_jump_are_shaved():
     near = beside_jump(depth, SETTINGS)
     assert near[0, 50].nonzero()[:, 0].tolist() == list(range(97, 103))
     agree = torch.full(depth.shape, 5, dtype=torch.uint8)
-    assert torch.equal(confirmed_pixels(agree, depth, SETTINGS), ~near)
+    confirmed = confirmed_pixels(depth, depth, torch.ones_like(depth), agree, agree, SETTINGS)
+    assert torch.equal(confirmed, ~near)
+
+
+def one_pixel(prior=2.0, correlation=0.9, agree=2, seen=4):
+    """Is a pixel at 2 m confirmed?"""
+    pixel = torch.ones(1, 1, 1)
+    return bool(
+        confirmed_pixels(2.0 * pixel, prior * pixel, correlation * pixel, agree * pixel, seen * pixel, SETTINGS)
+    )
+
+
+def test_what_a_confirmed_pixel_needs():
+    assert one_pixel()
+    assert not one_pixel(agree=1)
+    assert not one_pixel(seen=5)  # most of those who should see it do not
+    assert not one_pixel(correlation=0.3)  # a blank wall
+    assert not one_pixel(prior=1.5) and one_pixel(prior=1.5, agree=4)  # far from the prediction: more views
 
 
 def test_slopes_are_no_jumps():

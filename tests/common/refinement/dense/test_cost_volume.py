@@ -8,6 +8,7 @@ import torch
 from common.refinement.dense.cost_volume import level_steps, matching_cost
 from common.refinement.dense.settings import SweepLevel, SweepSettings
 from common.refinement.dense.views import dense_views
+from common.refinement.projection import working_rays
 from tests.dense_scene import dense_scene
 
 LEVEL = SweepLevel(scale=1.0, half_range=0.3, steps=31, window=7, prior=0.0, median=1)
@@ -26,9 +27,9 @@ def cost_of(scene, pictures=None, cameras=None, settings=SETTINGS, base=None):
         cameras or scene.refined.cameras,
         scene.refined.camera_to_world,
         (112, 112),
-        1.0,
+        [1.0],
         "cpu",
-    )
+    )[1.0]
     return matching_cost(views, 3, NEIGHBOURS, scene.depth[3] if base is None else base, LEVEL, settings)
 
 
@@ -70,7 +71,7 @@ def test_chunks_change_memory_only(scene, chunk):
 def test_what_no_neighbour_sees_costs_the_same_everywhere(scene):
     away = scene.refined.camera_to_world.clone()
     away[:3, :3, :3] = away[:3, :3, :3] @ torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
-    views = dense_views(scene.pictures, scene.refined.cameras, away, (112, 112), 1.0, "cpu")
+    views = dense_views(scene.pictures, scene.refined.cameras, away, (112, 112), [1.0], "cpu")[1.0]
     cost = matching_cost(views, 3, torch.tensor([0, 1, 2]), scene.depth[3], LEVEL, SETTINGS)
     assert torch.equal(cost, torch.ones_like(cost))
 
@@ -79,7 +80,7 @@ def test_radial_distortion_is_followed(scene):
     """Pictures of a lens with k1 = -0.15: right with the true model, much worse without."""
     camera = replace(scene.refined.cameras[0], k1=-0.15)
     pictures = [replace(picture, image=distort(picture.image, camera)) for picture in scene.pictures]
-    views = dense_views(pictures, [camera], scene.refined.camera_to_world, (112, 112), 1.0, "cpu")
+    views = dense_views(pictures, [camera], scene.refined.camera_to_world, (112, 112), [1.0], "cpu")[1.0]
     # The reference's pixels look elsewhere now: its true depth is sampled along the new rays.
     base = sample_depth(scene.depth[3], views.rays(3), scene.prediction.intrinsics)
     right = matching_cost(views, 3, NEIGHBOURS, base, LEVEL, SETTINGS)
@@ -91,8 +92,6 @@ def test_radial_distortion_is_followed(scene):
 
 def distort(image, camera):
     """What a lens with a radial term makes of a pinhole picture, by bilinear sampling."""
-    from common.refinement.projection import working_rays
-
     height, width = camera.size
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     rays = working_rays(camera, torch.stack([x, y], dim=-1)).float()

@@ -23,7 +23,7 @@ def views_beside(offsets, turned=()):
         poses[index, :3, :3] = torch.diag(torch.tensor([-1.0, 1.0, -1.0]))
     picture = Picture(torch.zeros(3, 64, 64, dtype=torch.uint8), (64, 64), 0, torch.eye(3))
     camera = Camera(64.0, 64.0, 31.5, 31.5, (64, 64))
-    return dense_views([picture] * len(offsets), [camera], poses, (64, 64), 1.0, "cpu")
+    return dense_views([picture] * len(offsets), [camera], poses, (64, 64), [1.0], "cpu")[1.0]
 
 
 def chosen(views, settings=SETTINGS, tracks=None):
