@@ -15,7 +15,7 @@ import torch
 from omegaconf import OmegaConf
 
 from common.checkpoints.hub import PretrainedModel
-from common.configuration import config_folder, to_dataclass
+from common.configuration import config_folder, load_yaml, to_dataclass
 from common.errors import CheckpointError, ConfigurationError
 from common.revision import weights_revision
 from slam3r.models import ImageToPoints, LocalToWorld
@@ -92,9 +92,9 @@ def _find_by_name(choice: str | Path) -> ModelConfig:
     path = Path(choice).expanduser()
     named = config_folder() / "model" / f"{choice}.yaml"
     if path.name == str(choice) and named.is_file():
-        return to_dataclass(OmegaConf.load(named), ModelConfig)
+        return to_dataclass(load_yaml(named), ModelConfig)
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        return to_dataclass(OmegaConf.load(path), ModelConfig)
+        return to_dataclass(load_yaml(path), ModelConfig)
     if path.is_dir():
         weights = WeightPaths(str(path / "image_to_points"), str(path / "local_to_world"))
         return ModelConfig(path.name, weights)

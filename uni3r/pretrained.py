@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from common.configuration import config_folder, to_dataclass
+from common.configuration import config_folder, load_yaml, to_dataclass
 from common.errors import CheckpointError, ConfigurationError
 from common.revision import weights_revision
 from uni3r.models.config import Uni3RConfig
@@ -81,7 +81,7 @@ def find_model(choice: ModelChoice) -> ModelConfig | LoadedModel:
 
 def _described(file: Path) -> ModelConfig:
     try:
-        return to_dataclass(OmegaConf.load(file), ModelConfig)
+        return to_dataclass(load_yaml(file), ModelConfig)
     except ConfigurationError as error:
         raise ConfigurationError(f"{file} does not describe a Uni3R: {error}") from error
 

@@ -148,6 +148,11 @@ class PretrainedModel(nn.Module):
     """Set by `from_pretrained`."""
 
     @classmethod
+    def from_sizes(cls: type[ModelT], sizes: Mapping[str, Any]) -> ModelT:
+        """Build the model with fresh weights from a mapping of sizes, such as ``sizes`` of a model's description."""
+        return cls(**sizes)
+
+    @classmethod
     def from_pretrained(
         cls: type[ModelT],
         source: str | Path,

@@ -13,17 +13,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
+from typing import Any
 from unittest.mock import patch
 
 import cv2
-import hydra
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
-from common.command.launch import clear_errors, launch
-from common.configuration import config_folder
+from common.command.launch import launch
+from common.command.registry import register
+from common.command.verb import Verb
 from common.data.scenes import augment, dataset, scene_folder
 from common.data.scenes.datamodule import collate
 from common.data.scenes.mixture import EpochDataset
@@ -140,13 +140,33 @@ def one_thread() -> Iterator[None]:
         cv2.setNumThreads(before[1])
 
 
-@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="throughput")
-@clear_errors
-def main(config: DictConfig) -> None:
-    """Measure the data set of the configuration."""
-    result = measure(instantiate(config.data), config.windows, config.batch_size)
-    logger.info("%s: %s", config.data.get("_target_", "data"), result.describe())
+@dataclass(frozen=True, kw_only=True)
+class ThroughputCommand:
+    """``configs/throughput.yaml``."""
 
+    data: dict[str, Any] = field(metadata={"group": "data"})
+    """Data set to read."""
+    windows: int = 100
+    """Windows of a round; the fastest of three counts."""
+    batch_size: int = 4
+    """Windows that are stacked together."""
+
+
+def report(chosen: ThroughputCommand) -> None:
+    """Measure the data set of the configuration."""
+    result = measure(instantiate(chosen.data), chosen.windows, chosen.batch_size)
+    logger.info("%s: %s", chosen.data.get("_target_", "data"), result.describe())
+
+
+VERB = Verb(
+    name="python -m common.profiling.data_loading",
+    config="throughput",
+    settings=ThroughputCommand,
+    run=report,
+    register=partial(register, "throughput", ThroughputCommand),
+    summary="Speed of reading training windows on one core.",
+    examples=("python -m common.profiling.data_loading data=rooms_folder data.root=DIR",),
+)
 
 if __name__ == "__main__":
-    launch(main)
+    launch(VERB)

@@ -138,7 +138,15 @@ def _configuration(
     reconstruction = for_live(settings_for_model(model.confidence, model.reconstruction))
     size = (work.image_size, work.image_size)
     return ServeConfiguration(
-        model, reconstruction, streaming, service, size, device, dtype, work.threads, structured_logs=False
+        model=model,
+        reconstruction=reconstruction,
+        streaming=streaming,
+        service=service,
+        size=size,
+        device=device,
+        dtype=dtype,
+        threads=work.threads,
+        structured_logs=False,
     )
 
 

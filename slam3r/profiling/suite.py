@@ -17,7 +17,7 @@ from slam3r.profiling.settings import ProfileSettings, Workload
 from slam3r.profiling.stages import QUICK, PrecisionProbe, SpeedBenchmark
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpeedRun(ProfileSettings):
     """Measures what its settings ask for."""
 
