@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from common.command.launch import launch
+from data_process.errors import BadFrameError, SceneError
 from data_process.formats.fisheye624 import ASE_DEVICE_FROM_CAMERA, ASE_RGB_704, ASE_VALID_RADIUS_704
-from data_process.formats.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
+from data_process.formats.frame_files import decode_color, metres, read_bytes, read_plane
 from data_process.formats.rectify import (
     Matrix,
     Rectification,
@@ -31,7 +32,7 @@ from data_process.formats.rectify import (
 )
 from data_process.writing.command import process_verb, run
 from data_process.writing.runner import ProcessSettings
-from data_process.writing.scene_writer import SceneError, SceneWriter
+from data_process.writing.scene_writer import SceneWriter
 
 LICENCE = "Aria Synthetic Environments: Project Aria research licence, non-commercial; www.projectaria.com/datasets/ase"
 

@@ -19,6 +19,7 @@ from common.command.launch import launch
 from common.data.sources.preprocess import covering_size
 from common.errors import ConfigurationError
 from common.files import read_json, write_json
+from data_process.errors import BadFrameError, SceneError
 from data_process.formats.co3d_annotations import (
     CATEGORIES,
     TRAINING_CATEGORIES,
@@ -27,12 +28,12 @@ from data_process.formats.co3d_annotations import (
     opencv_camera,
     select_sequences,
 )
-from data_process.formats.frame_files import BadFrameError, decode_color, read_bytes, read_plane
+from data_process.formats.frame_files import decode_color, read_bytes, read_plane
 from data_process.formats.rectify import Matrix, Size, crop_intrinsics, resize_image, resize_intrinsics, resize_nearest
 from data_process.writing.command import process_verb, run
 from data_process.writing.manifest import MANIFEST_FILE
 from data_process.writing.runner import ProcessSettings
-from data_process.writing.scene_writer import SceneError, SceneWriter
+from data_process.writing.scene_writer import SceneWriter
 
 NAME = "co3d"
 LICENCE = "CO3Dv2: CC BY-NC 4.0; github.com/facebookresearch/co3d"

@@ -20,7 +20,8 @@ from common.command.launch import launch
 from common.data.scenes.scene_folder import MILLIMETRES
 from common.errors import ConfigurationError
 from common.files import read_json
-from data_process.formats.frame_files import BadFrameError, metres, read_color, read_plane
+from data_process.errors import BadFrameError
+from data_process.formats.frame_files import metres, read_color, read_plane
 from data_process.formats.scannet_labels import SCANNET_LICENCE, TABLE_NAME, LabelTable
 from data_process.writing.command import process_verb, run
 from data_process.writing.runner import ProcessSettings

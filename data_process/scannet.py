@@ -21,20 +21,13 @@ from numpy.typing import NDArray
 from common.command.launch import launch
 from common.data.scenes.scene_folder import MILLIMETRES
 from common.errors import ConfigurationError
-from data_process.formats.frame_files import (
-    BadFrameError,
-    decode_color,
-    decode_plane,
-    metres,
-    read_bytes,
-    read_matrix,
-    read_plane,
-)
+from data_process.errors import BadFrameError, SceneError
+from data_process.formats.frame_files import decode_color, decode_plane, metres, read_bytes, read_matrix, read_plane
 from data_process.formats.scannet_labels import SCANNET_LICENCE, TABLE_NAME, UNLABELLED, LabelTable
 from data_process.formats.sens import SensFile, SensTruncatedError
 from data_process.writing.command import process_verb, run
 from data_process.writing.runner import StridedSettings
-from data_process.writing.scene_writer import SceneError, SceneWriter
+from data_process.writing.scene_writer import SceneWriter
 
 _PLACES = ("", "*/", "scans*/*/")
 _LABELS = "label-filt"

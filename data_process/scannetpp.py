@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from common.command.launch import launch
 from common.data.sources.preprocess import covering_size
 from common.errors import ConfigurationError
+from data_process.errors import BadFrameError
 from data_process.formats import scannetpp_labels
-from data_process.formats.frame_files import BadFrameError
 from data_process.formats.lens_rectification import undistortion
 from data_process.formats.mesh_depth import SceneMesh
 from data_process.formats.rectify import resize_image, resize_intrinsics, resize_nearest

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from common.command.launch import launch
 from common.errors import ConfigurationError, InputError
 from common.export.trajectory import Trajectory, read_tum
-from data_process.formats.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
+from data_process.errors import BadFrameError, SceneError
+from data_process.formats.frame_files import decode_color, metres, read_bytes, read_plane
 from data_process.writing.command import process_verb, run
 from data_process.writing.runner import StridedSettings
-from data_process.writing.scene_writer import SceneError, SceneWriter
+from data_process.writing.scene_writer import SceneWriter
 
 
 @dataclass(frozen=True)

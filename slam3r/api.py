@@ -18,14 +18,11 @@ from common.configuration import to_dataclass
 from common.data.sources.image_files import FolderSource, FrameSource, ImageFileSource
 from common.data.sources.memory import ArraySource
 from common.data.sources.open import open_source
-from common.device import choose_device, choose_dtype
 from common.errors import ConfigurationError
 from common.files import atomic_folder
-from slam3r.models.description import ModelConfidence
-from slam3r.pretrained import LoadedModel, ModelChoice, find_model, load_model
+from slam3r.pretrained import ModelChoice, ReadySlam3r, ready_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
 from slam3r.reconstruction.events import Observer
-from slam3r.reconstruction.settings import settings_for_model
 from slam3r.scene.outputs import COLMAP, IMAGES, PREDICTIONS, check_output, write_results
 from slam3r.scene.recording import PredictionRecorder
 from slam3r.scene.run import OfflineRun
@@ -89,11 +86,11 @@ def reconstruct(
             export = replace(export, images=not frames.files_are_plain)
             check_output(folder, overwrite, [IMAGES] if export.images else [])
         start = time.perf_counter()
-        ready = _make_ready(model, settings, run_settings)
+        ready = ready_model(model, settings, run_settings.device, run_settings.dtype)
         seconds = time.perf_counter() - start
         _check_length(frames, ready.settings)
         if export.confidence is None:
-            export = replace(export, confidence=ready.confidence.registered)
+            export = replace(export, confidence=ready.description.confidence.registered)
         watched = _Watched(tuple(sinks), observer)
         scene, streamed = _run(ready, frames, export, run_settings, folder, save_predictions, watched)
     scene.seconds = {"load model": seconds, **scene.seconds}
@@ -103,51 +100,11 @@ def reconstruct(
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """Everything about the model, on its device."""
-
-    networks: Networks
-    confidence: ModelConfidence
-    settings: ReconstructionSettings
-    description: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class _Watched:
-    """Who looks on."""
+    """Sinks and observer of the run."""
 
     sinks: tuple[Sink, ...]
     observer: Observer | None
-
-
-def _make_ready(
-    model: ModelChoice | Networks,
-    settings: ReconstructionSettings | Mapping[str, Any] | None,
-    options: RunSettings,
-) -> _Ready:
-    if isinstance(model, Networks):
-        description = {"name": "given networks", "device": str(model.device)}
-        return _Ready(model, ModelConfidence(), _chosen(ModelConfidence(), {}, settings), description)
-    try:
-        device = choose_device(options.device)
-        dtype = choose_dtype(device, options.dtype)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
-    config = model if isinstance(model, LoadedModel) else find_model(model)
-    chosen = _chosen(
-        config.confidence, config.reconstruction, settings
-    )  # a faulty setting shows before the weights are read
-    loaded = load_model(config)
-    description = {**loaded.description, "device": str(device), "dtype": str(dtype).removeprefix("torch.")}
-    return _Ready(loaded.networks(device, dtype, chosen.memory_chunk), loaded.confidence, chosen, description)
-
-
-def _chosen(
-    confidence: ModelConfidence,
-    own: Mapping[str, Any],
-    settings: ReconstructionSettings | Mapping[str, Any] | None,
-) -> ReconstructionSettings:
-    return settings if isinstance(settings, ReconstructionSettings) else settings_for_model(confidence, own, settings)
 
 
 def _check_length(frames: FrameSource, settings: ReconstructionSettings) -> None:
@@ -162,7 +119,7 @@ def _check_length(frames: FrameSource, settings: ReconstructionSettings) -> None
 
 
 def _run(
-    ready: _Ready,
+    ready: ReadySlam3r,
     frames: FrameSource,
     export: ExportSettings,
     options: RunSettings,
@@ -180,8 +137,8 @@ def _run(
             images = folders.enter_context(atomic_folder(folder / IMAGES))
             streamed.append(folder / IMAGES)
         sinks = [*watched.sinks, *([] if recorder is None else [recorder])]
-        run = OfflineRun(ready.networks, ready.settings, export, options, sinks, images, watched.observer)
-        scene = run.execute(frames, ready.description)
+        run = OfflineRun(ready.network, ready.settings, export, options, sinks, images, watched.observer)
+        scene = run.execute(frames, ready.provenance)
         if recorder is not None and folder is not None:
             recorder.write_metadata(scene, folder.resolve().name)
     return scene, streamed

@@ -144,6 +144,8 @@ class PretrainedModel(nn.Module):
 
     config: Any
     ignored_prefixes: tuple[str, ...] = ()
+    flexible_sizes: tuple[str, ...] = ()
+    """Fields of ``config`` that weights of one model may differ in."""
     load_report: LoadReport | None = None
     """Set by `from_pretrained`."""
 

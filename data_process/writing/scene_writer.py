@@ -18,9 +18,9 @@ from PIL import Image
 
 from common.errors import InputError
 from common.files import write_json
-from data_process.formats.frame_files import BadFrameError
+from data_process.errors import BadFrameError, SceneTakenError
 from data_process.writing.manifest import CHECKSUMS_FILE, LAYOUT_VERSION, SCENE_FILE, Json
-from data_process.writing.scene_lock import SceneTakenError, scene_lock
+from data_process.writing.scene_lock import scene_lock
 
 _RIGID_TOLERANCE = 1e-2
 _EXIF_ORIENTATION = 0x0112

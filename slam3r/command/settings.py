@@ -10,7 +10,7 @@ from common.command.sources import register_sources
 from common.drawing.settings import FilmSettings
 from common.geometry.calibration import Calibration
 from slam3r.live.settings import StreamingSettings, ViewSettings
-from slam3r.models.description import ModelConfig
+from slam3r.models.description import Slam3rDescription
 from slam3r.profiling.settings import ProfileSettings
 from slam3r.reconstruction.settings import ReconstructionSettings
 from slam3r.scene.settings import ExportSettings, RunSettings
@@ -23,7 +23,7 @@ class ReconstructCommand:
 
     source: dict[str, Any] = field(metadata={"group": "source"})
     """Where frames come from: folder, video, glob, list or camera."""
-    model: ModelConfig = field(metadata={"group": "model"})
+    model: Slam3rDescription = field(metadata={"group": "model"})
     """Model to run: slam3r_tiny or slam3r_large."""
     reconstruction: ReconstructionSettings = field(metadata={"group": "reconstruction"})
     """Settings of the reconstruction: default, wild, replica or live."""
@@ -79,7 +79,7 @@ class ReplayCommand:
 class DemoCommand:
     """``bash scripts/demo.sh``: ``configs/demo.yaml``."""
 
-    model: ModelConfig = field(metadata={"group": "model"})
+    model: Slam3rDescription = field(metadata={"group": "model"})
     """Model to run: slam3r_tiny or slam3r_large."""
     reconstruction: ReconstructionSettings = field(metadata={"group": "reconstruction"})
     """Settings of the reconstruction: default, wild, replica or live."""
@@ -100,7 +100,7 @@ class DemoCommand:
 def register_settings() -> None:
     """Make the defaults of all commands known to Hydra (`common.command.registry`)."""
     register_sources()
-    register("slam3r_model", ModelConfig)
+    register("slam3r_model", Slam3rDescription)
     register("reconstruction", ReconstructionSettings, falls_back_on="model.reconstruction")
     register("streaming", StreamingSettings)
     register("calibration", Calibration)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from slam3r.models.description import ModelConfig
+from slam3r.models.description import Slam3rDescription
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 
@@ -100,7 +100,7 @@ class ServiceWorkload:
 class ProfileSettings:
     """``slam3r profile``: ``configs/profile.yaml``."""
 
-    models: dict[str, ModelConfig] = field(metadata={"group": "model"})
+    models: dict[str, Slam3rDescription] = field(metadata={"group": "model"})
     """Model of each size."""
     sizes: tuple[str, ...] = ("tiny", "large")
     """Sizes to measure, names of ``models``."""

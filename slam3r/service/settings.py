@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 from common.errors import InputError
 from common.geometry.calibration import Calibration
 from slam3r.live.settings import LiveSettings, StreamingSettings
-from slam3r.models.description import ModelConfig
+from slam3r.models.description import Slam3rDescription
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 Policy = Literal["drop_oldest", "block"]
@@ -261,7 +261,7 @@ class ServiceSettings:
 class ServeConfiguration:
     """``slam3r serve``: ``configs/serve.yaml``."""
 
-    model: ModelConfig = field(metadata={"group": "model"})
+    model: Slam3rDescription = field(metadata={"group": "model"})
     """Model to run: slam3r_tiny or slam3r_large."""
     reconstruction: ReconstructionSettings = field(metadata={"group": "reconstruction"})
     """Settings of the reconstruction."""

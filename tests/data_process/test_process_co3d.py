@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from data_process.errors import BadFrameError
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
@@ -19,7 +20,6 @@ from common.command.launch import launch
 from common.errors import InputError
 from data_process import co3d
 from data_process.formats.co3d_annotations import CATEGORIES, TRAINING_CATEGORIES, opencv_camera, select_sequences
-from data_process.formats.frame_files import BadFrameError
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import process
 from tests.support import box_room

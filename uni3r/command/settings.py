@@ -8,7 +8,7 @@ from typing import Any, Literal
 from common.command.registry import register
 from common.command.sources import register_sources
 from common.configuration import UserPath
-from uni3r.models.description import ModelConfig
+from uni3r.models.description import Uni3rDescription
 from uni3r.scene.settings import ExportSettings, RunSettings
 
 
@@ -18,7 +18,7 @@ class RenderCommand:
 
     source: dict[str, Any] = field(metadata={"group": "source"})
     """Where pictures come from: folder, video, glob, list or camera."""
-    model: ModelConfig = field(metadata={"group": "model"})
+    model: Uni3rDescription = field(metadata={"group": "model"})
     """Model to run: uni3r_tiny, uni3r_large or uni3r_multiview."""
     queries: tuple[str, ...] = ()
     """Words to look for, such as [chair, floor]: a heat map per view and word."""
@@ -63,6 +63,6 @@ class ConvertCommand:
 def register_settings() -> None:
     """Make the defaults of all commands known to Hydra (`common.command.registry`)."""
     register_sources()
-    register("uni3r_model", ModelConfig)
+    register("uni3r_model", Uni3rDescription)
     register("render", RenderCommand)
     register("convert", ConvertCommand)
