@@ -1,34 +1,24 @@
 """How fast one core reads training windows, and what takes the time.
 
-    python -m common.profiling.data_loading data=rooms_folder data.root=DIR [key=value ...]
-
 Times are of the processor, not of the clock, so that other programs disturb them little. Files are read from the
 system's cache after the first round; a disk that is slower than the decoder shows as a difference to the clock.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial, wraps
-from typing import Any
+from functools import wraps
 from unittest.mock import patch
 
 import cv2
 import torch
-from hydra.utils import instantiate
 
-from common.command.launch import launch
-from common.command.registry import register
-from common.command.verb import Verb
 from common.data.scenes import augment, dataset, scene_folder
 from common.data.scenes.datamodule import collate
 from common.data.scenes.mixture import EpochDataset
-
-logger = logging.getLogger(__name__)
 
 _ROUNDS = 3
 
@@ -138,35 +128,3 @@ def one_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
-
-
-@dataclass(frozen=True, kw_only=True)
-class ThroughputCommand:
-    """``configs/throughput.yaml``."""
-
-    data: dict[str, Any] = field(metadata={"group": "data"})
-    """Data set to read."""
-    windows: int = 100
-    """Windows of a round; the fastest of three counts."""
-    batch_size: int = 4
-    """Windows that are stacked together."""
-
-
-def report(chosen: ThroughputCommand) -> None:
-    """Measure the data set of the configuration."""
-    result = measure(instantiate(chosen.data), chosen.windows, chosen.batch_size)
-    logger.info("%s: %s", chosen.data.get("_target_", "data"), result.describe())
-
-
-VERB = Verb(
-    name="python -m common.profiling.data_loading",
-    config="throughput",
-    settings=ThroughputCommand,
-    run=report,
-    register=partial(register, "throughput", ThroughputCommand),
-    summary="Speed of reading training windows on one core.",
-    examples=("python -m common.profiling.data_loading data=rooms_folder data.root=DIR",),
-)
-
-if __name__ == "__main__":
-    launch(VERB)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_process.errors import SceneError
 
+from data_process.errors import SceneError
 from data_process.formats.mesh_depth import SceneMesh
 from data_process.formats.rectify import pinhole_rays
 from tests.support import box_room

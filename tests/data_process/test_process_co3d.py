@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_process.errors import BadFrameError
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from common.command.launch import launch
 from common.errors import InputError
 from data_process import co3d
+from data_process.errors import BadFrameError
 from data_process.formats.co3d_annotations import CATEGORIES, TRAINING_CATEGORIES, opencv_camera, select_sequences
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import process

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from data_process.errors import WriteError
 
 from common.errors import ConfigurationError, InputError
+from data_process.errors import WriteError
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import ProcessSettings, process, verify
 from data_process.writing.scene_writer import SceneWriter

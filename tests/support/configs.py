@@ -28,5 +28,5 @@ def register_all() -> None:
     for settings in (common.command.settings, slam3r.command.settings, uni3r.command.settings):
         settings.register_settings()
     modules = [f"data_process.{file.stem}" for file in (config_folder() / "process").glob("*.yaml")]
-    for module in (*modules, "common.profiling.data_loading"):
+    for module in (*modules, "common.command.data_loading"):
         import_module(module).VERB.register()
