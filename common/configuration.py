@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
@@ -113,6 +113,14 @@ def config_folder() -> Path:
     if not folder.is_dir():
         raise FileNotFoundError(f"no configuration folder at {folder}: install from a checkout with `pip install -e .`")
     return folder
+
+
+def load_yaml(file: Path) -> DictConfig:
+    """Read a configuration file by itself, without what its defaults list would add."""
+    config = OmegaConf.load(file)
+    assert isinstance(config, DictConfig)
+    config.pop("defaults", None)
+    return config
 
 
 def key_path(place: Iterable[str | int]) -> str:

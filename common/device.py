@@ -9,6 +9,8 @@ from typing import Literal
 
 import torch
 
+from common.errors import ConfigurationError
+
 DeviceName = Literal["auto", "cuda", "mps", "cpu"]
 DtypeName = Literal["auto", "float32", "bfloat16"]
 
@@ -18,29 +20,38 @@ _BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}  # two of x86, one of ARM,
 def choose_device(name: str = "auto") -> torch.device:
     """The device called `name` (`auto`, `cuda`, `mps`, `cpu`, or with an index as in `cuda:1`).
 
-    `auto` takes CUDA, then MPS, then the processor. A device that is asked for by name and is not here is an error.
+    `auto` takes CUDA, then MPS, then the processor. A device that is asked for by name must be on this machine.
+
+    Raises:
+        ConfigurationError: no such device, saying which there are.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, here in available.items() if here))
     kind = name.split(":")[0]
     if kind not in available:
-        raise ValueError(f"unknown device {name!r}: use auto, {', '.join(available)}")
+        raise ConfigurationError(f"unknown device {name!r}: use auto, {', '.join(available)}")
     if not available[kind]:
-        raise ValueError(f"device {name!r} is not available on this machine; available: {_names(available)}")
+        raise ConfigurationError(f"device {name!r} is not available on this machine; available: {_names(available)}")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {name!r} is not available: this machine has {torch.cuda.device_count()} CUDA devices")
+        raise ConfigurationError(
+            f"device {name!r} is not available: this machine has {torch.cuda.device_count()} CUDA devices"
+        )
     return device
 
 
 def choose_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
-    """The dtype in which networks run on `device`; `auto` takes bfloat16 where the hardware multiplies in it."""
+    """The dtype in which networks run on `device`; `auto` takes bfloat16 where the hardware multiplies in it.
+
+    Raises:
+        ConfigurationError: an unknown name.
+    """
     if name == "auto":
         return torch.bfloat16 if has_bfloat16(device) else torch.float32
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if name not in dtypes:
-        raise ValueError(f"unknown dtype {name!r}: use auto, {', '.join(dtypes)}")
+        raise ConfigurationError(f"unknown dtype {name!r}: use auto, {', '.join(dtypes)}")
     return dtypes[name]
 
 

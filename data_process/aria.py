@@ -14,16 +14,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import hydra
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 from scipy.spatial.transform import Rotation
 
-from common.command.launch import clear_errors, launch
-from common.configuration import to_dataclass
+from common.command.launch import launch
+from data_process.errors import BadFrameError, SceneError
 from data_process.formats.fisheye624 import ASE_DEVICE_FROM_CAMERA, ASE_RGB_704, ASE_VALID_RADIUS_704
-from data_process.formats.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
+from data_process.formats.frame_files import decode_color, metres, read_bytes, read_plane
 from data_process.formats.rectify import (
     Matrix,
     Rectification,
@@ -32,9 +30,9 @@ from data_process.formats.rectify import (
     turn_camera_clockwise,
     turn_clockwise,
 )
-from data_process.writing.command import run
+from data_process.writing.command import process_verb, run
 from data_process.writing.runner import ProcessSettings
-from data_process.writing.scene_writer import SceneError, SceneWriter
+from data_process.writing.scene_writer import SceneWriter
 
 LICENCE = "Aria Synthetic Environments: Project Aria research licence, non-commercial; www.projectaria.com/datasets/ase"
 
@@ -49,10 +47,15 @@ class AriaSettings(ProcessSettings):
     """configs/process/aria.yaml"""
 
     size: int = 512
+    """Pixels, height and width of the pinhole images; the focal length is that of the device."""
     every: int = 1
+    """Take every n-th frame."""
     max_distance: float = 20.0
+    """Metres along the ray; what is farther has no depth."""
     first: int | None = 500
+    """Take the scenes with numbers below this; null: all. The published recipes take the first 500."""
     train_below: int = 450
+    """Scenes with numbers below this are split "train" (90 % of 500), the others "val"."""
 
     def __post_init__(self) -> None:
         if min(self.size, self.every) < 1 or self.max_distance <= 0:
@@ -187,13 +190,18 @@ def _device_pose(row: Mapping[str, str]) -> DevicePose:
     return DevicePose(transform, seconds)
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="process/aria")
-@clear_errors
-def main(config: DictConfig) -> None:
+def process(settings: AriaSettings) -> None:
     """Convert, or verify."""
-    settings = to_dataclass(config, AriaSettings)
     run("aria", LICENCE, find_scenes, convert, settings, settings.own("first"))
 
 
+VERB = process_verb(
+    "aria",
+    AriaSettings,
+    process,
+    "Aria Synthetic Environments to the processed layout. raw holds "
+    "<number>/{trajectory.csv,rgb/vignette0000000.jpg,depth/depth0000000.png}.",
+)
+
 if __name__ == "__main__":
-    launch(main)
+    launch(VERB)

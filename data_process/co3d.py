@@ -12,16 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
-from common.command.launch import clear_errors, launch
-from common.configuration import to_dataclass
+from common.command.launch import launch
 from common.data.sources.preprocess import covering_size
 from common.errors import ConfigurationError
 from common.files import read_json, write_json
+from data_process.errors import BadFrameError, SceneError
 from data_process.formats.co3d_annotations import (
     CATEGORIES,
     TRAINING_CATEGORIES,
@@ -30,12 +28,12 @@ from data_process.formats.co3d_annotations import (
     opencv_camera,
     select_sequences,
 )
-from data_process.formats.frame_files import BadFrameError, decode_color, read_bytes, read_plane
+from data_process.formats.frame_files import decode_color, read_bytes, read_plane
 from data_process.formats.rectify import Matrix, Size, crop_intrinsics, resize_image, resize_intrinsics, resize_nearest
-from data_process.writing.command import run
+from data_process.writing.command import process_verb, run
 from data_process.writing.manifest import MANIFEST_FILE
 from data_process.writing.runner import ProcessSettings
-from data_process.writing.scene_writer import SceneError, SceneWriter
+from data_process.writing.scene_writer import SceneWriter
 
 NAME = "co3d"
 LICENCE = "CO3Dv2: CC BY-NC 4.0; github.com/facebookresearch/co3d"
@@ -53,11 +51,17 @@ class Co3dSettings(ProcessSettings):
     """configs/process/co3d.yaml"""
 
     categories: list[str] | None = None
+    """As [chair, cup]; null: those of the 41 published training categories that are there."""
     max_sequences: int = 50
+    """Per category and split, chosen at random where there are more."""
     min_quality: float = 0.5
+    """Least viewpoint_quality_score of a sequence."""
     seed: int = 42
+    """Of the choice; 42 gives the published one."""
     image_size: int = 512
+    """Pixels: the long side becomes at least this, the short side at least 3/4 of it."""
     depth_masks: bool = False
+    """Remove depth outside CO3D's depth masks (geometrically consistent pixels); the recipes do not."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.categories or () if name not in CATEGORIES]
@@ -230,11 +234,8 @@ def write_selected_sequences(output: Path) -> None:
         write_json(output / f"selected_seqs_{split}.json", categories)
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="process/co3d")
-@clear_errors
-def main(config: DictConfig) -> None:
+def process(settings: Co3dSettings) -> None:
     """Convert, or verify."""
-    settings = to_dataclass(config, Co3dSettings)
     try:
         run(NAME, LICENCE, find_scenes, convert, settings, settings.own("categories"))
     finally:  # also after an interrupted or partly failed run
@@ -242,5 +243,14 @@ def main(config: DictConfig) -> None:
             write_selected_sequences(Path(settings.output))
 
 
+VERB = process_verb(
+    "co3d",
+    Co3dSettings,
+    process,
+    "CO3Dv2 to the processed layout. raw holds "
+    "<category>/{frame_annotations.jgz,sequence_annotations.jgz,set_lists/set_lists_fewview_train.json} and "
+    "<category>/<sequence>/{images,masks,depths,depth_masks}/.",
+)
+
 if __name__ == "__main__":
-    launch(main)
+    launch(VERB)

@@ -10,14 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import hydra
-from omegaconf import DictConfig
-
-from common.command.launch import clear_errors, launch
-from common.configuration import to_dataclass
+from common.command.launch import launch
 from common.data.scenes.replica_files import TRAJECTORY, ReplicaCamera, read_camera, read_trajectory
 from data_process.formats.frame_files import metres, read_color, read_plane
-from data_process.writing.command import run
+from data_process.writing.command import process_verb, run
 from data_process.writing.runner import StridedSettings
 from data_process.writing.scene_writer import SceneWriter
 
@@ -64,13 +60,18 @@ def convert(scene: ReplicaScene, writer: SceneWriter, settings: ReplicaSettings)
             writer.add(number, image, depth, poses[number], scene.camera.intrinsics)
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="process/replica")
-@clear_errors
-def main(config: DictConfig) -> None:
+def process(settings: ReplicaSettings) -> None:
     """Convert, or verify."""
-    settings = to_dataclass(config, ReplicaSettings)
     run("replica", "Replica Dataset research terms (non-commercial)", find_scenes, convert, settings)
 
 
+VERB = process_verb(
+    "replica",
+    ReplicaSettings,
+    process,
+    "Replica (iMAP and NICE-SLAM renders) to the processed layout. raw holds cam_params.json and "
+    "<room>/{traj.txt,results/frame000000.jpg,results/depth000000.png}.",
+)
+
 if __name__ == "__main__":
-    launch(main)
+    launch(VERB)

@@ -19,14 +19,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import cv2
-import hydra
 import numpy as np
 import torch
-from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
+from common.command.launch import launch
 from common.rooms import room_seed, room_sequence
 from common.views import Views
+from data_process.writing.command import process_verb
 
 _SETTINGS_FILE = "rooms.json"
 
@@ -36,13 +36,21 @@ class RoomSettings:
     """What the scenes of one data set have in common; see configs/process/rooms.yaml."""
 
     frames: int = 14
+    """Pictures per room."""
     seed: int = 0
+    """Decides all rooms; rooms of different seeds differ."""
     split: str = "train"
+    """train or held_out: their rooms never coincide, whatever the seed."""
     size: int | tuple[int, int] = 224
+    """Pixels: one number for squares, or [height, width]."""
     step: tuple[float, float] = (0.05, 0.15)
+    """Metres from one frame to the next: range over scenes."""
     turn: tuple[float, float] = (3.0, 7.0)
+    """Degrees of pan from one frame to the next: range over scenes."""
     fov: tuple[float, float] = (50.0, 80.0)
+    """Field of view along the longer side, degrees: range over scenes."""
     jpeg_quality: int = 95
+    """Quality of JPEGs, 0 to 100."""
 
 
 def write_scenes(
@@ -146,17 +154,30 @@ def _write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
         raise OSError(f"cannot write {path}")
 
 
-def settings_from_config(config: DictConfig) -> RoomSettings:
-    """The settings among the entries of the configuration; lists become tuples."""
-    values = OmegaConf.to_container(config, resolve=True)
-    chosen = {field.name: values[field.name] for field in fields(RoomSettings)}
-    return RoomSettings(**{key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()})
+@dataclass(frozen=True, kw_only=True)
+class RoomsCommand(RoomSettings):
+    """``configs/process/rooms.yaml``."""
+
+    output: str
+    """Folder of the data set."""
+    scenes: int = 1000
+    """Rooms, one folder each."""
+    workers: int = 2
+    """Processes, one thread each; 0 works in the main process."""
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="process/rooms")
-def main(config: DictConfig) -> None:
-    write_scenes(config.output, config.scenes, settings_from_config(config), config.workers)
+def process(chosen: RoomsCommand) -> None:
+    """Write the rooms that are not there yet."""
+    settings = RoomSettings(**{field.name: getattr(chosen, field.name) for field in fields(RoomSettings)})
+    write_scenes(chosen.output, chosen.scenes, settings, chosen.workers)
 
+
+VERB = process_verb(
+    "rooms",
+    RoomsCommand,
+    process,
+    "Procedural rooms on disk. Started again with the same settings, it writes only what is missing.",
+)
 
 if __name__ == "__main__":
-    main()
+    launch(VERB)

@@ -15,29 +15,19 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 import cv2
-import hydra
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
-from common.command.launch import clear_errors, launch
-from common.configuration import to_dataclass
+from common.command.launch import launch
 from common.data.scenes.scene_folder import MILLIMETRES
 from common.errors import ConfigurationError
-from data_process.formats.frame_files import (
-    BadFrameError,
-    decode_color,
-    decode_plane,
-    metres,
-    read_bytes,
-    read_matrix,
-    read_plane,
-)
+from data_process.errors import BadFrameError, SceneError
+from data_process.formats.frame_files import decode_color, decode_plane, metres, read_bytes, read_matrix, read_plane
 from data_process.formats.scannet_labels import SCANNET_LICENCE, TABLE_NAME, UNLABELLED, LabelTable
 from data_process.formats.sens import SensFile, SensTruncatedError
-from data_process.writing.command import run
+from data_process.writing.command import process_verb, run
 from data_process.writing.runner import StridedSettings
-from data_process.writing.scene_writer import SceneError, SceneWriter
+from data_process.writing.scene_writer import SceneWriter
 
 _PLACES = ("", "*/", "scans*/*/")
 _LABELS = "label-filt"
@@ -49,7 +39,9 @@ class ScanNetSettings(StridedSettings):
 
     every: int = 10
     labels: bool = True
+    """Write semantic labels where a scan has them (<scan>_2d-label-filt.zip or label-filt/)."""
     label_table: str | None = None
+    """scannetv2-labels.combined.tsv; null: the one in the raw folder."""
 
 
 @dataclass(frozen=True)
@@ -198,14 +190,20 @@ def _label_source(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="process/scannet")
-@clear_errors
-def main(config: DictConfig) -> None:
+def process(settings: ScanNetSettings) -> None:
     """Convert, or verify."""
-    settings = to_dataclass(config, ScanNetSettings)
     knobs = settings.own("label_table")
     run("scannet", SCANNET_LICENCE, find_scenes, convert, settings, knobs)
 
 
+VERB = process_verb(
+    "scannet",
+    ScanNetSettings,
+    process,
+    "ScanNet to the processed layout. raw holds <scan>/<scan>.sens, or <scan>/{color,depth,pose,intrinsic}/ (also "
+    "below scans/ and scans_test/), and for labels <scan>/<scan>_2d-label-filt.zip or <scan>/label-filt/, with "
+    "scannetv2-labels.combined.tsv beside the scans.",
+)
+
 if __name__ == "__main__":
-    launch(main)
+    launch(VERB)

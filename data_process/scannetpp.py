@@ -13,23 +13,20 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-import hydra
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
-from common.command.launch import clear_errors, launch
-from common.configuration import to_dataclass
+from common.command.launch import launch
 from common.data.sources.preprocess import covering_size
 from common.errors import ConfigurationError
+from data_process.errors import BadFrameError
 from data_process.formats import scannetpp_labels
-from data_process.formats.frame_files import BadFrameError
 from data_process.formats.lens_rectification import undistortion
 from data_process.formats.mesh_depth import SceneMesh
 from data_process.formats.rectify import resize_image, resize_intrinsics, resize_nearest
 from data_process.formats.scannet_labels import UNLABELLED
 from data_process.formats.scannetpp_frames import NUMBER_STEP, SensorFrame, frames
-from data_process.writing.command import run
+from data_process.writing.command import process_verb, run
 from data_process.writing.runner import ProcessSettings
 from data_process.writing.scene_writer import SceneWriter
 
@@ -43,13 +40,21 @@ class ScannetppSettings(ProcessSettings):
     """configs/process/scannetpp.yaml"""
 
     sensors: list[str] = field(default_factory=lambda: ["iphone", "dslr"])
+    """Which images; each sensor of a scene becomes a scene of its own."""
     splits: dict[str, str] = field(default_factory=lambda: {"train": "nvs_sem_train", "val": "nvs_sem_val"})
+    """Lists in splits/ (without .txt) that name the scenes; leave one out with '~splits.val'."""
     long_side: int = 920
+    """Pixels: images are scaled to cover long_side x 3/4 long_side (920 x 690, DSLR 1035 x 690)."""
     near: float = 0.05
+    """Metres along z: nearer surfaces of the mesh are looked through."""
     far: float = 20.0
+    """Metres along z: farther surfaces have no depth."""
     labels: bool = True
+    """Write semantic labels where a scene has segments.json and segments_anno.json."""
     require_masks: bool = True
+    """Drop frames without an anonymization mask; false: take them as free of anonymized pixels."""
     skip_blurred: bool = False
+    """Drop DSLR images that nerfstudio/transforms.json marks as bad; the recipes keep them."""
 
     def __post_init__(self) -> None:
         if not self.sensors or any(sensor not in NUMBER_STEP for sensor in self.sensors):
@@ -144,13 +149,18 @@ def _usable(frame: SensorFrame, require_mask: bool) -> NDArray[np.uint8]:
         return np.full(frame.registered.lens.size, 255, np.uint8)
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="process/scannetpp")
-@clear_errors
-def main(config: DictConfig) -> None:
+def process(settings: ScannetppSettings) -> None:
     """Convert, or verify."""
-    settings = to_dataclass(config, ScannetppSettings)
     run("scannetpp", LICENCE, find_scenes, convert, settings, settings.own("sensors", "splits"))
 
 
+VERB = process_verb(
+    "scannetpp",
+    ScannetppSettings,
+    process,
+    "ScanNet++ to the processed layout. raw holds splits/<list>.txt and data/<scene>/{dslr,iphone,scans}/ as "
+    "data_process/README.md draws them.",
+)
+
 if __name__ == "__main__":
-    launch(main)
+    launch(VERB)

@@ -13,17 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import hydra
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
-from common.command.launch import clear_errors, launch
-from common.configuration import to_dataclass
+from common.command.launch import launch
 from common.data.scenes.scene_folder import MILLIMETRES
 from data_process.formats.depth_registration import register_depth
 from data_process.formats.frame_files import metres, read_color, read_matrix, read_plane
-from data_process.writing.command import run
+from data_process.writing.command import process_verb, run
 from data_process.writing.runner import StridedSettings
 from data_process.writing.scene_writer import SceneWriter
 
@@ -31,17 +28,35 @@ _INVALID = 65535
 _FRAME = re.compile(r"frame-(\d+)\.(?:color\.(?:png|jpe?g)|depth\.png|pose\.txt)")
 _COLOR_ENDINGS = ("color.png", "color.jpg", "color.jpeg")
 
+LIRIS_DEPTH_TO_COLOR = (
+    (0.99996518012567637, 0.0026765126468950343, -0.0079041012313000904, -0.025558943178152542),
+    (-0.0027409311281316700, 0.99996302803027592, -0.0081504520778013286, 0.00010109636268061706),
+    (0.0078819942130445332, 0.0081718328771890631, 0.99993554558014031, 0.0020318321729487039),
+    (0.0, 0.0, 0.0, 1.0),
+)
+"""The Kinect calibration published by LIRIS, which DSAC*, ACE and SimpleRecon use for this data set too. It is that of
+another Kinect, so good to a few pixels."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SevenScenesSettings(StridedSettings):
     """configs/process/seven_scenes.yaml"""
 
-    depth: Literal["auto", "projected", "register", "raw"]
-    focal_depth: float
-    focal_color: float
-    principal_point: tuple[float, float]
-    depth_to_color: tuple[tuple[float, ...], ...]
-    move_poses: bool
+    depth: Literal["auto", "projected", "register", "raw"] = "auto"
+    """Which depth, and whose camera. projected: frame-*.depth.proj.png, made by others from the raw depth, with the
+    colour camera. register: frame-*.depth.png moved into the colour camera. raw: frame-*.depth.png as it is, with the
+    depth camera, tens of pixels off the colours at the border. auto: projected where a sequence has such files, else
+    register."""
+    focal_depth: float = 585.0
+    """Focal length of the depth camera, pixels (Microsoft's page of the data set)."""
+    focal_color: float = 525.0
+    """Focal length of the colour camera, pixels (the Kinect's nominal value, used in the literature)."""
+    principal_point: tuple[float, float] = (320.0, 240.0)
+    """Principal point of both cameras, pixels."""
+    depth_to_color: tuple[tuple[float, ...], ...] = LIRIS_DEPTH_TO_COLOR
+    """Points in the depth camera's axes to the colour camera's, metres, 4 x 4."""
+    move_poses: bool = True
+    """Move the poses to the colour camera with the depth; false: leave them, as published evaluations do."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -124,13 +139,19 @@ def _beside(stem: Path, ending: str) -> Path:
     return stem.with_name(f"{stem.name}.{ending}")
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="process/seven_scenes")
-@clear_errors
-def main(config: DictConfig) -> None:
+def process(settings: SevenScenesSettings) -> None:
     """Convert, or verify."""
-    settings = to_dataclass(config, SevenScenesSettings)
     run("seven_scenes", "Microsoft 7-Scenes terms (non-commercial research)", find_scenes, convert, settings)
 
 
+VERB = process_verb(
+    "seven_scenes",
+    SevenScenesSettings,
+    process,
+    "7-Scenes to the processed layout. raw holds <scene>/seq-01/frame-000000.{color.png,depth.png,pose.txt} "
+    "(colour also as .jpg) and <scene>/{TrainSplit,TestSplit}.txt; or is the folder of one scene. depth= chooses "
+    "how colour and depth are matched.",
+)
+
 if __name__ == "__main__":
-    launch(main)
+    launch(VERB)

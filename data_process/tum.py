@@ -10,23 +10,21 @@ here. Depth is stored at 5000 units per metre, as in the release.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
-import hydra
 import numpy as np
 from numpy.typing import NDArray
-from omegaconf import DictConfig
 
-from common.command.launch import clear_errors, launch
-from common.configuration import to_dataclass
+from common.command.launch import launch
 from common.errors import ConfigurationError, InputError
 from common.export.trajectory import Trajectory, read_tum
-from data_process.formats.frame_files import BadFrameError, decode_color, metres, read_bytes, read_plane
-from data_process.writing.command import run
+from data_process.errors import BadFrameError, SceneError
+from data_process.formats.frame_files import decode_color, metres, read_bytes, read_plane
+from data_process.writing.command import process_verb, run
 from data_process.writing.runner import StridedSettings
-from data_process.writing.scene_writer import SceneError, SceneWriter
+from data_process.writing.scene_writer import SceneWriter
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,26 @@ class Calibration:
         return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]])
 
 
+CAMERAS = {
+    "freiburg1": Calibration(517.3, 516.5, 318.6, 255.3, (0.2624, -0.9531, -0.0054, 0.0026, 1.1633)),
+    "freiburg2": Calibration(520.9, 521.0, 325.1, 249.7, (0.2312, -0.7849, -0.0033, -0.0001, 0.9172)),
+    "freiburg3": Calibration(535.4, 539.2, 320.1, 247.6, (0.0, 0.0, 0.0, 0.0, 0.0)),  # undistorted at the source
+}
+"""Colour cameras by a part of the sequence's name (the benchmark's page on calibration)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TumSettings(StridedSettings):
     """configs/process/tum.yaml"""
 
-    cameras: dict[str, Calibration]
-    depth_scale: float
-    max_difference: float
-    undistort: bool
+    cameras: dict[str, Calibration] = field(default_factory=lambda: dict(CAMERAS))
+    """Colour camera by a part of the sequence's name."""
+    depth_scale: float = 5000.0
+    """Stored depth units per metre."""
+    max_difference: float = 0.02
+    """Seconds between a colour image and its depth image or pose, at most."""
+    undistort: bool = True
+    """Take the lens distortion out of colour and depth."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -191,14 +201,19 @@ def _read_ground_truth(path: Path) -> Trajectory:
         raise SceneError(str(error)) from error
 
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="process/tum")
-@clear_errors
-def main(config: DictConfig) -> None:
+def process(settings: TumSettings) -> None:
     """Convert, or verify."""
-    settings = to_dataclass(config, TumSettings)
     cameras = {name: vars(camera) for name, camera in settings.cameras.items()}
     run("tum", "CC BY 4.0", find_scenes, convert, settings, {**settings.own(), "cameras": cameras})
 
 
+VERB = process_verb(
+    "tum",
+    TumSettings,
+    process,
+    "TUM RGB-D to the processed layout. raw holds "
+    "rgbd_dataset_freiburg*/{rgb,depth,rgb.txt,depth.txt,groundtruth.txt}, or is such a folder.",
+)
+
 if __name__ == "__main__":
-    launch(main)
+    launch(VERB)

@@ -5,70 +5,8 @@
 Every knob is in ``configs/replay.yaml``. Films are drawn on the CPU, without a display.
 """
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from pathlib import Path
-
-import hydra
-import torch
-from omegaconf import DictConfig
-
-from common.command.launch import clear_errors, launch
-from common.configuration import to_dataclass
-from common.drawing.preview import render_preview
-from common.drawing.replay_film import GrowingMap, write_film
-from common.drawing.rerun_log import write_rerun
-from common.drawing.settings import FilmSettings
-from common.drawing.viewer_window import show_window
-from common.errors import ConfigurationError
-from slam3r.scene.outputs import write_image
-from slam3r.scene.recording import read_run
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """``configs/replay.yaml``."""
-
-    run: str
-    output: str | None
-    rerun: str | None
-    picture: str | None
-    window: bool
-    viewpoint: str | None
-    confidence: float | None
-    max_points: int
-    film: FilmSettings
-    threads: int | None
-
-
-@hydra.main(version_base="1.3", config_path="../configs", config_name="replay")
-@clear_errors
-def main(config: DictConfig) -> None:
-    """Read the run, write what is asked."""
-    chosen = to_dataclass(config, Configuration)
-    if not (chosen.output or chosen.rerun or chosen.picture or chosen.window):
-        raise ConfigurationError("nothing to do: give output=FILM.mp4, rerun=FILE.rrd, picture=FILE.png or window=true")
-    if chosen.threads:
-        torch.set_num_threads(chosen.threads)
-    recorded = read_run(chosen.run, chosen.confidence, chosen.max_points)
-    growing = GrowingMap(recorded.points, recorded.colors, recorded.frame, recorded.camera_to_world, recorded.images)
-    try:
-        if chosen.picture:
-            poses = recorded.posed
-            image = render_preview(recorded.points, recorded.colors, poses, chosen.film.size, chosen.film.style)
-            write_image(Path(chosen.picture), image)
-        if chosen.rerun:
-            write_rerun(Path(chosen.rerun), growing, recorded.intrinsics)
-        if chosen.output:
-            write_film(Path(chosen.output), growing, chosen.film)
-    except (ImportError, ValueError) as error:
-        raise ConfigurationError(str(error)) from error
-    for path in filter(None, (chosen.picture, chosen.rerun, chosen.output)):
-        print(f"wrote {path}")
-    if chosen.window:
-        show_window(growing, chosen.film.fps, Path(chosen.viewpoint) if chosen.viewpoint else None)
-
+from common.command.launch import launch
+from slam3r.command.verbs import REPLAY
 
 if __name__ == "__main__":
-    launch(main)
+    launch(REPLAY)

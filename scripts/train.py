@@ -5,52 +5,8 @@ for two steps on procedural data. Exit codes: 0 done, 2 a mistake in the configu
 SIGTERM or SIGUSR1 with everything saved (start it again with ``resume=auto``).
 """
 
-from __future__ import annotations
-
-import logging
-from dataclasses import fields
-
-import hydra
-import torch
-from hydra.utils import instantiate
-from lightning import Trainer, seed_everything
-from omegaconf import DictConfig, OmegaConf
-
-from common.command.launch import clear_errors, launch
-from common.configuration import to_dataclass
-from common.training.debug import debug_configuration
-from common.training.run_record import RunRecord
-from common.training.session import fit
-from common.training.settings import TrainSettings
-
-logger = logging.getLogger(__name__)
-
-
-@hydra.main(version_base="1.3", config_path="../configs", config_name="train")
-@clear_errors
-def main(config: DictConfig) -> None:
-    """Build data, objective and trainer from the configuration, and fit."""
-    train(config)
-
-
-def train(config: DictConfig) -> Trainer:
-    """The run that a composed configuration describes."""
-    if config.debug:
-        logger.info("debug: two steps of a miniature network on procedural rooms, from no weights at all")
-        config = debug_configuration(config)
-    OmegaConf.resolve(config)
-    settings = to_dataclass({field.name: config[field.name] for field in fields(TrainSettings)}, TrainSettings)
-    seed_everything(settings.seed, verbose=False)
-    if settings.threads:  # before anything computes: ranks may be forks, in which a pool of threads does not live on
-        torch.set_num_threads(settings.threads)
-    data = instantiate(config.data)  # first, as missing data should be known before weights are fetched
-    objective = instantiate(config.objective)
-    record = RunRecord(OmegaConf.to_yaml(config))
-    callbacks = [callback for callback in instantiate(config.callbacks).values() if callback is not None]
-    return fit(
-        settings, data, objective, [*callbacks, record], lambda every: instantiate(config.trainer, callbacks=every)
-    )
-
+from common.command.launch import launch
+from slam3r.command.verbs import TRAIN
 
 if __name__ == "__main__":
-    launch(main)
+    launch(TRAIN)

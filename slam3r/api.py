@@ -18,15 +18,12 @@ from common.configuration import to_dataclass
 from common.data.sources.image_files import FolderSource, FrameSource, ImageFileSource
 from common.data.sources.memory import ArraySource
 from common.data.sources.open import open_source
-from common.device import choose_device, choose_dtype
 from common.errors import ConfigurationError
 from common.files import atomic_folder
-from common.refinement.refine import Mode, RefinementSettings
-from slam3r.models.description import ModelConfidence
-from slam3r.pretrained import LoadedModel, ModelChoice, find_model, load_model
+from common.refinement.settings import Mode, RefinementSettings
+from slam3r.pretrained import ModelChoice, ReadySlam3r, ready_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
 from slam3r.reconstruction.events import Observer
-from slam3r.reconstruction.settings import settings_for_model
 from slam3r.scene.depth_maps import write_depth_maps
 from slam3r.scene.outputs import COLMAP, DEPTHS, IMAGES, PREDICTIONS, check_output, write_results
 from slam3r.scene.recording import PredictionRecorder
@@ -82,12 +79,8 @@ def reconstruct(
     refining = wish if isinstance(wish, RefinementSettings) else to_dataclass(wish or {}, RefinementSettings)
     folder = None if output is None else Path(output).expanduser()
     if folder is not None:
-        wanted = {
-            COLMAP: export.colmap,
-            PREDICTIONS: save_predictions,
-            IMAGES: bool(export.images),
-            DEPTHS: export.depths,
-        }
+        wanted = {COLMAP: export.colmap, PREDICTIONS: save_predictions}
+        wanted |= {IMAGES: bool(export.images), DEPTHS: export.depths}
         check_output(folder, overwrite, [name for name, is_wanted in wanted.items() if is_wanted])
     elif save_predictions or export.images or export.depths:
         raise ConfigurationError("save_predictions, export.images and export.depths need an output folder")
@@ -102,14 +95,15 @@ def reconstruct(
             export = replace(export, images=not frames.files_are_plain)
             check_output(folder, overwrite, [IMAGES] if export.images else [])
         start = time.perf_counter()
-        ready = _make_ready(model, settings, run_settings)
+        ready = ready_model(model, settings, run_settings.device, run_settings.dtype)
         seconds = time.perf_counter() - start
         _check_length(frames, ready.settings)
         if export.confidence is None:
-            export = replace(export, confidence=ready.confidence.registered)
+            export = replace(export, confidence=ready.description.confidence.registered)
         else:
             export = replace(export, share=0.0)
         watched = _Watched(tuple(sinks), observer)
+        refining = replace(refining, mode=resolve_mode(refining, ready.description.refinement))
         scene, streamed = _run(ready, frames, export, run_settings, refining, folder, save_predictions, watched)
     scene.seconds = {"load model": seconds, **scene.seconds}
     if folder is not None:
@@ -118,54 +112,11 @@ def reconstruct(
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """Everything about the model, on its device."""
-
-    networks: Networks
-    confidence: ModelConfidence
-    settings: ReconstructionSettings
-    description: dict[str, Any]
-    refinement: Mode = "off"
-    """As the model asks."""
-
-
-@dataclass(frozen=True)
 class _Watched:
-    """Who looks on."""
+    """Sinks and observer of the run."""
 
     sinks: tuple[Sink, ...]
     observer: Observer | None
-
-
-def _make_ready(
-    model: ModelChoice | Networks,
-    settings: ReconstructionSettings | Mapping[str, Any] | None,
-    options: RunSettings,
-) -> _Ready:
-    if isinstance(model, Networks):
-        description = {"name": "given networks", "device": str(model.device)}
-        return _Ready(model, ModelConfidence(), _chosen(ModelConfidence(), {}, settings), description)
-    try:
-        device = choose_device(options.device)
-        dtype = choose_dtype(device, options.dtype)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
-    config = model if isinstance(model, LoadedModel) else find_model(model)
-    chosen = _chosen(
-        config.confidence, config.reconstruction, settings
-    )  # a faulty setting shows before the weights are read
-    loaded = load_model(config)
-    description = {**loaded.description, "device": str(device), "dtype": str(dtype).removeprefix("torch.")}
-    networks = loaded.networks(device, dtype, chosen.memory_chunk)
-    return _Ready(networks, loaded.confidence, chosen, description, loaded.refinement)
-
-
-def _chosen(
-    confidence: ModelConfidence,
-    own: Mapping[str, Any],
-    settings: ReconstructionSettings | Mapping[str, Any] | None,
-) -> ReconstructionSettings:
-    return settings if isinstance(settings, ReconstructionSettings) else settings_for_model(confidence, own, settings)
 
 
 def _check_length(frames: FrameSource, settings: ReconstructionSettings) -> None:
@@ -180,7 +131,7 @@ def _check_length(frames: FrameSource, settings: ReconstructionSettings) -> None
 
 
 def _run(
-    ready: _Ready,
+    ready: ReadySlam3r,
     frames: FrameSource,
     export: ExportSettings,
     options: RunSettings,
@@ -199,12 +150,10 @@ def _run(
             images = folders.enter_context(atomic_folder(folder / IMAGES))
             streamed.append(folder / IMAGES)
         sinks = [*watched.sinks, *([] if recorder is None else [recorder])]
-        mode = resolve_mode(refining, ready.refinement)
-        held = hold_input(refining, mode, export.depths)
-        run = OfflineRun(ready.networks, ready.settings, export, options, sinks, images, watched.observer, held)
-        scene = run.execute(frames, ready.description)
-        device = ready.networks.device
-        refinement = finish_scene(scene, held, refining, mode, export, progress=options.progress, device=device)
+        held = hold_input(refining, export.depths)
+        run = OfflineRun(ready.network, ready.settings, export, options, sinks, images, watched.observer, held)
+        scene = run.execute(frames, ready.provenance)
+        refinement = finish_scene(scene, held, refining, export, progress=options.progress, device=ready.device)
         if recorder is not None and refinement is not None and held is not None:
             recorder.write_refined(refinement, scene, held.frames)
         if folder is not None and export.depths and held is not None:

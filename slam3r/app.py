@@ -10,9 +10,9 @@ import numpy as np
 
 from common.app.contract import Cloud, Option, Outcome, Picture, PosedFrame, WatchedSource, Watcher
 from common.data.sources.image_files import FrameSource
+from common.model_library import LoadedModel
 from slam3r.api import reconstruct
-from slam3r.models.description import ModelConfig
-from slam3r.pretrained import LoadedModel, find_model
+from slam3r.pretrained import find_model
 from slam3r.reconstruction.events import Event, Initialized, StrideTried
 from slam3r.reconstruction.frames import RegisteredFrame
 from slam3r.scene.frame_strip import draw_strip
@@ -53,7 +53,7 @@ class Slam3rSystem:
     def run(self, source: FrameSource, model: str, values: Mapping[str, Any], watcher: Watcher) -> Outcome:
         """Reconstruct; frames are shown as they are registered."""
         found = find_model(model)
-        assert isinstance(found, (ModelConfig, LoadedModel))
+        description = found.description if isinstance(found, LoadedModel) else found
         settings = dict(values)
         settings["keyframe_stride"] = settings.get("keyframe_stride") or -1
         live = _LiveView(watcher, source.length or 0)
@@ -68,7 +68,7 @@ class Slam3rSystem:
             size=self.size,
             progress=False,
         )
-        return _outcome(scene, found.confidence.registered)
+        return _outcome(scene, description.confidence.registered)
 
 
 class _LiveView:

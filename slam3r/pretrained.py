@@ -1,137 +1,154 @@
-"""A model by name: its two sets of weights, what its confidences mean, and where all of it comes from.
-
-A name stands for ``configs/model/<name>.yaml``.
-"""
+"""A SLAM3R model by name: found, loaded, and made ready to run; see `common.model_library`."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, NamedTuple
 
 import torch
-from omegaconf import OmegaConf
 
-from common.checkpoints.hub import PretrainedModel
-from common.configuration import config_folder, to_dataclass
-from common.errors import CheckpointError, ConfigurationError
-from common.revision import weights_revision
+from common.device import choose_device, choose_dtype
+from common.errors import CheckpointError
+from common.model_library import (
+    LoadedModel,
+    ReadyModel,
+    describe_origin,
+    describe_weights,
+    find_description,
+    load_network,
+    unknown_model,
+)
 from slam3r.models import ImageToPoints, LocalToWorld
-from slam3r.models.description import ModelConfidence, ModelConfig, WeightPaths
+from slam3r.models.description import ModelConfidence, Slam3rDescription, WeightPaths
 from slam3r.reconstruction.networks import Networks
-
-logger = logging.getLogger(__name__)
-
-ModelT = TypeVar("ModelT", bound=PretrainedModel)
+from slam3r.reconstruction.settings import ReconstructionSettings, settings_for_model
 
 
-@dataclass
-class LoadedModel:
-    """Both networks, on the CPU in float32, and what is known of them."""
+class NetworkPair(NamedTuple):
+    """The two networks of a model."""
 
     image_to_points: ImageToPoints
     local_to_world: LocalToWorld
-    confidence: ModelConfidence = field(default_factory=ModelConfidence)
-    reconstruction: dict[str, Any] = field(default_factory=dict)
-    """As in `ModelConfig`."""
-    refinement: Literal["auto", "off", "cameras", "dense"] = "off"
-    """As in `ModelConfig`."""
-    description: dict[str, Any] = field(default_factory=dict)
-    """For the summary: name, licence, and source and revision of each set of weights."""
-
-    def networks(self, device: torch.device, dtype: torch.dtype, memory_chunk: int | None = None) -> Networks:
-        """Ready to run. The two networks are moved and converted in place: to use them again, keep what this returns.
-
-        Raises:
-            CheckpointError: the two do not belong together.
-        """
-        try:
-            return Networks(self.image_to_points, self.local_to_world, device, dtype, memory_chunk)
-        except ValueError as error:
-            raise CheckpointError(str(error)) from error
 
 
-ModelChoice = str | Path | Sequence | Mapping | ModelConfig | LoadedModel
+LoadedSlam3r = LoadedModel[Slam3rDescription, NetworkPair]
+ReadySlam3r = ReadyModel[Slam3rDescription, Networks, ReconstructionSettings]
+ModelChoice = str | Path | Sequence | Mapping | Slam3rDescription | LoadedModel
 """What stands for a model: a name, a folder with ``image_to_points`` and ``local_to_world``, a YAML file like those of
 ``configs/model``, a pair of weights (each a hub id, a folder or a file), a pair of networks, or one loaded before."""
 
 
-def load_model(choice: ModelChoice) -> LoadedModel:
-    """Load both networks.
-
-    Raises:
-        ConfigurationError: no such model, or a faulty YAML file.
-        CheckpointError: weights are missing (the message says how to get them), damaged, or of another model.
-    """
-    found = find_model(choice)
-    return found if isinstance(found, LoadedModel) else _load(found)
-
-
-def find_model(choice: ModelChoice) -> ModelConfig | LoadedModel:
-    """What a choice stands for; reads no weights.
+def find_model(choice: ModelChoice) -> Slam3rDescription | LoadedSlam3r:
+    """Find what a choice stands for; reads no weights.
 
     Raises:
         ConfigurationError: no such model, or a faulty description.
     """
-    if isinstance(choice, (ModelConfig, LoadedModel)):
+    if isinstance(choice, (Slam3rDescription, LoadedModel)):
         return choice
-    if isinstance(choice, Mapping) or OmegaConf.is_config(choice):
-        return to_dataclass(choice, ModelConfig)
-    if isinstance(choice, (str, Path)):
-        return _find_by_name(choice)
-    if isinstance(choice, Sequence) and len(choice) == 2:
+    if isinstance(choice, (str, Path, Mapping)):
+        found = find_description(choice, Slam3rDescription)
+        if found is not None:
+            return found
+    if isinstance(choice, (str, Path)) and (folder := Path(choice).expanduser()).is_dir():
+        weights = WeightPaths(str(folder / "image_to_points"), str(folder / "local_to_world"))
+        return Slam3rDescription(name=folder.name, weights=weights)
+    if isinstance(choice, Sequence) and not isinstance(choice, str) and len(choice) == 2:
         first, second = list(choice)
         if isinstance(first, ImageToPoints) and isinstance(second, LocalToWorld):
-            return LoadedModel(first, second, description={"name": "given networks"})
+            return given_model(first, second)
         if isinstance(first, (str, Path)) and isinstance(second, (str, Path)):
-            return ModelConfig("given weights", WeightPaths(str(first), str(second)))
-    raise ConfigurationError(f"model: expected a name, a path or a pair of weights, got {choice!r:.200}")
+            return Slam3rDescription(name="given weights", weights=WeightPaths(str(first), str(second)))
+    raise unknown_model(choice, Slam3rDescription, "a folder or a pair of weights")
 
 
-def _find_by_name(choice: str | Path) -> ModelConfig:
-    path = Path(choice).expanduser()
-    named = config_folder() / "model" / f"{choice}.yaml"
-    if path.name == str(choice) and named.is_file():
-        return to_dataclass(OmegaConf.load(named), ModelConfig)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        return to_dataclass(OmegaConf.load(path), ModelConfig)
-    if path.is_dir():
-        weights = WeightPaths(str(path / "image_to_points"), str(path / "local_to_world"))
-        return ModelConfig(path.name, weights)
-    known = ", ".join(sorted(file.stem for file in (config_folder() / "model").glob("*.yaml")))
-    raise ConfigurationError(f"no model {str(choice)!r}: known are {known}; or give a folder or a pair of weights")
+def load_model(choice: ModelChoice) -> LoadedSlam3r:
+    """Load both networks.
 
-
-def _load(config: ModelConfig) -> LoadedModel:
-    paths = asdict(config.weights)
-    image_to_points = _load_network(ImageToPoints, paths["image_to_points"], config)
-    local_to_world = _load_network(LocalToWorld, paths["local_to_world"], config)
-    description: dict[str, Any] = {"name": config.name}
-    if config.license:
-        description["license"] = config.license
-        logger.info("%s: weights under %s", config.name, config.license)
-    for key, network in (("image_to_points", image_to_points), ("local_to_world", local_to_world)):
-        file = network.load_report.source if network.load_report else None
-        description[key] = {"weights": paths[key], "revision": None if file is None else weights_revision(file)}
-    return LoadedModel(
-        image_to_points, local_to_world, config.confidence, config.reconstruction, config.refinement, description
+    Raises:
+        ConfigurationError: no such model, or a faulty description.
+        CheckpointError: weights are missing (the message says how to get them), damaged, or of another model.
+    """
+    found = find_model(choice)
+    if isinstance(found, LoadedModel):
+        return found
+    paths = asdict(found.weights)
+    pair = NetworkPair(
+        load_network(ImageToPoints, paths["image_to_points"], found),
+        load_network(LocalToWorld, paths["local_to_world"], found),
     )
+    sources = {name: describe_weights(paths[name], network) for name, network in pair._asdict().items()}
+    return LoadedModel(found, pair, {**describe_origin(found), **sources})
 
 
-def _load_network(kind: type[ModelT], source: str, config: ModelConfig) -> ModelT:
-    place = Path(source).expanduser()
-    in_checkout = config_folder().parent / place
-    is_here = place.exists() or in_checkout.exists()
-    where = str(in_checkout) if is_here and not place.exists() else source
+def given_model(
+    image_to_points: ImageToPoints, local_to_world: LocalToWorld, confidence: ModelConfidence | None = None
+) -> LoadedSlam3r:
+    """Describe two networks that are in memory already.
+
+    Args:
+        image_to_points: I2P, on the CPU.
+        local_to_world: L2W, on the CPU.
+        confidence: what their confidences mean; None takes the thresholds of the published weights.
+    """
+    weights = WeightPaths("in memory", "in memory")
+    name = "given networks"
+    description = Slam3rDescription(name=name, weights=weights, confidence=confidence or ModelConfidence())
+    return LoadedModel(description, NetworkPair(image_to_points, local_to_world), {"name": name})
+
+
+def ready_model(
+    choice: ModelChoice | Networks,
+    settings: ReconstructionSettings | Mapping[str, Any] | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> ReadySlam3r:
+    """Load a model and put it on a device, with the settings that it wants to be run with.
+
+    Args:
+        choice: what stands for the model. `Networks` stay on their device and in their dtype.
+        settings: changes to the model's settings by name, or settings to take as they are.
+        device: auto, cuda, mps or cpu.
+        dtype: auto, float32 or bfloat16.
+
+    Raises:
+        ConfigurationError: no such model or device, or a setting that does not fit; found before weights are read.
+        CheckpointError: weights are missing, damaged or of another model.
+    """
+    if isinstance(choice, Networks):
+        given = given_model(choice.image_to_points, choice.local_to_world)
+        provenance = {**given.provenance, "device": str(choice.device)}
+        return ReadyModel(given.description, choice, _chosen(given.description, settings), choice.device, provenance)
+    hardware = choose_device(device)
+    precision = choose_dtype(hardware, dtype)
+    found = find_model(choice)
+    description = found.description if isinstance(found, LoadedModel) else found
+    chosen = _chosen(description, settings)
+    loaded = load_model(found)
+    provenance = {**loaded.provenance, "device": str(hardware), "dtype": str(precision).removeprefix("torch.")}
+    networks = place_networks(loaded, hardware, precision, chosen.memory_chunk)
+    return ReadyModel(description, networks, chosen, hardware, provenance)
+
+
+def place_networks(
+    loaded: LoadedSlam3r, device: torch.device, dtype: torch.dtype, memory_chunk: int | None = None
+) -> Networks:
+    """Move both networks to a device and a dtype, in place: to use them again, keep what this returns.
+
+    Raises:
+        CheckpointError: the two do not belong together.
+    """
     try:
-        network = kind.from_pretrained(where)
-    except CheckpointError as error:
-        hint = f" ({config.how_to_get})" if config.how_to_get and not is_here else ""
-        raise CheckpointError(f"model {config.name}: {error}{hint}") from error
-    own = network.config.to_dict()
-    wrong = [f"{key} {own[key]}, not {size}" for key, size in config.sizes.items() if key in own and own[key] != size]
-    if wrong:
-        raise CheckpointError(f"{source} does not hold the weights of {config.name}: {', '.join(wrong)}")
-    return network
+        return Networks(*loaded.network, device, dtype, memory_chunk)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+
+
+def _chosen(
+    description: Slam3rDescription, settings: ReconstructionSettings | Mapping[str, Any] | None
+) -> ReconstructionSettings:
+    if isinstance(settings, ReconstructionSettings):
+        return settings
+    return settings_for_model(description.confidence, description.reconstruction, settings)

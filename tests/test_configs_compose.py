@@ -14,19 +14,23 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError
 
+from common.command.sources import SOURCES
+from tests.support.configs import register_all
+
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 EXTRAS = ("lightning", "gsplat", "open_clip", "gradio", "aio_pika", "msgpack", "zstandard", "evo", "torchmetrics")
 
-PRIMARIES = sorted(file.stem for file in CONFIGS.glob("*.yaml"))
+PRIMARIES = sorted(file.stem for file in CONFIGS.glob("[!_]*.yaml"))
 OPTIONS = sorted(
     (file.parent.relative_to(CONFIGS).as_posix(), file.stem)
     for file in CONFIGS.rglob("*.yaml")
     if file.parent != CONFIGS and not file.stem.startswith("_")
-)
+) + [("source", name) for name in SOURCES]
 
 
 @pytest.fixture(autouse=True)
 def hydra_configs() -> Iterator[None]:
+    register_all()
     with initialize_config_dir(config_dir=str(CONFIGS), version_base="1.3"):
         yield
 
@@ -89,7 +93,7 @@ def _follow(node: Any, key: Any) -> None:
 def _defaults(primary: str) -> Iterator[tuple[str, Any]]:
     """(group key, choice) pairs in the defaults list of a primary file."""
     for entry in OmegaConf.to_container(OmegaConf.load(CONFIGS / f"{primary}.yaml")).get("defaults", []):
-        if isinstance(entry, dict):
+        if isinstance(entry, dict):  # a group; the others are single files
             for key, choice in entry.items():
                 yield str(key).split(" ")[-1].lstrip("/"), choice
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from common.configuration import to_dataclass
+from slam3r.service.settings import HttpSettings, ServeConfiguration
+from tests.support.configs import compose_config
 
 try:  # in the standard library from Python 3.11 on
     import tomllib
@@ -50,12 +50,9 @@ def starts(command: list[str]) -> None:
     """The script is there, and its configuration takes the command's overrides."""
     python, script, *overrides = [re.sub(r"\$\{\w+:-(.*?)\}", r"\1", word) for word in command]
     assert python == "python" and (ROOT / script).is_file()
-    with initialize_config_dir(config_dir=str(ROOT / "configs"), version_base="1.3"):
-        config = compose(Path(script).stem, overrides)
-        if script == "scripts/serve.py":
-            from slam3r.service.settings import ServeConfiguration
-
-            to_dataclass(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), ServeConfiguration)
+    config = compose_config(Path(script).stem, overrides)
+    if script == "scripts/serve.py":
+        to_dataclass(config, ServeConfiguration)
 
 
 def test_both_runtimes_are_installed_by_the_set_up_script_and_nothing_else() -> None:
@@ -104,10 +101,7 @@ def test_what_the_images_run_starts() -> None:
 
 def test_health_is_asked_where_the_service_answers() -> None:
     pytest.importorskip("aio_pika", reason="needs the extra: service")
-    from slam3r.service.settings import HttpSettings
-
-    with initialize_config_dir(config_dir=str(ROOT / "configs"), version_base="1.3"):
-        port = compose("serve").service.http.port
+    port = compose_config("serve").service.http.port
     assert port == HttpSettings().port
     check = next(rest for name, rest in instructions() if name == "HEALTHCHECK")
     assert f"http://127.0.0.1:{port}/healthz" in check

@@ -1,155 +1,176 @@
-"""The rules of the house that a parser can check: import direction, no eval, no path edits, small files."""
+"""The floor plan of the house: which folders there are, who may import whom, no circles, no hidden imports."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-ROOT = Path(__file__).resolve().parents[1]
-CORE = ("common", "slam3r", "uni3r")
-FOLDERS = (*CORE, "data_process", "scripts", "tests")
-MAX_LINES = 450
-PICKLERS = {
-    *(f"pickle.{name}" for name in ("load", "loads", "dump", "dumps", "Unpickler", "Pickler")),
-    *("cPickle", "cloudpickle", "dill", "joblib", "shelve"),
-}
+from tests.support.source_code import PACKAGES, ROOT, Import, assert_none, files, imports, modules
 
-# package -> what it must not import
 FORBIDDEN = {
     "common": ("slam3r", "uni3r", "data_process", "scripts"),
     "slam3r": ("uni3r", "data_process", "scripts"),
     "uni3r": ("slam3r", "data_process", "scripts"),
     "data_process": ("slam3r", "uni3r", "scripts"),
-    "slam3r.models": ("slam3r.reconstruction", "slam3r.service", "slam3r.app"),
-    "slam3r.reconstruction": ("slam3r.service", "slam3r.app"),
-    "slam3r.service": ("slam3r.app",),
 }
+"""Package -> packages that it must not import."""
+
+LEVELS: Mapping[str, Sequence[Sequence[str]]] = {
+    "common": (
+        ("errors", "image_size", "lazy", "views"),
+        ("configuration", "device", "files", "revision"),
+        ("backbone", "checkpoints", "geometry", "meters", "rooms"),
+        ("model_library", "heads", "data", "metrics", "refinement"),
+        ("training", "export"),
+        ("drawing",),
+        ("evaluation",),
+        ("app", "profiling"),
+        ("command",),
+    ),
+    "slam3r": (
+        ("models",),
+        ("reconstruction",),
+        ("pretrained",),
+        ("scene",),
+        ("live", "api"),
+        ("service", "app", "evaluation", "training"),
+        ("profiling",),
+        ("command",),
+    ),
+    "uni3r": (
+        ("gaussians",),
+        ("models",),
+        ("rasterization", "semantics"),
+        ("posing", "pretrained"),
+        ("scene",),
+        ("api", "training"),
+        ("app", "evaluation", "profiling"),
+        ("command",),
+    ),
+    "data_process": (
+        ("errors",),
+        ("formats",),
+        ("writing",),
+        tuple(file.stem for file in (ROOT / "data_process").glob("*.py") if file.stem not in ("__init__", "errors")),
+    ),
+}
+"""Folders and modules of each package from the ground up: what stands on one level imports only levels below it."""
+
+ROOTS = {
+    "slam3r": {"__init__", "api", "app", "pretrained"},
+    "uni3r": {"__init__", "api", "app", "pretrained"},
+}
+"""The public face: the only modules that lie beside the folders."""
+
+FOLDERS = {
+    "common": "app backbone checkpoints checkpoints/families command data/scenes data/sources drawing evaluation "
+    "export geometry heads metrics profiling refinement rooms training",
+    "slam3r": "evaluation live models profiling reconstruction scene service service/wire training",
+    "uni3r": "evaluation gaussians models posing profiling rasterization scene semantics training",
+}
+MAX_MODULES = 14
+
+EXTRAS = (
+    *("aio_pika", "aiohttp", "evo", "fastapi", "gradio", "gsplat", "matplotlib", "msgpack", "open_clip"),
+    *("prometheus_client", "rerun", "tensorboard", "torchmetrics", "trimesh", "uvicorn", "wordllama", "zstandard"),
+)
+"""Modules of the optional dependencies of ``pyproject.toml``: imported inside the function that needs them."""
+SLOW = ("open3d",)
+"""Takes a second to import, which commands that do not need it should not wait for."""
+
+UNFINISHED = ("common/refinement", "slam3r/live", "slam3r/reconstruction", "slam3r/scene", "slam3r/service")
+"""Still being rebuilt: may have circles, late imports and too many modules until then."""
 
 
-def _files(*folders: str) -> list[Path]:
-    return sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py"))
+def test_the_folders_are_there() -> None:
+    wanted = [f"{package}/{folder}" for package, names in FOLDERS.items() for folder in names.split()]
+    missing = [folder for folder in wanted if not (ROOT / folder / "__init__.py").is_file()]
+    assert_none(_finished(missing), "folders of the house")
 
 
-@cache
-def _tree(file: Path) -> ast.Module:
-    return ast.parse(file.read_text(), filename=str(file))
+@pytest.mark.parametrize("package", ROOTS)
+def test_the_roots_hold_the_public_face_only(package: str) -> None:
+    assert {file.stem for file in (ROOT / package).glob("*.py")} == ROOTS[package]
 
 
-def _place(file: Path, node: ast.AST) -> str:
-    return f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
-
-
-def _imports(file: Path) -> Iterator[tuple[ast.AST, str]]:
-    """Every imported module by its full name, also those inside functions; `from a import b` gives `a` and `a.b`."""
-    package = file.relative_to(ROOT).parent.parts
-    for node in ast.walk(_tree(file)):
-        if isinstance(node, ast.Import):
-            yield from ((node, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join((*parents, *([node.module] if node.module else [])))
-            yield node, module
-            yield from ((node, f"{module}.{alias.name}") for alias in node.names)
-
-
-def _calls(file: Path) -> Iterator[tuple[ast.Call, str]]:
-    """Every call with the dotted name of what is called."""
-    for node in ast.walk(_tree(file)):
-        if isinstance(node, ast.Call):
-            yield node, ast.unparse(node.func)
-
-
-def _inside(module: str, package: str) -> bool:
-    return module == package or module.startswith(package + ".")
-
-
-def _assert_none(offences: list[str], rule: str) -> None:
-    assert not offences, rule + ":\n  " + "\n  ".join(offences)
+def test_folders_stay_small() -> None:
+    count: dict[str, int] = {}
+    for file in files(*PACKAGES):
+        if file.name != "__init__.py":
+            folder = file.parent.relative_to(ROOT).as_posix()
+            count[folder] = count.get(folder, 0) + 1
+    offences = [f"{folder}: {number}" for folder, number in count.items() if number > MAX_MODULES]
+    assert_none(_finished(offences), f"a folder holds at most {MAX_MODULES} modules")
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
-def test_imports_go_one_way(package: str) -> None:
+def test_packages_import_one_way(package: str) -> None:
     offences = {
-        f"{_place(file, node)} imports {module}"
-        for file in _files(package.replace(".", "/"))
-        for node, module in _imports(file)
-        if any(_inside(module, other) for other in FORBIDDEN[package])
+        f"{one.place} imports {one.imported}"
+        for one in imports(package)
+        if one.imported.split(".")[0] in FORBIDDEN[package]
     }
-    _assert_none(sorted(offences), f"{package} must not import {', '.join(FORBIDDEN[package])}")
+    assert_none(sorted(offences), f"{package} must not import {', '.join(FORBIDDEN[package])}")
 
 
-def test_no_strings_are_executed() -> None:
-    offences = [
-        _place(file, node) for file in _files(*FOLDERS) for node, name in _calls(file) if name in ("eval", "exec")
-    ]
-    _assert_none(offences, "eval and exec of strings are not used")
+@pytest.mark.parametrize("package", LEVELS)
+def test_levels_import_downwards(package: str) -> None:
+    level = {name: number for number, names in enumerate(LEVELS[package]) for name in names}
+    offences = set()
+    for one in imports(package):
+        inner, outer = one.importer.split("."), one.imported.split(".")
+        if outer[0] != package or len(inner) < 2 or len(outer) < 2 or inner[1] == outer[1]:
+            continue
+        if unknown := {inner[1], outer[1]} - level.keys():
+            offences.add(f"{one.place}: {', '.join(unknown)} is on no level")
+        elif level[outer[1]] >= level[inner[1]]:
+            offences.add(f"{one.place} imports {one.imported}")
+    assert_none(sorted(offences), f"levels of {package}, from the ground up: {LEVELS[package]}")
 
 
-def test_import_path_is_left_alone() -> None:
-    offences = [
-        _place(file, node)
-        for file in _files(*FOLDERS)
-        for node in ast.walk(_tree(file))
-        if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path"
-    ]
-    _assert_none(offences, "sys.path is not edited: install with `pip install -e .`")
+def test_no_circles() -> None:
+    """Between files, counting imports inside functions and those for type checkers only."""
+    names = sorted(modules())
+    number = {name: index for index, name in enumerate(names)}
+    edges = {
+        (number[one.importer], number[one.imported])
+        for one in imports(*PACKAGES)
+        if one.imported in number and one.imported != one.importer
+    }
+    rows, columns = zip(*edges, strict=True)
+    graph = coo_array(([True] * len(edges), (rows, columns)), shape=(len(names), len(names)))
+    count, label = connected_components(graph, connection="strong")
+    circles = [[name for name, one in zip(names, label, strict=True) if one == circle] for circle in range(count)]
+    offences = [" <-> ".join(circle) for circle in circles if len(circle) > 1]
+    assert_none(_finished(offences), "modules import each other in a circle")
 
 
-def test_checkpoints_are_read_without_pickle() -> None:
-    offences = []
-    for file in _files(*FOLDERS):
-        offences += [f"{_place(file, node)} imports {name}" for node, name in _imports(file) if name in PICKLERS]
-        for call, name in _calls(file):
-            if name in PICKLERS:
-                offences.append(f"{_place(file, call)} {name}")
-            if name == "torch.load" and not any(_is_weights_only(keyword) for keyword in call.keywords):
-                offences.append(f"{_place(file, call)} torch.load without weights_only=True")
-            if name in ("np.load", "numpy.load") and any(_is_allow_pickle(keyword) for keyword in call.keywords):
-                offences.append(f"{_place(file, call)} {name} with allow_pickle")
-    _assert_none(offences, "a file from elsewhere must not be able to run code")
+def test_late_imports_are_of_optional_extras() -> None:
+    needs_extra = _modules_that_need(EXTRAS)
+    offences = {
+        f"{one.place} imports {one.imported}"
+        for one in imports(*PACKAGES)
+        if one.is_late and not _is_of(one, (*EXTRAS, *SLOW)) and one.imported not in needs_extra
+    }
+    assert_none(_finished(sorted(offences)), "imports stand at the top, but for optional extras and their modules")
 
 
-def test_core_prints_nothing() -> None:
-    offences = [_place(file, node) for file in _files(*CORE) for node, name in _calls(file) if name == "print"]
-    _assert_none(offences, "the core prints nothing")
+def _finished(offences: Sequence[str]) -> list[str]:
+    """The offences outside of what is still being rebuilt."""
+    return [one for one in offences if not one.replace(".", "/").startswith(UNFINISHED)]
 
 
-def test_configuration_is_hydra() -> None:
-    offences = [
-        _place(file, node)
-        for file in _files(*FOLDERS)
-        for node, name in _calls(file)
-        if name.split(".")[-1] == "ArgumentParser"
-    ]
-    _assert_none(offences, "entry points are configured by Hydra, not argparse")
+def _modules_that_need(extras: Sequence[str]) -> set[str]:
+    """Modules that cannot be imported without an extra, since they or what they import need it at the top."""
+    at_top = [one for one in imports(*PACKAGES) if not one.is_late]
+    needing = {one.importer for one in at_top if _is_of(one, extras)}
+    while more := {one.importer for one in at_top if one.imported in needing} - needing:
+        needing |= more
+    return needing
 
 
-def test_importing_reseeds_nothing() -> None:
-    seeders = ("torch.manual_seed", "np.random.seed", "numpy.random.seed", "random.seed")
-    offences = [
-        f"{_place(file, node)} {name}"
-        for file in _files(*CORE, "data_process")
-        for node, name in _calls(file)
-        if name in seeders
-    ]
-    _assert_none(offences, "the core takes its random generator from outside")
-
-
-def test_files_stay_small() -> None:
-    lengths = {file: len(file.read_text().splitlines()) for file in _files(*FOLDERS)}
-    offences = [f"{file.relative_to(ROOT)}: {lines} lines" for file, lines in lengths.items() if lines > MAX_LINES]
-    _assert_none(offences, f"no file is longer than {MAX_LINES} lines")
-
-
-def _is_weights_only(keyword: ast.keyword) -> bool:
-    return keyword.arg == "weights_only" and isinstance(keyword.value, ast.Constant) and keyword.value.value is True
-
-
-def _is_allow_pickle(keyword: ast.keyword) -> bool:
-    return keyword.arg == "allow_pickle" and not (
-        isinstance(keyword.value, ast.Constant) and keyword.value.value is False
-    )
+def _is_of(one: Import, roots: Sequence[str]) -> bool:
+    return one.imported.split(".")[0] in roots

@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+
+from common.command.help_page import text_keys
+from common.command.overrides import literal_overrides
+from common.command.verb import Verb
+from tests.support.configs import compose_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / page for page in ("README.md", "data_process/README.md", "slam3r/service/README.md", "CONTRIBUTING.md")]
@@ -44,14 +48,17 @@ def program(line: str) -> tuple[Path, list[str]] | None:
     return None
 
 
-def hydra_main(path: Path) -> tuple[str, str] | None:
-    """(config_path, config_name) of the Hydra main of a Python file; None if it has none."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "hydra.main":
-            values = {word.arg: word.value for word in node.keywords}
-            name = values.get("config_name")
-            if isinstance(name, ast.Constant):
-                return ast.literal_eval(values["config_path"]), name.value
+def verb_of(path: Path) -> Verb | None:
+    """The command that a Python file launches; None for other files."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "launch":
+            name = ast.unparse(node.args[0])
+            homes = [
+                n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and name in [a.name for a in n.names]
+            ]
+            own = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            return getattr(import_module(homes[0] if homes else own), name)
     return None
 
 
@@ -68,12 +75,11 @@ def test_command_is_there_and_its_overrides_compose(page: str, line: str):
     if path.stem.isupper() or "..." in line:
         pytest.skip("a pattern, not a command")
     assert path.exists(), f"{page} runs {path.relative_to(ROOT)}, which is not here"
-    entry = hydra_main(path) if path.suffix == ".py" else None
-    if entry is None:
+    verb = verb_of(path) if path.suffix == ".py" else None
+    if verb is None:
         return
     if any(argument.startswith("-") for argument in arguments):
         pytest.skip("a call for help")
-    folder = (path.parent / entry[0]).resolve()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(folder), version_base="1.3"):
-        assert compose(entry[1], overrides=arguments, return_hydra_config=True)
+    verb.register()
+    overrides = literal_overrides(arguments, text_keys(verb).__contains__)
+    assert compose_config(verb.config, overrides, return_hydra_config=True)

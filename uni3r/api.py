@@ -17,9 +17,8 @@ from common.configuration import to_dataclass
 from common.data.sources.open import open_source
 from common.device import choose_device
 from common.errors import CheckpointError, ConfigurationError
-from uni3r.inference import ReadyModel, load_teacher, ready_model
 from uni3r.posing.known_cameras import KnownCameras, read_cameras
-from uni3r.pretrained import ModelChoice
+from uni3r.pretrained import ModelChoice, ReadyUni3R, load_teacher, ready_model
 from uni3r.scene.build import build_scene
 from uni3r.scene.outputs import check_output, write_results
 from uni3r.scene.scene import Scene
@@ -29,7 +28,7 @@ from uni3r.semantics.teacher import Teacher
 
 def reconstruct(
     source: Any,
-    model: ModelChoice | ReadyModel = "uni3r_tiny",
+    model: ModelChoice = "uni3r_tiny",
     output: str | Path | None = None,
     *,
     cameras: str | Path | KnownCameras | None = None,
@@ -61,10 +60,7 @@ def reconstruct(
     settings, export = to_dataclass(options, RunSettings), to_dataclass(export or {}, ExportSettings)
     if output is not None:
         check_output(output, overwrite)
-    try:
-        choose_device(settings.device)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from error
+    choose_device(settings.device)
     known = read_cameras(cameras) if isinstance(cameras, (str, Path)) else cameras
     with ExitStack() as stack:
         frames = open_source(source)
@@ -72,7 +68,7 @@ def reconstruct(
             stack.enter_context(frames)
         frames.validate()
         start = time.perf_counter()
-        loaded = ready_model(model, settings.size)
+        loaded = ready_model(model, settings.size, settings.device)
         teacher, warning = _teacher(loaded, teacher_source, export)
         seconds = time.perf_counter() - start
         scene = build_scene(frames, loaded, teacher, known, settings)
@@ -83,10 +79,10 @@ def reconstruct(
     return scene
 
 
-def _teacher(loaded: ReadyModel, source: str | None, export: ExportSettings) -> tuple[Teacher | None, list[str]]:
+def _teacher(loaded: ReadyUni3R, source: str | None, export: ExportSettings) -> tuple[Teacher | None, list[str]]:
     """The teacher; where it cannot be had and nobody asked for words, a warning instead."""
     try:
-        return load_teacher(loaded.inference, source), []
+        return load_teacher(loaded.settings.teacher, source), []
     except (ImportError, CheckpointError, ConfigurationError) as error:
         if export.queries or loaded.network.feature_compressor is not None:
             raise error if not isinstance(error, ImportError) else ConfigurationError(f"queries: {error}") from error

@@ -1,43 +1,55 @@
-"""A Uni3R by name: its weights, and where they come from. A name stands for ``configs/model/<name>.yaml``."""
+"""A Uni3R model by name: found, loaded, and made ready to run; see `common.model_library`."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from common.configuration import config_folder, to_dataclass
-from common.errors import CheckpointError, ConfigurationError
-from common.revision import weights_revision
-from uni3r.models.config import Uni3RConfig
-from uni3r.models.description import ModelConfig
+from common.configuration import config_folder, load_yaml
+from common.device import choose_device
+from common.errors import ConfigurationError
+from common.model_library import (
+    LoadedModel,
+    ReadyModel,
+    describe_origin,
+    describe_weights,
+    find_description,
+    load_network,
+    unknown_model,
+)
+from uni3r.models.description import InferenceSettings, Uni3rDescription
 from uni3r.models.uni3r import Uni3R
+from uni3r.semantics.teacher import Teacher
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass
-class LoadedModel:
-    """The network, on the CPU in float32 and evaluation mode, and what is known of it."""
-
-    model: Uni3R
-    inference: dict[str, Any] = field(default_factory=dict)
-    """As in `ModelConfig`."""
-    description: dict[str, Any] = field(default_factory=dict)
-    """For the summary: name, licence, source and revision of the weights."""
-
-
-ModelChoice = str | Path | Mapping | ModelConfig | LoadedModel
+LoadedUni3R = LoadedModel[Uni3rDescription, Uni3R]
+ReadyUni3R = ReadyModel[Uni3rDescription, Uni3R, InferenceSettings]
+ModelChoice = str | Path | Mapping | Uni3rDescription | LoadedModel | ReadyModel
 """What stands for a model: a name, a weights folder or file, a YAML file like those of ``configs/model``, or one loaded
-before."""
+or made ready before."""
 
 
-def load_model(choice: ModelChoice) -> LoadedModel:
-    """Load a network.
+def find_model(choice: str | Path | Mapping | Uni3rDescription | LoadedModel) -> Uni3rDescription | LoadedUni3R:
+    """Find what a choice stands for; reads no weights.
+
+    Raises:
+        ConfigurationError: no such model, or a faulty description.
+    """
+    if isinstance(choice, (Uni3rDescription, LoadedModel)):
+        return choice
+    found = find_description(choice, Uni3rDescription)
+    if found is not None:
+        return found
+    if Path(str(choice)).expanduser().exists() or str(choice).count("/") == 1:  # weights here, or a hub id
+        return Uni3rDescription(name=Path(str(choice)).name, weights=str(choice))
+    raise unknown_model(choice, Uni3rDescription, "a weights folder, file or hub id")
+
+
+def load_model(choice: str | Path | Mapping | Uni3rDescription | LoadedModel) -> LoadedUni3R:
+    """Load the network.
 
     Raises:
         ConfigurationError: no such model, or a faulty description.
@@ -46,64 +58,59 @@ def load_model(choice: ModelChoice) -> LoadedModel:
     found = find_model(choice)
     if isinstance(found, LoadedModel):
         return found
-    model = _load(found)
-    report = model.load_report
-    description: dict[str, Any] = {"name": found.name, "weights": found.weights}
-    description["revision"] = weights_revision(report.source) if report else None
-    if found.license:
-        description["license"] = found.license
-        logger.info("%s: weights under %s", found.name, found.license)
-    return LoadedModel(model, found.inference, description)
+    network = load_network(Uni3R, found.weights, found)
+    return LoadedModel(found, network, {**describe_origin(found), **describe_weights(found.weights, network)})
 
 
-def find_model(choice: ModelChoice) -> ModelConfig | LoadedModel:
-    """What a choice stands for; reads no weights.
+def ready_model(choice: ModelChoice, size: tuple[int, int] | None = None, device: str = "auto") -> ReadyUni3R:
+    """Load a model and put it on a device, to be used as it wants, or at another size.
+
+    Args:
+        choice: what stands for the model; one that is ready stays on its device.
+        size: (height, width) of the network's images, pixels; None takes the model's own.
+        device: auto, cuda, mps or cpu.
 
     Raises:
-        ConfigurationError: no such model, or a faulty description.
+        ConfigurationError: no such model or device, a faulty description, or a size that does not fit the patches.
+        CheckpointError: weights are missing (the message says how to get them), damaged, or of another model.
     """
-    if isinstance(choice, (ModelConfig, LoadedModel)):
-        return choice
-    if isinstance(choice, Mapping) or OmegaConf.is_config(choice):
-        return to_dataclass(choice, ModelConfig)
-    path = Path(choice).expanduser()
-    folder = config_folder() / "model"
-    named = folder / f"{choice}.yaml"
-    if path.name == str(choice) and named.is_file():
-        return _described(named)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        return _described(path)
-    if path.exists() or str(choice).count("/") == 1:  # weights here, or a hub id
-        return ModelConfig(path.name, str(choice))
-    known = ", ".join(sorted(file.stem for file in folder.glob("uni3r_*.yaml")))
-    raise ConfigurationError(f"no model {str(choice)!r}: known are {known}; or give a weights folder, file or hub id")
+    if isinstance(choice, ReadyModel):
+        ready: ReadyUni3R = choice
+    else:
+        hardware = choose_device(device)
+        loaded = load_model(choice)
+        network = loaded.network.to(hardware).eval()
+        provenance = {**loaded.provenance, "device": str(hardware)}
+        ready = ReadyModel(loaded.description, network, loaded.description.inference, hardware, provenance)
+    if size is None:
+        return ready
+    patch = ready.network.config.patch_size
+    if any(side < patch or side % patch for side in size):
+        raise ConfigurationError(f"size is made of multiples of {patch} for this model, got {list(size)}")
+    return replace(ready, settings=replace(ready.settings, size=(size[0], size[1])))
 
 
-def _described(file: Path) -> ModelConfig:
-    try:
-        return to_dataclass(OmegaConf.load(file), ModelConfig)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{file} does not describe a Uni3R: {error}") from error
+def load_teacher(name: str | None, source: str | None = None) -> Teacher | None:
+    """Load the teacher that a model learnt its features from; None where it has none.
 
+    Args:
+        name: file of ``configs/teacher``; see `InferenceSettings.teacher`.
+        source: its weights, for a teacher that needs some (``source: ???``).
 
-def _load(config: ModelConfig) -> Uni3R:
-    place = Path(config.weights).expanduser()
-    in_checkout = config_folder().parent / place
-    is_here = place.exists() or in_checkout.exists()
-    source = str(in_checkout) if is_here and not place.exists() else config.weights
-    try:
-        model = Uni3R.from_pretrained(source)
-    except CheckpointError as error:
-        hint = f" ({config.how_to_get})" if config.how_to_get and not is_here else ""
-        raise CheckpointError(f"model {config.name}: {error}{hint}") from error
-    if config.sizes:
-        wanted, own = to_dataclass(config.sizes, Uni3RConfig).to_dict(), model.config.to_dict()
-        given = {key for key in config.sizes if key not in _NOT_OF_THE_WEIGHTS}
-        wrong = [f"{key} {own[key]}, not {wanted[key]}" for key in sorted(given) if own[key] != wanted[key]]
-        if wrong:
-            raise CheckpointError(f"{source} does not hold the weights of {config.name}: {'; '.join(wrong)}")
-    return model
-
-
-_NOT_OF_THE_WEIGHTS = ("checkpointing", "table_side")
-"""What may differ: how training saves memory, and the position table, which released files have in two sizes."""
+    Raises:
+        ConfigurationError: no such teacher, or it needs weights.
+        CheckpointError: these are missing or damaged.
+        ImportError: naming the extra to install.
+    """
+    if name is None:
+        return None
+    path = config_folder() / "teacher" / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml")))
+        raise ConfigurationError(f"no teacher {name!r}: known are {known}")
+    config = load_yaml(path)
+    if source is not None:
+        config["source"] = source
+    if OmegaConf.is_missing(config, "source"):
+        raise ConfigurationError(f"words come from the teacher {name}: give teacher_source=FILE")
+    return instantiate(config)

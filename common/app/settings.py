@@ -10,8 +10,9 @@ class ServerSettings:
     """Where the application listens."""
 
     host: str = "127.0.0.1"
-    """Loopback: only this machine. ``0.0.0.0`` lets everybody in who can reach it."""
+    """Address to listen on: loopback admits only this machine, ``0.0.0.0`` everybody who can reach it."""
     port: int = 7860
+    """Port to listen on."""
     root_path: str = ""
     """Path under which a proxy shows the application."""
 
@@ -21,12 +22,13 @@ class Limits:
     """What one visitor may give."""
 
     files: int = 500
+    """Files uploaded at once."""
     megabytes: int = 500
     """Of all files together."""
     waiting: int = 20
-    """Visitors in the queue."""
+    """Visitors in the queue; one works at a time."""
     hours: float = 2.0
-    """Until files of somebody who left without a word are removed."""
+    """Hours until the files of a visitor who was not seen any more are removed."""
 
     def __post_init__(self) -> None:
         if min(self.files, self.megabytes, self.waiting) < 1 or self.hours <= 0:

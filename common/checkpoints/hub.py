@@ -11,12 +11,15 @@ import argparse
 import json
 import logging
 import pickle
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -112,9 +115,6 @@ def locate(source: str | Path, revision: str | None = None) -> tuple[Path, Path 
 
 
 def _download(repository: str, revision: str | None) -> tuple[Path, Path | None]:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
     def fetch(name: str) -> Path | None:
         try:
             return Path(hf_hub_download(repository, name, revision=revision))
@@ -144,8 +144,15 @@ class PretrainedModel(nn.Module):
 
     config: Any
     ignored_prefixes: tuple[str, ...] = ()
+    flexible_sizes: tuple[str, ...] = ()
+    """Fields of ``config`` that weights of one model may differ in."""
     load_report: LoadReport | None = None
     """Set by `from_pretrained`."""
+
+    @classmethod
+    def from_sizes(cls: type[ModelT], sizes: Mapping[str, Any]) -> ModelT:
+        """Build the model with fresh weights from a mapping of sizes, such as ``sizes`` of a model's description."""
+        return cls(**sizes)
 
     @classmethod
     def from_pretrained(
@@ -224,10 +231,6 @@ class PretrainedModel(nn.Module):
 
     def push_to_hub(self, repository: str, private: bool = False, **save_options: Any) -> str:
         """Upload to the hub as ``owner/name``; needs a token (``hf auth login``). Returns the commit's address."""
-        import tempfile
-
-        from huggingface_hub import HfApi
-
         api = HfApi()
         api.create_repo(repository, private=private, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, NoReturn, TypeVar
 
+import hydra
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from hydra.utils import get_method
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from common.command.help_page import help_page, text_keys
+from common.command.overrides import literal_overrides
+from common.command.verb import Verb
+from common.configuration import config_folder, to_dataclass
 from common.errors import CheckpointError, ConfigurationError, InputError
 
 USER_ERRORS: tuple[type[Exception], ...] = (InputError, CheckpointError, ConfigurationError)
@@ -40,14 +46,32 @@ def clear_errors(function: F) -> F:
     return guarded  # type: ignore[return-value]
 
 
-def launch(main: Callable[[], Any]) -> None:
-    """Run a ``@hydra.main`` function; unknown keys and missing choices on the command line end it like `clear_errors`.
+def launch(verb: Verb, arguments: Sequence[str] | None = None) -> None:
+    """Run a command with arguments of the command line (those of this process, where none are given).
 
-    Other exceptions come with their traceback, as they are faults of the program.
+    ``--help`` prints the command's own page. Unknown keys, missing choices and values that do not fit end it like
+    `clear_errors`, before the libraries of the command are loaded. Other exceptions come with their traceback, as they
+    are faults of the program.
     """
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra formats errors itself and exits with 1
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    verb.register()
+    if {"-h", "--help"} & set(arguments):
+        sys.stdout.write(help_page(verb))
+        return
     try:
-        main()
+        overrides = literal_overrides([*verb.fixed, *arguments], text_keys(verb).__contains__)
+    except ConfigurationError as error:
+        _stop(str(error))
+    sys.argv[1:] = overrides
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra formats errors itself and exits with 1
+
+    @clear_errors
+    def task(config: DictConfig) -> Any:
+        settings: Any = config if verb.composed else to_dataclass(config, verb.settings)
+        return (get_method(verb.run) if isinstance(verb.run, str) else verb.run)(settings)
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=verb.config)(task)()
     except (HydraException, OmegaConfBaseException) as error:
         lines = [line.strip() for line in str(error).splitlines()]
         _stop(" ".join(line for line in lines if line and not line.startswith(_HYDRA_NOISE)) + _suggestion(error))

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from tqdm import tqdm
 
 from common.drawing.preview import PreviewStage
 from common.drawing.settings import FilmSettings
@@ -62,8 +63,6 @@ def write_film(path: Path, growing: GrowingMap, settings: FilmSettings, progress
     Raises:
         ValueError: another suffix.
     """
-    from tqdm import tqdm
-
     if path.suffix.lower() not in (".mp4", ".gif"):
         raise ValueError(f"a film is an .mp4 or a .gif, got {path.name}")
     total = len(growing.camera_to_world) + settings.rest

@@ -27,7 +27,7 @@ class PreviewStyle:
     shading: float = 0.4
     """Strength of the edge darkening; 0 for none."""
     background: Color = LIGHT
-    """RGB."""
+    """Colour behind the map, RGB."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class FilmSettings:
     size: tuple[int, int] = (540, 960)
     """(height, width), pixels."""
     fps: float = 12.0
+    """Steps per second."""
     turn: float = 40.0
     """Degrees that the viewer goes round the scene in the whole film."""
     rest: int = 24
@@ -44,6 +45,7 @@ class FilmSettings:
     picture: float = 0.28
     """Height of the input picture in the corner, as a share of the film's; 0 for none."""
     style: PreviewStyle = field(default_factory=PreviewStyle)
+    """How the map looks."""
 
     def __post_init__(self) -> None:
         if min(self.size) < 16 or self.fps <= 0 or self.rest < 0 or not 0 <= self.picture < 1:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torchvision.models import VGG16_Weights
 
 from common.checkpoints.hub import read_state_dict
 from common.errors import CheckpointError
@@ -22,8 +23,6 @@ _SLICES = (4, 9, 16, 23, 30)
 
 def vgg_weights_path() -> Path:
     """Where torchvision keeps VGG-16; the environment variable TORCH_HOME moves it."""
-    from torchvision.models import VGG16_Weights
-
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(VGG16_Weights.DEFAULT.url).name
 
 

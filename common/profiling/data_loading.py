@@ -1,14 +1,11 @@
 """How fast one core reads training windows, and what takes the time.
 
-    python -m common.profiling.data_loading data=rooms_folder data.root=DIR [key=value ...]
-
 Times are of the processor, not of the clock, so that other programs disturb them little. Files are read from the
 system's cache after the first round; a disk that is slower than the decoder shows as a difference to the clock.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,18 +14,11 @@ from functools import wraps
 from unittest.mock import patch
 
 import cv2
-import hydra
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig
 
-from common.command.launch import clear_errors, launch
-from common.configuration import config_folder
 from common.data.scenes import augment, dataset, scene_folder
 from common.data.scenes.datamodule import collate
 from common.data.scenes.mixture import EpochDataset
-
-logger = logging.getLogger(__name__)
 
 _ROUNDS = 3
 
@@ -138,15 +128,3 @@ def one_thread() -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         cv2.setNumThreads(before[1])
-
-
-@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="throughput")
-@clear_errors
-def main(config: DictConfig) -> None:
-    """Measure the data set of the configuration."""
-    result = measure(instantiate(config.data), config.windows, config.batch_size)
-    logger.info("%s: %s", config.data.get("_target_", "data"), result.describe())
-
-
-if __name__ == "__main__":
-    launch(main)

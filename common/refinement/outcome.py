@@ -38,7 +38,7 @@ class Verdict:
     confirmed: float | None = None
     """Share of pixels whose depth at least two other views confirm."""
     confirmed_before: float | None = None
-    """The same share for the depth of the network, with the cameras of the result."""
+    """Share on which two other views agree by the network's own depth, with the cameras of the result."""
     reason: str = ""
     """Why the result is what it is, in one line."""
 

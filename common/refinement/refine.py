@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,35 +11,14 @@ from numpy.typing import NDArray
 
 from common.refinement.assessment import agreement, check_depth
 from common.refinement.cameras.refine_cameras import refine_cameras
-from common.refinement.dense.consistency import confirmed_share
 from common.refinement.dense.depth_grid import correct_depth
 from common.refinement.dense.refine_depth import refine_depth
 from common.refinement.dense.settings import DenseSettings
 from common.refinement.inputs import Progress, outline
 from common.refinement.outcome import Applied, Refinement, Verdict
-from common.refinement.settings import CameraSettings
+from common.refinement.settings import CameraSettings, RefinementSettings
 from common.refinement.stopwatch import Stopwatch
 from common.refinement.types import Camera, Picture, Prediction, RefinedCameras, RefinedDepth
-
-Mode = Literal["auto", "off", "cameras", "dense"]
-
-
-@dataclass(frozen=True)
-class RefinementSettings:
-    """Whether and how many views are made consistent after the reconstruction."""
-
-    mode: Mode | None = None
-    """off: the network's word stays; cameras: poses, focal length and a smooth correction of every depth map; dense:
-    depth is searched in the pictures as well; auto: as dense, but without pycolmap the run goes on unrefined. None: as
-    the model asks."""
-    check_frames: int = 24
-    """Frames whose pictures are compared with the result where nothing is refined, at most; 0 for no check."""
-    cameras: CameraSettings = field(default_factory=CameraSettings)
-    dense: DenseSettings = field(default_factory=DenseSettings)
-
-    def __post_init__(self) -> None:
-        if self.check_frames < 0:
-            raise ValueError(f"check_frames must not be negative, got {self.check_frames}")
 
 
 def refine(
@@ -91,12 +69,13 @@ def refine(
         return Refinement(verdict, outlines, seconds=watch.seconds, cpu_seconds=watch.cpu_seconds)
     with watch("depth grid"):
         depth = _grid_depth(pictures, prediction, refined, settings.dense)
-    before = confirmed_share(depth.confirmed, refined.connected)
+    least = settings.dense.consistency.min_views
+    before = depth.views >= least
     applied: Applied = "cameras"
     if settings.mode != "cameras":
         with watch("sweep"):
             swept = refine_depth(pictures, prediction, refined, settings.dense, progress, device)
-        if confirmed_share(swept.confirmed, refined.connected) > before:
+        if (swept.views >= least).sum() > before.sum():
             applied, depth = "dense", swept
         else:
             verdict = replace(verdict, reason=f"{verdict.reason}; the dense search confirmed no more points")
@@ -104,7 +83,7 @@ def refine(
         verdict,
         applied=applied,
         confirmed=float(depth.confirmed.float().mean()),
-        confirmed_before=before * float(refined.connected.float().mean()),
+        confirmed_before=float(before.float().mean()),
     )
     return Refinement(verdict, outlines, refined, depth, watch.seconds, watch.cpu_seconds)
 

@@ -1,8 +1,14 @@
-"""Settings of the camera stages. The figures behind the defaults are in docs/refinement.md."""
+"""Settings of refinement and of its camera stages; docs/refinement.md has the figures behind the defaults.
+
+Imports no torch, so that `--help` can read it quickly.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+from common.refinement.dense.settings import DenseSettings
 
 
 @dataclass(frozen=True)
@@ -117,3 +123,24 @@ class CameraSettings:
     """Processor threads; None: the cores that this process may use. One thread makes a run repeatable to the bit."""
     seed: int = 0
     """Of every random choice."""
+
+
+Mode = Literal["auto", "off", "cameras", "dense"]
+
+
+@dataclass(frozen=True)
+class RefinementSettings:
+    """Whether and how many views are made consistent after the reconstruction."""
+
+    mode: Mode | None = None
+    """off: the network's word stays; cameras: poses, focal length and a smooth correction of every depth map; dense:
+    depth is searched in the pictures as well; auto: as dense, but without pycolmap the run goes on unrefined. None: as
+    the model asks."""
+    check_frames: int = 24
+    """Frames whose pictures are compared with the result where nothing is refined, at most; 0 for no check."""
+    cameras: CameraSettings = field(default_factory=CameraSettings)
+    dense: DenseSettings = field(default_factory=DenseSettings)
+
+    def __post_init__(self) -> None:
+        if self.check_frames < 0:
+            raise ValueError(f"check_frames must not be negative, got {self.check_frames}")

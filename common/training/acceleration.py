@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from torch import nn
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.utils.checkpoint import checkpoint
 
 from common.backbone.blocks import Block
@@ -52,8 +53,6 @@ def shard(root: nn.Module, mesh, entry_points: tuple[str, ...]) -> None:
         mesh: one-axis device mesh of the ranks.
         entry_points: methods of the root by which steps enter it, other than ``forward``.
     """
-    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
-
     for block in _blocks(root):
         fully_shard(block, mesh=mesh)
     fully_shard(root, mesh=mesh)

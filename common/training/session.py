@@ -12,9 +12,9 @@ from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.multiprocessing import ProcessExitedException
 
+from common.training.callbacks.preemption import signals_forwarded
 from common.training.checkpoint_io import choose_checkpoint
 from common.training.module import Objective
-from common.training.preemption import signals_forwarded
 from common.training.settings import TrainSettings
 
 logger = logging.getLogger(__name__)
@@ -41,7 +41,8 @@ def fit(
 
     Raises:
         CheckpointError: when the checkpoint to go on from is missing or damaged.
-        SystemExit: with the code to re-queue on, when a scheduler asked to stop (`common.training.preemption`).
+        SystemExit: with the code to re-queue on, when a scheduler asked to stop; see
+            `common.training.callbacks.preemption`.
     """
     checkpoint = choose_checkpoint(settings.resume, f"{settings.output}/checkpoints")
     torch.set_float32_matmul_precision(settings.matmul_precision)

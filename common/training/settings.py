@@ -11,14 +11,24 @@ class TrainSettings:
     """The scalars of ``configs/train.yaml``; what they mean is written there."""
 
     output: str
+    """Folder for checkpoints, logs, learning curve and weights."""
     seed: int = 0
+    """Seed of initialization and sampling."""
     threads: int | None = None
+    """Processor threads; null leaves torch's choice."""
     attention_backend: Literal["math", "flash_attention", "efficient_attention", "cudnn_attention"] | None = None
+    """Attention kernel; null leaves torch's choice. On processors ``math`` is faster for windows of
+    49 tokens (112 x 112)."""
     matmul_precision: Literal["highest", "high", "medium"] = "high"
+    """float32 products on GPUs: high is TF32 (published), highest is full float32."""
     resume: str | None = None
+    """auto: the newest whole checkpoint of this output; or a file; null starts anew."""
     recompute_activations: bool = False
+    """Keep only the inputs of each block: about a tenth of the memory, a third more time."""
     compile: bool = False
+    """Compile each block with torch.compile; the first steps take minutes."""
     ema_decay: float | None = None
+    """Decay of a moving average of the weights, such as 0.9999, that is validated and exported; null: none."""
 
     def __post_init__(self) -> None:
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import InputError
-from data_process.formats.frame_files import BadFrameError
+from data_process.errors import BadFrameError
 from data_process.formats.rectify import Matrix, Size
 
 # fmt: off

@@ -9,12 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from data_process.errors import BadFrameError
+
 _JPEG = (".jpg", ".jpeg")
-
-
-class BadFrameError(ValueError):
-    """A frame cannot be used. The message is the reason that goes into the list of dropped frames: no file name in it,
-    so that frames of one reason can be counted together."""
 
 
 def read_bytes(path: Path, what: str) -> bytes:

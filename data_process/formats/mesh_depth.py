@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_process.errors import SceneError
 from data_process.formats.rectify import Matrix, Size, pinhole_rays
-from data_process.writing.scene_writer import SceneError
 
 
 @dataclass(frozen=True)

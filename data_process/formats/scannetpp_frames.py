@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.export.colmap_reading import ColmapImage, read_colmap_images
+from data_process.errors import SceneError
 from data_process.formats.frame_files import decode_color, read_bytes, read_plane
 from data_process.formats.video_frames import VideoFrames
-from data_process.writing.scene_writer import SceneError
 
 NUMBER_STEP = {"dslr": 1, "iphone": 10}
 """What the numbers of frames advance by from one to the next."""

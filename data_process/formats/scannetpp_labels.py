@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data_process.errors import SceneError
 from data_process.formats.scannet_labels import CLASSES, UNLABELLED
-from data_process.writing.scene_writer import SceneError
 
 _NAMES = {
     "wall": ("wall",),

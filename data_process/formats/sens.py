@@ -23,8 +23,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from data_process.formats.frame_files import BadFrameError, decode_color
-from data_process.writing.scene_writer import SceneError
+from data_process.errors import BadFrameError, SceneError
+from data_process.formats.frame_files import decode_color
 
 VERSION = 4
 COLOR_RAW, COLOR_PNG, COLOR_JPEG = 0, 1, 2

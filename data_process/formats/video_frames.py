@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.data.sources.video_decoding import DecodedFrame, VideoOpenError, open_video
-from data_process.formats.frame_files import BadFrameError
-from data_process.writing.scene_writer import SceneError
+from data_process.errors import BadFrameError, SceneError
 
 
 class VideoFrames:

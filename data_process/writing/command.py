@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.table import Table
 
+from common.command.registry import register
+from common.command.verb import Verb
 from common.errors import ConfigurationError
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import ProcessSettings, ProcessSummary, SceneT, process, verify
@@ -75,3 +77,25 @@ def _list(lines: Sequence[str], total: int) -> None:
         print(line)
     if total > _SHOWN:
         print(f"... and {total - _SHOWN} more")
+
+
+def process_verb(name: str, settings: type, work: Callable[[Any], None], summary: str) -> Verb:
+    """The command ``python -m data_process.<name>``.
+
+    Args:
+        name: of the data set, and of its file in ``configs/process``.
+        settings: its settings.
+        work: does it.
+        summary: what the raw folder holds.
+    """
+    raw = "" if name == "rooms" else "raw=DIR "
+    return Verb(
+        name=f"python -m data_process.{name}",
+        config=f"process/{name}",
+        settings=settings,
+        run=work,
+        register=partial(register, f"process/{name}", settings),
+        summary=f"{summary} Started again, it continues where it was. ",
+        examples=(f"python -m data_process.{name} {raw}output=DIR",),
+        see="data_process/README.md says more.",
+    )

@@ -20,9 +20,10 @@ import cv2
 from tqdm import tqdm
 
 from common.errors import ConfigurationError, InputError
+from data_process.errors import SceneTakenError, WriteError
 from data_process.writing.manifest import SCENE_FILE, DatasetInfo, claim, scene_folders, verify, write_manifest
-from data_process.writing.scene_lock import SceneTakenError, scene_lock
-from data_process.writing.scene_writer import SceneWriter, WriteError, remove_leftovers
+from data_process.writing.scene_lock import scene_lock
+from data_process.writing.scene_writer import SceneWriter, remove_leftovers
 
 __all__ = ["ProcessSettings", "ProcessSummary", "RawScene", "process", "verify"]
 

@@ -8,11 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from common.errors import InputError
-
-
-class SceneTakenError(InputError):
-    """Another run is writing this scene, or has written it."""
+from data_process.errors import SceneTakenError
 
 
 @contextmanager

@@ -16,22 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from common.errors import InputError
 from common.files import write_json
-from data_process.formats.frame_files import BadFrameError
+from data_process.errors import BadFrameError, SceneError, SceneTakenError, WriteError
 from data_process.writing.manifest import CHECKSUMS_FILE, LAYOUT_VERSION, SCENE_FILE, Json
-from data_process.writing.scene_lock import SceneTakenError, scene_lock
+from data_process.writing.scene_lock import scene_lock
 
 _RIGID_TOLERANCE = 1e-2
 _EXIF_ORIENTATION = 0x0112
-
-
-class WriteError(InputError):
-    """The output folder cannot be written: a full disk, a missing permission. No other scene will fare better."""
-
-
-class SceneError(InputError):
-    """A raw scene cannot be converted. The message says why; other scenes are not affected."""
 
 
 class SceneWriter:

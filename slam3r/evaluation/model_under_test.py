@@ -1,4 +1,4 @@
-"""What of SLAM3R an evaluation runs: a model, settings and a device, loaded when first needed."""
+"""The model that an evaluation of SLAM3R scores, with settings and device; loaded when first needed."""
 
 from __future__ import annotations
 
@@ -11,52 +11,48 @@ import torch
 
 from common.configuration import to_dataclass
 from common.device import choose_device, choose_dtype
-from common.errors import ConfigurationError
-from slam3r.models.description import ModelConfig
-from slam3r.pretrained import LoadedModel, load_model
+from slam3r.models.description import Slam3rDescription
+from slam3r.pretrained import LoadedSlam3r, load_model, place_networks
 from slam3r.reconstruction import Networks, ReconstructionSettings
 
 
 @dataclass(frozen=True)
-class SystemSettings:
-    """The part of ``configs/evaluate.yaml`` that concerns the system under test."""
+class ModelUnderTestSettings:
+    """The part of ``configs/evaluate.yaml`` that concerns the model under test."""
 
-    model: ModelConfig
+    model: Slam3rDescription
     reconstruction: ReconstructionSettings
     device: str
     dtype: str
 
 
-class System:
+class ModelUnderTest:
     """A model with its settings, on its device."""
 
-    def __init__(self, settings: SystemSettings) -> None:
+    def __init__(self, settings: ModelUnderTestSettings) -> None:
         """
         Raises:
             ConfigurationError: the device or dtype is not there.
         """
         self.settings = settings
-        try:
-            self.device = choose_device(settings.device)
-            self.dtype = choose_dtype(self.device, settings.dtype)
-        except ValueError as error:
-            raise ConfigurationError(str(error)) from error
+        self.device = choose_device(settings.device)
+        self.dtype = choose_dtype(self.device, settings.dtype)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> System:
+    def from_config(cls, config: Mapping[str, Any]) -> ModelUnderTest:
         """From the whole configuration of an evaluation."""
         names = ("model", "reconstruction", "device", "dtype")
-        return cls(to_dataclass({name: config[name] for name in names}, SystemSettings))
+        return cls(to_dataclass({name: config[name] for name in names}, ModelUnderTestSettings))
 
     @cached_property
-    def model(self) -> LoadedModel:
-        """Both networks."""
+    def loaded(self) -> LoadedSlam3r:
+        """Both networks, on the CPU until `networks` is asked for."""
         return load_model(self.settings.model)
 
     @cached_property
     def networks(self) -> Networks:
         """Ready to run."""
-        return self.model.networks(self.device, self.dtype, self.settings.reconstruction.memory_chunk)
+        return place_networks(self.loaded, self.device, self.dtype, self.settings.reconstruction.memory_chunk)
 
     def describe(self) -> dict[str, Any]:
         """Weights with their revisions, settings and dtype: what results depend on. JSON values.
@@ -67,7 +63,7 @@ class System:
         for name in ("encode_batch", "window_batch", "memory_chunk"):
             reconstruction.pop(name, None)
         dtype = str(self.dtype).removeprefix("torch.")
-        return {"model": self.model.description, "reconstruction": reconstruction, "dtype": dtype}
+        return {"model": self.loaded.provenance, "reconstruction": reconstruction, "dtype": dtype}
 
     def machine(self) -> str:
         """Name of the device."""

@@ -15,7 +15,7 @@ from common.data.sources.image_files import FrameSource
 from common.evaluation.runner import digest
 from common.files import atomic_path, read_json, write_json
 from slam3r.api import reconstruct
-from slam3r.evaluation.model_under_test import System
+from slam3r.evaluation.model_under_test import ModelUnderTest
 from slam3r.scene.outputs import PREDICTIONS
 from slam3r.scene.recording import open_pointmaps
 
@@ -49,7 +49,7 @@ class EvaluationRun:
 
 
 def run_for_evaluation(
-    system: System, source: FrameSource, size: tuple[int, int], folder: Path, key: Mapping[str, Any]
+    model: ModelUnderTest, source: FrameSource, size: tuple[int, int], folder: Path, key: Mapping[str, Any]
 ) -> EvaluationRun:
     """Reconstruct a source into a folder; a complete reconstruction of the same key is taken as it is.
 
@@ -68,10 +68,10 @@ def run_for_evaluation(
         shutil.rmtree(folder, ignore_errors=True)
         scene = reconstruct(
             source,
-            system.networks,
+            model.networks,
             folder,
-            settings=system.settings.reconstruction,
-            export={"confidence": system.settings.model.confidence.registered, "strip": False, "max_points": 1_000_000},
+            settings=model.settings.reconstruction,
+            export={"confidence": model.settings.model.confidence.registered, "strip": False, "max_points": 1_000_000},
             save_predictions=True,
             size=size,
         )

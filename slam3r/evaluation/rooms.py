@@ -15,7 +15,7 @@ from common.evaluation.figures import write_error_map
 from common.meters import MemoryMeter
 from common.rooms import room_seed, room_video
 from common.views import Views
-from slam3r.evaluation.model_under_test import System
+from slam3r.evaluation.model_under_test import ModelUnderTest
 from slam3r.evaluation.scene_score import ReconstructionScore, retrieval_auc, score_scene
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, RegisteredFrame
 
@@ -54,21 +54,21 @@ class RoomsBenchmark:
         "frames/s: reconstruction alone, without rendering and scoring; memory: resident, peak",
     )
 
-    def __init__(self, settings: RoomsSettings, system: System) -> None:
-        self.settings, self.system = settings, system
+    def __init__(self, settings: RoomsSettings, model: ModelUnderTest) -> None:
+        self.settings, self.model = settings, model
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RoomsBenchmark:
         """See `common.evaluation.benchmark.Benchmark.from_config`."""
         own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
-        return cls(to_dataclass(own, RoomsSettings), System.from_config(config))
+        return cls(to_dataclass(own, RoomsSettings), ModelUnderTest.from_config(config))
 
     def describe(self) -> dict[str, Any]:
         """What the figures depend on."""
         own = asdict(self.settings)
         for selection in ("scenes", "first_scene", "figures"):
             own.pop(selection)
-        return {"benchmark": own, **self.system.describe()}
+        return {"benchmark": own, **self.model.describe()}
 
     def scenes(self) -> list[str]:
         """Names with the rooms' numbers."""
@@ -80,9 +80,9 @@ class RoomsBenchmark:
         settings = self.settings
         seed = room_seed(settings.split, 0, int(scene.removeprefix("room_")))
         views = room_video(seed, settings.frames, settings.size)
-        networks = self.system.networks
-        meter = MemoryMeter(self.system.device)
-        frames, reconstructor = reconstruct_views(views, networks, self.system.settings.reconstruction)
+        networks = self.model.networks
+        meter = MemoryMeter(self.model.device)
+        frames, reconstructor = reconstruct_views(views, networks, self.model.settings.reconstruction)
         memory = meter.peak().process
         score = score_scene(
             np.stack([frame.world_points.numpy() for frame in frames]),

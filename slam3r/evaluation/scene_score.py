@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 from torch import Tensor
 
 from common.geometry.alignment import align_to_ground_truth, transform_points
@@ -151,8 +152,6 @@ def retrieval_auc(networks: Networks, views: Views, threshold: float = 0.3) -> f
 
 def area_under_curve(scores: Tensor, positive: Tensor) -> float:
     """Area under the ROC curve by ranks (Mann-Whitney); ties count half. (N,) and (N,) bool."""
-    from scipy.stats import rankdata
-
     hits = int(positive.sum())
     misses = len(positive) - hits
     if hits == 0 or misses == 0:

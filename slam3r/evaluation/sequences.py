@@ -14,7 +14,7 @@ from common.evaluation.benchmark import Row
 from common.evaluation.pointmaps import PointsProtocol
 from common.evaluation.sequence import FrameChoice, RgbdSequence, SequenceReader, choose_scenes, open_readers
 from common.evaluation.truth import SequenceTruth, load_truth
-from slam3r.evaluation.model_under_test import System
+from slam3r.evaluation.model_under_test import ModelUnderTest
 from slam3r.evaluation.recorded_run import EvaluationRun, run_for_evaluation
 from slam3r.evaluation.sequence_scores import depth_row, points_row, trajectory_row
 from slam3r.scene.outputs import PREDICTIONS
@@ -72,8 +72,8 @@ class SequenceSettings:
 class SequenceBenchmark:
     """A benchmark (`common.evaluation.benchmark.Benchmark`) over the sequences of a folder."""
 
-    def __init__(self, settings: SequenceSettings, system: System) -> None:
-        self.settings, self.system = settings, system
+    def __init__(self, settings: SequenceSettings, model: ModelUnderTest) -> None:
+        self.settings, self.model = settings, model
         self.name = settings.name
         notes = [_NOTES[measure].format(**asdict(settings.points)) for measure in settings.measures]
         self.notes: Sequence[str] = (*notes, _SPEED_NOTE)
@@ -82,14 +82,14 @@ class SequenceBenchmark:
     def from_config(cls, config: Mapping[str, Any]) -> SequenceBenchmark:
         """See `common.evaluation.benchmark.Benchmark.from_config`."""
         own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
-        return cls(to_dataclass(own, SequenceSettings), System.from_config(config))
+        return cls(to_dataclass(own, SequenceSettings), ModelUnderTest.from_config(config))
 
     def describe(self) -> dict[str, Any]:
         """What the figures depend on."""
         own = asdict(self.settings)
         for selection in ("scenes", "split", "figures", "keep_predictions", "truth_cache", "path"):
             own.pop(selection)
-        return {"benchmark": own, **self.system.describe()}
+        return {"benchmark": own, **self.model.describe()}
 
     def scenes(self) -> list[str]:
         """Names of the sequences asked for."""
@@ -101,12 +101,12 @@ class SequenceBenchmark:
         sequence = RgbdSequence(self._readers[scene], settings.frames, settings.fps)
         recording = folder / "reconstruction"
         key = {
-            **self.system.describe(),
+            **self.model.describe(),
             "frames": sequence.numbers.tolist(),
             "path": str(Path(settings.path).expanduser().resolve()),
         }
         truth = self._truth(sequence, folder)  # first: a damaged file should not cost a reconstruction
-        run = run_for_evaluation(self.system, sequence, settings.size, recording, key)
+        run = run_for_evaluation(self.model, sequence, settings.size, recording, key)
         row: Row = {"frames": sequence.length, "stride": run.stride}
         row |= self._scores(run, sequence, truth, folder if settings.figures else None)
         row |= {"frames_per_second": run.frames_per_second, "peak_memory": run.peak_memory}

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from common.data.sources.camera import CameraSource
 from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.prefetch import Prefetcher
-from common.device import choose_device, choose_dtype
 from common.errors import ConfigurationError, InputError
 from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import PreparedFrame
@@ -22,8 +21,8 @@ from slam3r.live.session import LiveReconstruction
 from slam3r.live.settings import LiveSettings, StreamingSettings, ViewSettings, for_live
 from slam3r.live.statistics import LiveStatistics
 from slam3r.live.viewer import RerunViewer, Viewer
-from slam3r.models.description import ModelConfig
-from slam3r.pretrained import load_model
+from slam3r.models.description import Slam3rDescription
+from slam3r.pretrained import ready_model
 from slam3r.reconstruction import ReconstructionSettings
 from slam3r.scene.outputs import OutputExists
 from slam3r.scene.settings import RunSettings
@@ -32,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 def make_session(
-    model: ModelConfig,
+    model: Slam3rDescription,
     reconstruction: ReconstructionSettings,
     streaming: StreamingSettings,
     run: RunSettings,
@@ -46,13 +45,11 @@ def make_session(
         CheckpointError: weights are missing or damaged.
     """
     try:
-        device = choose_device(run.device)
-        dtype = choose_dtype(device, run.dtype)
         settings = LiveSettings(for_live(reconstruction), streaming, run.size)
     except ValueError as error:
         raise ConfigurationError(str(error)) from error
-    networks = load_model(model).networks(device, dtype, reconstruction.memory_chunk)
-    return LiveReconstruction(networks, settings, calibration, writer.segment_ended)
+    ready = ready_model(model, reconstruction, run.device, run.dtype)
+    return LiveReconstruction(ready.network, settings, calibration, writer.segment_ended)
 
 
 def run_live(
@@ -109,7 +106,7 @@ def run_live(
 
 def reconstruct_live(
     source: FrameSource,
-    model: ModelConfig,
+    model: Slam3rDescription,
     output: str | Path,
     reconstruction: ReconstructionSettings,
     streaming: StreamingSettings,

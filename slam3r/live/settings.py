@@ -35,9 +35,9 @@ class TrackingSettings:
     """Mean registered confidence below which a frame counts as failed; None: the reconstruction's `weak_confidence`.
     A frame without a pose always failed."""
     lost_after: int = 5
-    """Failed frames in a row."""
+    """Failed frames in a row that make the camera lost."""
     found_after: int = 3
-    """Good frames in a row, after a loss."""
+    """Good frames in a row that make it found again."""
     reinitialise_after: int = 90
     """Frames of a loss after which a new segment begins; 0: never."""
 
@@ -54,6 +54,7 @@ class StrideSettings:
     """How the stride is adapted; its bounds are the search's, `stride_min` and `stride_max`."""
 
     adapt: bool = True
+    """Keep the motion between keyframes constant, not their distance."""
     smoothing: int = 30
     """Frames over which motion is averaged."""
     interval: int = 15
@@ -80,11 +81,13 @@ class MapSettings:
     """Settings of a `SceneMap`."""
 
     max_points: int = 2_000_000
+    """Points of the map, 44 bytes each, allocated at once."""
     voxel_size: float = 0.01
     """Edge of a voxel in the unit of the world, which is the mean distance of the first points."""
     confidence: float = 12.0
     """Points of strictly higher confidence are taken."""
     eviction: Literal["oldest", "weakest"] = "oldest"
+    """Which point leaves a full bucket: the one seen longest ago, or the one of least confidence."""
 
     def __post_init__(self) -> None:
         if self.max_points < WAYS:
@@ -100,7 +103,7 @@ class ViewSettings:
     """What is shown while it runs."""
 
     viewer: Literal["auto", "rerun", "none"] = "auto"
-    """auto: rerun if it is installed and the output is a terminal."""
+    """auto: rerun if it is installed and the output is a terminal; rerun or none."""
     save_to: str | None = None
     """An .rrd file in place of a window."""
 
@@ -110,8 +113,11 @@ class StreamingSettings:
     """A file of ``configs/streaming``: what a live session has beside the reconstruction."""
 
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
+    """When a camera counts as lost and as found."""
     stride: StrideSettings = field(default_factory=StrideSettings)
+    """How the keyframe stride is adapted."""
     map: MapSettings = field(default_factory=MapSettings)
+    """The map of a segment."""
     calibrated_poses: bool = True
     """With a calibration, solve poses by PnP with its intrinsics, and by pointmaps only where that fails."""
     disk_map: str | None = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from common.model_library import ModelDescription
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,14 @@ class ModelConfidence:
     """Mean over a registered frame below which it is reported as weak."""
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """A file of ``configs/model``."""
+@dataclass(frozen=True, kw_only=True)
+class Slam3rDescription(ModelDescription):
+    """A file of ``configs/model`` that describes a SLAM3R; ``sizes`` are fields of
+    `slam3r.models.config.BackboneConfig`."""
 
-    name: str
-    """Name of the model, for reports."""
+    system: ClassVar[str] = "SLAM3R"
+
     weights: WeightPaths
-    sizes: dict[str, Any] = field(default_factory=dict)
-    """Sizes (`slam3r.models.config.BackboneConfig`) that the weights must have; empty: whatever they have."""
     confidence: ModelConfidence = field(default_factory=ModelConfidence)
     reconstruction: dict[str, Any] = field(default_factory=dict)
     """How the model wants to be run: fields of `slam3r.reconstruction.settings.ReconstructionSettings` that differ from
@@ -46,7 +47,3 @@ class ModelConfig:
     refinement: Literal["auto", "off", "cameras", "dense"] = "off"
     """What `common.refinement` does after a reconstruction, unless the user says otherwise. Off reproduces published
     numbers."""
-    license: str = ""
-    """Licence of the weights."""
-    how_to_get: str = ""
-    """Told when the weights are missing."""

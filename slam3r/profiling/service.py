@@ -21,7 +21,7 @@ from common.data.sources.images import read_image
 from common.errors import InputError
 from common.profiling.report import Row
 from slam3r.live.settings import MapSettings, StreamingSettings, for_live
-from slam3r.models.description import ModelConfig
+from slam3r.models.description import Slam3rDescription
 from slam3r.profiling.service_load import LoadRecord, LoadTest
 from slam3r.profiling.service_worker import WorkerProcess, free_port
 from slam3r.profiling.settings import ServiceWorkload
@@ -59,7 +59,7 @@ class Outcome:
         return len(self.record.sent) - len(self.record.answered) - self.dropped - self.waiting
 
 
-def service_rows(name: str, model: ModelConfig, dtype: str, device: str, work: ServiceWorkload) -> Iterator[Row]:
+def service_rows(name: str, model: Slam3rDescription, dtype: str, device: str, work: ServiceWorkload) -> Iterator[Row]:
     """Measure the loads of `work` one after the other, each with a worker of its own; a row for each.
 
     Raises:
@@ -114,7 +114,7 @@ async def _measure(
 
 
 def _configuration(
-    model: ModelConfig, dtype: str, device: str, work: ServiceWorkload, folder: Path, recorded: bool
+    model: Slam3rDescription, dtype: str, device: str, work: ServiceWorkload, folder: Path, recorded: bool
 ) -> ServeConfiguration:
     """As ``configs/serve.yaml``, with names on the broker and a state folder that nobody else uses."""
     token = uuid.uuid4().hex[:8]
@@ -138,7 +138,15 @@ def _configuration(
     reconstruction = for_live(settings_for_model(model.confidence, model.reconstruction))
     size = (work.image_size, work.image_size)
     return ServeConfiguration(
-        model, reconstruction, streaming, service, size, device, dtype, work.threads, structured_logs=False
+        model=model,
+        reconstruction=reconstruction,
+        streaming=streaming,
+        service=service,
+        size=size,
+        device=device,
+        dtype=dtype,
+        threads=work.threads,
+        structured_logs=False,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from slam3r.models.description import ModelConfig
+from slam3r.models.description import Slam3rDescription
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 
@@ -14,17 +14,23 @@ class Workload:
     """How much of everything; the defaults are those of the published figures."""
 
     image_size: int = 224
+    """Pixels a side of the networks' images."""
     encode_batches: tuple[int, ...] = (1, 4, 10)
+    """Frames encoded at once."""
     window: int = 11
     """Views of an I2P window."""
     candidates: int = 40
+    """Frames that retrieval chooses from."""
     queries: tuple[int, ...] = (1, 5)
     """Frames that ask at once; half of a round."""
     references: int = 10
+    """Registered frames of an L2W round."""
     sources: int = 10
+    """Frames to register in an L2W round."""
     frames: int = 40
-    """Of the pipeline."""
+    """Frames of the pipeline."""
     stride: int = 5
+    """Keyframe stride of the pipeline."""
     flat_at: tuple[int, ...] = (50, 500)
     """Frames at which speed and memory are compared."""
     flat_span: int = 30
@@ -32,6 +38,7 @@ class Workload:
     buffer_sizes: tuple[int, ...] = (40, 100)
     """Buffering sets with which they are compared. A set that is still filling between the two is still slowing."""
     repeats: int = 3
+    """Timed runs of each stage after a warm-up; the pipeline runs once."""
 
     def pipeline_settings(self, buffer_size: int = ReconstructionSettings.buffer_size) -> ReconstructionSettings:
         """Fixed stride, and no confidence gate on the initial window, as random weights are never sure."""
@@ -51,6 +58,9 @@ DtypeName = Literal["float32", "bfloat16"]
 Stage = Literal[
     "peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision", "rasterizer", "service", "scoring"
 ]
+DEFAULT_STAGES: tuple[Stage, ...] = (
+    "peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision", "rasterizer",
+)  # fmt: skip
 
 
 LoadName = Literal["flat out", "sustained", "overload"]
@@ -61,8 +71,9 @@ class ServiceWorkload:
     """``service`` of ``configs/profile.yaml``."""
 
     url: str | None = None
-    """Of the broker; None: on this machine."""
+    """URL of a RabbitMQ; null: on this machine. What is made there is removed again."""
     loads: tuple[LoadName, ...] = ("flat out", "sustained")
+    """flat out: as fast as frames are taken; sustained and overload: frames beyond are dropped."""
     seconds: float = 60.0
     """Of each load, after its world was founded."""
     frames_per_second: float | None = None
@@ -74,33 +85,49 @@ class ServiceWorkload:
     picture_size: tuple[int, int] = (480, 640)
     """(height, width) of the JPEGs."""
     image_size: int = 224
-    """Of the networks' images."""
+    """Pixels a side of the networks' images."""
     mesh: bool = True
     """Let the mesh process run beside."""
     threads: int | None = None
-    """Of the worker; None: torch's choice."""
+    """Processor threads of the worker; null: those of the run."""
 
     def __post_init__(self) -> None:
         if self.seconds <= 0 or self.sustained <= 0 or self.overload <= 0:
             raise ValueError("seconds, sustained and overload must be positive")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProfileSettings:
-    """``configs/profile.yaml``."""
+    """``slam3r profile``: ``configs/profile.yaml``."""
 
-    models: dict[str, ModelConfig]
-    sizes: tuple[str, ...]
-    dtypes: tuple[DtypeName, ...]
-    stages: tuple[Stage, ...]
-    flatness_sizes: tuple[str, ...]
-    output: str
+    models: dict[str, Slam3rDescription] = field(metadata={"group": "model"})
+    """Model of each size."""
+    sizes: tuple[str, ...] = ("tiny", "large")
+    """Sizes to measure, names of ``models``."""
+    dtypes: tuple[DtypeName, ...] = ("float32", "bfloat16")
+    """Types of the matrix products."""
+    stages: tuple[Stage, ...] = DEFAULT_STAGES
+    """What is measured. ``rasterizer`` is Uni3R's and runs no network; ``scoring``, where asked for, the metrics of one
+    Replica scene with 5 GB of temporary files; ``service``, where asked for, broker, worker and client with the models'
+    own weights."""
+    flatness_sizes: tuple[str, ...] = ("tiny",)
+    """Sizes whose long video is timed: some 1000 frames."""
+    output: str = "results/profile.json"
+    """File for every figure; the table is printed."""
     weights: Literal["random", "pretrained"] = "random"
+    """``pretrained``: those that ``configs/model`` names."""
     quick: bool = False
+    """Run everything once at a toy workload: shows that it works, measures nothing."""
     workload: Workload = field(default_factory=Workload)
+    """Size of each stage; the defaults are those of the published figures."""
     service: ServiceWorkload = field(default_factory=ServiceWorkload)
+    """Stage service: a stream of pictures to a worker of its own for each load."""
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    """Function of another package, by stage, that yields rows for (device, repeats, quick)."""
     threads: int | None = None
+    """Processor threads; null: torch's choice."""
     device: str = "auto"
+    """auto, cuda, mps or cpu."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.sizes if name not in self.models]

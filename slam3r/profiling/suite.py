@@ -12,12 +12,12 @@ from common.errors import ConfigurationError
 from common.profiling.report import Row
 from common.profiling.timing import GPU_PRODUCT_SHAPES, PRODUCT_SHAPES, SMALL_PRODUCT_SHAPES, product_peak
 from slam3r.models import ImageToPoints, LocalToWorld
-from slam3r.pretrained import LoadedModel, load_model
+from slam3r.pretrained import LoadedSlam3r, given_model, load_model, place_networks
 from slam3r.profiling.settings import ProfileSettings, Workload
 from slam3r.profiling.stages import QUICK, PrecisionProbe, SpeedBenchmark
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpeedRun(ProfileSettings):
     """Measures what its settings ask for."""
 
@@ -28,10 +28,7 @@ class SpeedRun(ProfileSettings):
         Raises:
             ConfigurationError: if it is not here.
         """
-        try:
-            return choose_device(self.device)
-        except ValueError as error:
-            raise ConfigurationError(str(error)) from error
+        return choose_device(self.device)
 
     def rows(self) -> Iterator[Row]:
         """Measure; a row as soon as it is there."""
@@ -83,20 +80,20 @@ class SpeedRun(ProfileSettings):
             return
         # Built in float32 and converted by the probe, or by `Networks` as we go on to the next dtype.
         model = self._model(size)
-        networks = model.networks(device, torch.float32)
+        networks = place_networks(model, device, torch.float32)
         compare = "precision" in self.stages and torch.bfloat16 in dtypes
         probe = PrecisionProbe(size, networks, work) if compare else None
         for dtype in dtypes:
             if probe is not None and dtype != torch.float32:
                 yield from probe.compare(dtype)
-            networks = model.networks(device, dtype)
+            networks = place_networks(model, device, dtype)
             benchmark = SpeedBenchmark(size, networks, dtype, peaks.get(dtype), work)
             for stage, run in benchmark.stages().items():
                 if stage in self.stages and (stage != "flatness" or size in self.flatness_sizes):
                     yield from run()
 
-    def _model(self, size: str) -> LoadedModel:
+    def _model(self, size: str) -> LoadedSlam3r:
         if self.weights == "pretrained":
             return load_model(self.models[size])
         sizes = self.models[size].sizes
-        return LoadedModel(ImageToPoints(**sizes), LocalToWorld(**sizes))
+        return given_model(ImageToPoints(**sizes), LocalToWorld(**sizes))

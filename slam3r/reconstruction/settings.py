@@ -17,8 +17,11 @@ class ReconstructionSettings:
     keyframe_stride: int = -1
     """Frames between keyframes; -1 searches for the stride with the most confident windows."""
     stride_min: int = 1
+    """Smallest stride of the search, and of a live session."""
     stride_max: int = 20
+    """Largest stride of the search, and of a live session."""
     stride_step: int = 1
+    """Step of the search."""
     stride_search_frames: int | None = None
     """Frames the stride search looks at: None waits for the end of the sequence (offline), a number searches as soon
     as so many frames are there (live)."""
@@ -48,6 +51,7 @@ class ReconstructionSettings:
     buffer_size: int = 100
     """Frames in the buffering set; 0 keeps all."""
     buffer_strategy: Literal["reservoir", "fifo"] = "reservoir"
+    """Which frame makes room in a full buffering set: a random one (reservoir) or the oldest (fifo)."""
     buffer_interval: int = 1
     """Strides between updates of the buffering set."""
     buffer_confidence: float = 0.0

@@ -16,7 +16,8 @@ from common.errors import ConfigurationError
 from common.refinement.assessment import Sample, assess
 from common.refinement.matching.backend import BackendMissingError, pycolmap_module
 from common.refinement.outcome import Refinement, Verdict
-from common.refinement.refine import Mode, RefinementSettings, refine
+from common.refinement.refine import refine
+from common.refinement.settings import Mode, RefinementSettings
 from common.refinement.types import Camera, Picture, Tracks
 from slam3r.scene.frame_strip import StripFrame
 from slam3r.scene.refinement_input import RefinementInput
@@ -50,15 +51,14 @@ def resolve_mode(settings: RefinementSettings, wish: Mode) -> Mode:
     return mode
 
 
-def hold_input(settings: RefinementSettings, mode: Mode, everything: bool = False) -> RefinementInput | None:
+def hold_input(settings: RefinementSettings, everything: bool = False) -> RefinementInput | None:
     """The sink that gathers what refinement, or the check of an unrefined scene, needs; None where neither runs.
 
     Args:
-        settings: of the refinement.
-        mode: by `resolve_mode`.
+        settings: of the refinement, with a mode.
         everything: hold all frames in any case.
     """
-    if mode == "off" and not everything:
+    if settings.mode == "off" and not everything:
         return RefinementInput(settings.cameras.long_side, settings.check_frames) if settings.check_frames else None
     return RefinementInput(settings.cameras.long_side)
 
@@ -67,7 +67,6 @@ def finish_scene(
     scene: SceneData,
     held: RefinementInput | None,
     settings: RefinementSettings,
-    mode: Mode,
     export: ExportSettings,
     *,
     progress: bool = True,
@@ -78,8 +77,7 @@ def finish_scene(
     Args:
         scene: as reconstructed.
         held: by `hold_input`; has taken all frames.
-        settings: of the refinement.
-        mode: by `resolve_mode`.
+        settings: of the refinement, with a mode.
         export: which points are kept.
         progress: show a bar, if the output is a terminal.
         device: of the dense search.
@@ -91,7 +89,7 @@ def finish_scene(
     if held is None or not held.frames:
         scene.verdict = Verdict(reason="the check was switched off" if held is None else "no frame was kept for it")
         return None
-    if mode == "off" or len(held.frames) < 2:
+    if settings.mode == "off" or len(held.frames) < 2:
         scene.verdict = check_scene(held, settings)
         scene.seconds["verdict"] = time.perf_counter() - start
         return None
@@ -102,7 +100,7 @@ def finish_scene(
             bar.n = share
             bar.refresh()
 
-        refinement = refine_scene(scene, held, replace(settings, mode=mode), export, show, device)
+        refinement = refine_scene(scene, held, settings, export, show, device)
     scene.seconds |= {f"refine: {stage}": seconds for stage, seconds in refinement.seconds.items()}
     scene.seconds["refine"] = time.perf_counter() - start
     return refinement

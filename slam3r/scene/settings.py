@@ -33,7 +33,9 @@ class ExportSettings:
     None writes them where the input has no files in which other programs see the same pixels: videos, turned
     photographs, HEIC."""
     preview: bool = True
+    """Draw preview.png."""
     strip: bool = True
+    """Draw frames.png: some frames with their depths and confidences."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -49,9 +51,9 @@ class RunSettings:
     device: str = "auto"
     """auto, cuda, mps or cpu."""
     dtype: str = "auto"
-    """Of the matrix products: auto, float32 or bfloat16."""
+    """Type of the matrix products: auto, float32 or bfloat16."""
     size: tuple[int, int] = (224, 224)
-    """(height, width) of the network images."""
+    """Height and width of the networks' images, multiples of 16; 224 is what they know best."""
     push_batch: int = 10
     """Frames given to the reconstructor at once."""
     read_ahead: int = 16

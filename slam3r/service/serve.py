@@ -9,9 +9,8 @@ from contextlib import suppress
 
 import torch
 
-from common.device import choose_device, choose_dtype
 from slam3r.live.settings import LiveSettings, for_live
-from slam3r.pretrained import load_model
+from slam3r.pretrained import ready_model
 from slam3r.service.health import serve_http
 from slam3r.service.logs import configure_logs
 from slam3r.service.sessions import live_sessions
@@ -33,9 +32,8 @@ def serve(chosen: ServeConfiguration) -> None:
     live = LiveSettings(for_live(chosen.reconstruction), chosen.streaming, chosen.size)
     chosen.service.intake.check_prefetch(live)
     _ = chosen.service.broker.address  # is it an address at all?
-    device = choose_device(chosen.device)
-    networks = load_model(chosen.model).networks(device, choose_dtype(device, chosen.dtype))
-    asyncio.run(_run(chosen, live, live_sessions(networks, live)))
+    ready = ready_model(chosen.model, chosen.reconstruction, chosen.device, chosen.dtype)
+    asyncio.run(_run(chosen, live, live_sessions(ready.network, live)))
 
 
 async def _run(chosen: ServeConfiguration, live: LiveSettings, make_session) -> None:

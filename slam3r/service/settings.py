@@ -1,4 +1,4 @@
-"""Every knob of the service. The values, each with its meaning, are in ``configs/serve.yaml``."""
+"""Settings of the live service: ``configs/serve.yaml``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 from common.errors import InputError
 from common.geometry.calibration import Calibration
 from slam3r.live.settings import LiveSettings, StreamingSettings
-from slam3r.models.description import ModelConfig
+from slam3r.models.description import Slam3rDescription
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 Policy = Literal["drop_oldest", "block"]
@@ -32,12 +32,19 @@ class ExchangeNames:
     """Names on the broker."""
 
     frames: str = "video_frames_exchange"
+    """Frames to reconstruct."""
     restart: str = "restart_exchange"
+    """Requests to begin a new world."""
     pose: str = "slam3r_pose_exchange"
+    """Pose of every frame."""
     points: str = "slam3r_pointcloud_exchange"
+    """Points of every frame."""
     keyframe: str = "slam3r_keyframe_exchange"
+    """Keyframes; a topic exchange with the key ``keyframe.<stream>``."""
     visualization: str = "slam3r_reconstruction_vis_exchange"
+    """Meshes."""
     dead_letter: str = "slam3r_dead_letter_exchange"
+    """Frames that can never be used."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +52,43 @@ class BrokerSettings:
     """The connection and what is declared on the broker."""
 
     url: str | None = None
+    """``amqp://user:password@host/``, the only place for credentials. TLS: ``amqps://user:password@host/?cafile=authority.pem``;
+    without ``cafile`` the system's authorities are trusted."""
     host: str | None = None
+    """Used where there is no url: the broker's own guest, which it admits from localhost."""
     heartbeat_seconds: int = 30
+    """A broker that is silent for two heartbeats counts as gone."""
     connect_timeout_seconds: float = 10.0
+    """Seconds to wait for a connection."""
     publish_timeout_seconds: float = 30.0
+    """A message that is not confirmed by then is sent again."""
     backoff_seconds: float = 0.5
+    """Pause before connecting again; doubles up to the limit."""
     backoff_limit_seconds: float = 15.0
+    """Longest pause before connecting again."""
     exchanges: ExchangeNames = field(default_factory=ExchangeNames)
+    """Names of the exchanges; all durable, all fanout but ``keyframe``."""
     frame_queue: str = "slam3r_frames"
+    """One queue or, with partitions, ``slam3r_frames.0``, ``.1``, ..."""
     dead_letter_queue: str = "slam3r_dead_letters"
+    """Frames that can never be used, with the header ``reason``."""
     dead_letter_limit: int = 1000
+    """Dead letters that are kept, the newest ones."""
     dead_letter_bytes: int = 256 << 20
+    """Bytes of dead letters that are kept."""
     partitions: int = 1
+    """Queues that streams are spread over by stream_id; more than one needs the broker's plugin
+    rabbitmq_consistent_hash_exchange."""
     consume: list[int] | None = None
+    """Partitions of this worker, such as [0, 2]; null: all. The first worker of a partition is active,
+    the others stand by."""
     queue_limit_frames: int = 3000
+    """Frames on the broker per queue: beyond them the policy drop_oldest drops the oldest frame, and block refuses new
+    ones, so that their publisher waits."""
     queue_limit_bytes: int = 2 << 30
+    """Bytes on the broker per queue, as for frames."""
     compress: bool = True
+    """Compress results with zstd."""
 
     def __post_init__(self) -> None:
         _check_numbers(self, heartbeat_seconds=0, backoff_limit_seconds=self.backoff_seconds)
@@ -96,15 +124,25 @@ class IntakeSettings:
     """What is taken in, and what happens when it is too much."""
 
     policy: Policy = "drop_oldest"
+    """drop_oldest for live video: the newest frames matter; block for recorded video: every frame matters."""
     pending_frames: int = 32
+    """Frames that wait in the worker with drop_oldest."""
     prefetch: int = 160
+    """Deliveries without an acknowledgement; frames in the making count."""
     max_streams: int = 1
+    """Streams at once; one more ends the world of the stream that was idle longest."""
     max_frame_bytes: int = 16 << 20
+    """Larger frames go to the dead-letter queue."""
     max_pixels: int = 50_000_000
+    """Frames of more pixels go to the dead-letter queue."""
     decode_threads: int = 2
+    """Threads that decode frames."""
     decode_ahead: int = 8
+    """Frames decoded ahead."""
     batch: int = 4
+    """Frames given to the networks at once, if that many are waiting."""
     remembered_frames: int = 20_000
+    """Frames that are recognised when they are delivered again."""
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -129,17 +167,29 @@ class MeshSettings:
     """The mesh process. Lengths are in units of the world, whose points are about one from the camera."""
 
     enabled: bool = True
+    """Run the mesh process."""
     voxel: float = 0.02
+    """Edge of a voxel."""
     truncation: float = 0.08
+    """Truncation of the signed distances."""
     depth_limit: float = 6.0
+    """Pixels farther away are left out."""
     translation: float = 0.05
+    """A frame is fused when the camera has moved this far since the last one,"""
     rotation_degrees: float = 5.0
+    """or turned this far,"""
     max_skipped: int = 15
+    """or after this many frames that were left out."""
     update_seconds: float = 2.0
+    """Shortest time between meshes; four times what the last one took, where that is more."""
     slots: int = 8
+    """Frames in shared memory."""
     replay_frames: int = 64
+    """Frames kept for a new process in case the mesh process dies."""
     memory_limit_mb: int = 4096
+    """Memory of the mesh process; beyond it the mesh stops growing."""
     finish_timeout_seconds: float = 60.0
+    """Seconds to wait for the last mesh of a segment."""
 
     def __post_init__(self) -> None:
         _check_numbers(self, translation=0, rotation_degrees=0, max_skipped=0, update_seconds=0)
@@ -150,14 +200,23 @@ class SegmentSettings:
     """Segments on disk, and what a restarted worker finds again."""
 
     save: bool = False
+    """Write points, mesh and trajectory of every closed segment."""
     folder: str = "outputs/segments"
+    """Folder for the segments."""
     state: str = "outputs/service_state"
+    """What the next worker needs; one folder per worker; empty: none."""
     points_per_frame: int = 4000
+    """Points published per frame at most."""
     idle_seconds: float = 60.0
+    """A stream without frames for this long has its segment closed."""
     retry_seconds: float = 30.0
+    """Seconds between attempts to save on a full disk."""
     max_unsaved: int = 2
+    """Segments kept in memory for these attempts; the oldest is given up."""
     checkpoint_seconds: float = 30.0
+    """Seconds between checkpoints of the sessions; 0: none, and a stop ends every segment."""
     drain_seconds: float = 20.0
+    """Seconds to finish frames at hand when stopped."""
 
     def __post_init__(self) -> None:
         _check_numbers(self, max_unsaved=0, checkpoint_seconds=0, drain_seconds=0)
@@ -168,9 +227,13 @@ class HttpSettings:
     """Health and metrics."""
 
     enabled: bool = True
+    """Serve health and metrics."""
     host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 lets other machines read health and metrics."""
     port: int = 8090
+    """Port to listen on."""
     stall_seconds: float = 60.0
+    """Frames that wait this long without progress make the worker unhealthy."""
 
     def __post_init__(self) -> None:
         _check_numbers(self, port=0)
@@ -183,23 +246,38 @@ class ServiceSettings:
     """The service without the model."""
 
     broker: BrokerSettings = field(default_factory=BrokerSettings)
+    """Connection to RabbitMQ, and what is declared there."""
     intake: IntakeSettings = field(default_factory=IntakeSettings)
+    """Which frames are taken, and what happens when there are too many."""
     mesh: MeshSettings = field(default_factory=MeshSettings)
+    """The mesh process. Lengths are in units of the world, whose points are about 1 from the first camera."""
     segments: SegmentSettings = field(default_factory=SegmentSettings)
+    """Segments on disk, and what a restarted worker finds again."""
     http: HttpSettings = field(default_factory=HttpSettings)
+    """Health and metrics over HTTP."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ServeConfiguration:
-    """``configs/serve.yaml``."""
+    """``slam3r serve``: ``configs/serve.yaml``."""
 
-    model: ModelConfig
-    reconstruction: ReconstructionSettings
-    streaming: StreamingSettings
-    service: ServiceSettings
-    size: tuple[int, int]
-    device: str
-    dtype: str
-    threads: int | None
-    structured_logs: bool
-    camera: Calibration | None = None
+    model: Slam3rDescription = field(metadata={"group": "model"})
+    """Model to run: slam3r_tiny or slam3r_large."""
+    reconstruction: ReconstructionSettings = field(metadata={"group": "reconstruction"})
+    """Settings of the reconstruction."""
+    streaming: StreamingSettings = field(metadata={"group": "streaming"})
+    """Tracking, stride and map of a session."""
+    camera: Calibration | None = field(default=None, metadata={"group": "camera"})
+    """Calibration of the cameras (a file of ``configs/camera``); null: estimated."""
+    service: ServiceSettings = field(default_factory=ServiceSettings)
+    """Broker, intake, mesh, segments and health."""
+    size: tuple[int, int] = (224, 224)
+    """Height and width of the networks' images, multiples of 16."""
+    device: str = "auto"
+    """auto, cuda, mps or cpu."""
+    dtype: str = "auto"
+    """Type of the matrix products: auto, float32 or bfloat16."""
+    threads: int | None = None
+    """Processor threads; null: torch's choice."""
+    structured_logs: bool = True
+    """One JSON object per line; false: plain lines."""

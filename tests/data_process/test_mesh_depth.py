@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data_process.errors import SceneError
 from data_process.formats.mesh_depth import SceneMesh
 from data_process.formats.rectify import pinhole_rays
-from data_process.writing.scene_writer import SceneError
 from tests.support import box_room
 
 INTRINSICS = np.array([[40.0, 0, 23.5], [0, 40.0, 17.5], [0, 0, 1]])

@@ -18,8 +18,8 @@ from scipy.spatial.transform import Rotation
 from common.command.launch import launch
 from common.errors import InputError
 from data_process import co3d
+from data_process.errors import BadFrameError
 from data_process.formats.co3d_annotations import CATEGORIES, TRAINING_CATEGORIES, opencv_camera, select_sequences
-from data_process.formats.frame_files import BadFrameError
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import process
 from tests.support import box_room
@@ -185,14 +185,14 @@ def test_selected_sequences_are_listed_as_by_dust3r(tmp_path: Path) -> None:
     assert lists == [{"chair": {"a": [1], "b": []}}, {"chair": {"a": [2], "b": [6]}}]
 
 
-def test_the_command(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_raw(tmp_path / "raw", {"a": (1, 2)})
     keys = [f"output={tmp_path / 'out'}", "workers=0", "image_size=288"]
 
     def exit_status(*more: str) -> int | str | None:
-        monkeypatch.setattr(sys, "argv", ["co3d.py", "--config-path", str(root / "configs"), *keys, *more])
+        monkeypatch.setattr(sys, "argv", ["co3d.py", *keys, *more])
         with pytest.raises(SystemExit) as stop:
-            launch(co3d.main)
+            launch(co3d.VERB)
         return stop.value.code
 
     assert exit_status(f"raw={tmp_path / 'raw'}") == 0

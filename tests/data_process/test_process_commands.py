@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 
 from common.command.launch import launch
 from common.configuration import to_dataclass
@@ -20,6 +19,7 @@ from data_process.replica import ReplicaSettings
 from data_process.scannet import ScanNetSettings
 from data_process.seven_scenes import SevenScenesSettings
 from data_process.tum import TumSettings
+from tests.support.configs import compose_config
 from tests.support.raw_trees import pose, sens_bytes, write
 
 
@@ -35,10 +35,10 @@ def command(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Runs a command as ``python -m data_process.scannet`` does, without the seconds that a new process takes."""
 
     def call(*arguments: str) -> Result:
-        monkeypatch.setattr(sys, "argv", ["scannet.py", "--config-path", str(root / "configs"), *arguments])
+        monkeypatch.setattr(sys, "argv", ["scannet.py", *arguments])
         status: int | None = 0
         try:
-            launch(scannet.main)
+            launch(scannet.VERB)
         except SystemExit as error:
             status = error.code if isinstance(error.code, int) else 0
         return Result(status, *capsys.readouterr())
@@ -56,9 +56,8 @@ def command(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         ("tum", TumSettings),
     ],
 )
-def test_configuration_files_fit_their_settings(root: Path, name: str, settings: type) -> None:
-    with initialize_config_dir(config_dir=str(root / "configs"), version_base="1.3"):
-        config = compose(config_name=f"process/{name}", overrides=["raw=a", "output=b", "scenes=[x]"])
+def test_configuration_files_fit_their_settings(name: str, settings: type) -> None:
+    config = compose_config(f"process/{name}", ["raw=a", "output=b", "scenes=[x]"])
     chosen = to_dataclass(config, settings)
     assert (chosen.raw, chosen.output, chosen.scenes, chosen.workers) == ("a", "b", ["x"], 4)
 
@@ -66,7 +65,7 @@ def test_configuration_files_fit_their_settings(root: Path, name: str, settings:
 def test_help_says_what_to_give(command) -> None:
     result = command("--help")
     assert result.status == 0
-    assert "raw holds <scan>/<scan>.sens" in result.out and "every: 10" in result.out
+    assert "raw holds <scan>/<scan>.sens" in result.out and "every=<int>, default 10" in result.out
 
 
 def test_write_then_verify_then_damage(command, tmp_path: Path) -> None:

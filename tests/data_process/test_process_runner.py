@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigurationError, InputError
+from data_process.errors import WriteError
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import ProcessSettings, process, verify
-from data_process.writing.scene_writer import SceneWriter, WriteError
+from data_process.writing.scene_writer import SceneWriter
 from tests.support.raw_trees import fill
 
 DATASET = DatasetInfo("mini", licence="none", settings={"every": 10})

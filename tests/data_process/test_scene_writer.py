@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_process.writing.scene_lock import SceneTakenError
-from data_process.writing.scene_writer import SceneError, SceneWriter, WriteError
+from data_process.errors import SceneError, SceneTakenError, WriteError
+from data_process.writing.scene_writer import SceneWriter
 from tests.support.raw_trees import INTRINSICS, color, depth_units, fill, jpeg, pose, read_color, read_plane
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_process.formats.frame_files import BadFrameError
+from data_process.errors import BadFrameError, SceneError
 from data_process.formats.sens import SensFile, SensTruncatedError
-from data_process.writing.scene_writer import SceneError
 from tests.support.raw_trees import INTRINSICS, SIZE, color, depth_units, pose, sens_bytes
 
 

@@ -19,7 +19,7 @@ from common.errors import CheckpointError, ConfigurationError, InputError
 from common.export.ply import read_ply
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.models.description import ModelConfidence
-from slam3r.pretrained import LoadedModel, find_model, load_model
+from slam3r.pretrained import LoadedSlam3r, find_model, given_model, load_model, place_networks
 from slam3r.reconstruction import Networks, SequenceTooShort
 from tests.support.tiny_scene import SIZES, photos, read_folder, room, save_weights, tiny_models
 
@@ -102,8 +102,8 @@ def test_points_are_bounded(folder: Path, networks: Networks) -> None:
 
 
 def test_model_sets_thresholds_unless_the_user_does(folder: Path) -> None:
-    def fresh() -> LoadedModel:
-        return LoadedModel(*tiny_models(), ModelConfidence(local=1.1, registered=1.2, initial=1.3, weak=1.4))
+    def fresh() -> LoadedSlam3r:
+        return given_model(*tiny_models(), ModelConfidence(local=1.1, registered=1.2, initial=1.3, weak=1.4))
 
     scene = run(folder, fresh(), export=None)
     assert scene.threshold == 1.2
@@ -227,7 +227,7 @@ def test_weights_of_another_model(weights: Path, tmp_path: Path) -> None:
     LocalToWorld(**{**SIZES, "encoder_width": 64}).save_pretrained(tmp_path)
     loaded = load_model((weights / "image_to_points", tmp_path))
     with pytest.raises(CheckpointError, match="do not belong together"):
-        loaded.networks(torch.device("cpu"), torch.float32)
+        place_networks(loaded, torch.device("cpu"), torch.float32)
     bare = tmp_path / "bare.safetensors"
     bare.write_bytes((weights / "image_to_points" / "model.safetensors").read_bytes())
     with pytest.raises(CheckpointError, match="does not fit"):
@@ -239,8 +239,8 @@ def test_weights_of_another_model(weights: Path, tmp_path: Path) -> None:
 
 def test_revision_of_weights_is_recorded(weights: Path) -> None:
     loaded = load_model((weights / "image_to_points", weights / "local_to_world"))
-    assert loaded.description["image_to_points"]["revision"].startswith("sha256:")
-    assert isinstance(loaded.image_to_points, ImageToPoints)
+    assert loaded.provenance["image_to_points"]["revision"].startswith("sha256:")
+    assert isinstance(loaded.network.image_to_points, ImageToPoints)
 
 
 def test_open_source_chooses_by_what_is_there(folder: Path, tmp_path: Path) -> None:

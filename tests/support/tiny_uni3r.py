@@ -11,7 +11,8 @@ import torch
 from common.data.sources.preprocess import denormalize
 from common.rooms import room_seed, room_sequence
 from common.views import Cameras, Pointmaps, Views
-from uni3r.models.scene_unit import SceneUnit, cameras_in_unit, context_points, scene_unit
+from uni3r.models.description import SceneUnit
+from uni3r.models.scene_unit import cameras_in_unit, context_points, scene_unit
 from uni3r.models.uni3r import Uni3R
 
 SIZES: dict[str, Any] = {

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from lightning import Callback, Trainer
 from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from common.command.train import train
 from common.configuration import config_folder
 from common.views import Views
-from scripts.train import train
+from tests.support.configs import compose_config
 
 EXPERIMENTS = sorted(file.stem for file in (config_folder() / "experiment").glob("*.yaml"))
 TRAINERS = sorted(f.stem for f in (config_folder() / "trainer").glob("*.yaml") if not f.stem.startswith("_"))
@@ -27,8 +27,7 @@ TRAINERS = sorted(f.stem for f in (config_folder() / "trainer").glob("*.yaml") i
 def composed(experiment: str, *overrides: str) -> DictConfig:
     """The configuration of ``scripts/train.py experiment=...``."""
     GlobalHydra.instance().clear()
-    with initialize_config_dir(config_dir=str(config_folder()), version_base="1.3"):
-        config = compose("train", [f"experiment={experiment}", *overrides], return_hydra_config=True)
+    config = compose_config("train", [f"experiment={experiment}", *overrides], return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
 

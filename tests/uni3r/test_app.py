@@ -10,7 +10,7 @@ import torch
 from omegaconf import OmegaConf
 
 from common.app.contract import Cancelled, Watcher
-from common.configuration import config_folder
+from common.configuration import config_folder, load_yaml
 from common.data.sources.open import open_source
 from common.data.sources.video import VideoSource
 from tests.support.tiny_scene import photos
@@ -27,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """uni3r_tiny made smaller, as a file that describes a model."""
     folder = tmp_path_factory.mktemp("model")
     config = OmegaConf.merge(
-        OmegaConf.load(config_folder() / "model" / "uni3r_tiny.yaml"),
+        load_yaml(config_folder() / "model" / "uni3r_tiny.yaml"),
         {"sizes": SMALL, "inference": {"size": [32, 32]}, "weights": str(folder / "weights")},
     )
     torch.manual_seed(0)

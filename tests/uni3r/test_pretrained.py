@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.errors import CheckpointError, ConfigurationError
-from uni3r.models.description import ModelConfig
+from uni3r.models.description import Uni3rDescription
 from uni3r.models.uni3r import Uni3R
 from uni3r.pretrained import find_model, load_model
 
@@ -24,18 +24,18 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_and_a_description(folder: Path) -> None:
     loaded = load_model(folder)
-    assert loaded.model.config.attributes.feature_channels == 4
-    assert not loaded.model.training and next(loaded.model.parameters()).dtype == torch.float32
-    assert loaded.description["revision"].startswith("sha256:")
+    assert loaded.network.config.attributes.feature_channels == 4
+    assert not loaded.network.training and next(loaded.network.parameters()).dtype == torch.float32
+    assert loaded.provenance["revision"].startswith("sha256:")
     described = load_model({"name": "mine", "weights": str(folder), "sizes": SIZES, "license": "Apache-2.0"})
-    assert described.description["license"] == "Apache-2.0"
+    assert described.provenance["license"] == "Apache-2.0"
     assert load_model(described) is described
 
 
 def test_shipped_names_describe_uni3r() -> None:
     for name in ("uni3r_tiny", "uni3r_large", "uni3r_multiview"):
         found = find_model(name)
-        assert isinstance(found, ModelConfig) and found.name == name and found.how_to_get
+        assert isinstance(found, Uni3rDescription) and found.name == name and found.how_to_get
 
 
 def test_weights_of_another_size(folder: Path) -> None:

@@ -11,14 +11,13 @@ import numpy as np
 import torch
 
 from common.configuration import to_dataclass
-from common.device import choose_device
 from common.errors import CheckpointError, ConfigurationError
 from common.files import read_json, write_json
 from common.metrics.lpips import Lpips
 from common.metrics.segmentation import score_confusion
 from uni3r.evaluation.window_scorer import ProtocolSettings, WindowScore, WindowScorer
-from uni3r.inference import InferenceSettings, load_teacher, ready_model
-from uni3r.models.description import ModelConfig
+from uni3r.models.description import Uni3rDescription
+from uni3r.pretrained import load_teacher, ready_model
 from uni3r.semantics.labels import LabelSet, load_label_set
 from uni3r.semantics.query import Query
 
@@ -41,7 +40,7 @@ LpipsChoice = bool | str
 
 
 @dataclass
-class ScoredModel:
+class ModelUnderTest:
     """A model under test."""
 
     scorer: WindowScorer
@@ -55,25 +54,24 @@ class ScoredModel:
     @classmethod
     def from_config(
         cls, config: Mapping[str, Any], teacher_source: str | None, lpips: LpipsChoice, protocol: ProtocolSettings
-    ) -> ScoredModel:
+    ) -> ModelUnderTest:
         """Load what ``model`` names in the configuration of an evaluation.
 
         Raises:
             ConfigurationError: the model is no Uni3R, or a value does not fit.
             CheckpointError: its weights are missing or damaged, or those of LPIPS where a file is named.
         """
-        model = ready_model(to_dataclass(config["model"], ModelConfig))
-        device = choose_device(config.get("device", "auto"))
-        inference: InferenceSettings = model.inference
+        model = ready_model(to_dataclass(config["model"], Uni3rDescription), device=config.get("device", "auto"))
+        inference = model.settings
         try:
-            teacher = load_teacher(inference, teacher_source)
+            teacher = load_teacher(inference.teacher, teacher_source)
         except ImportError as error:
             raise ConfigurationError(str(error)) from error
         labels = load_label_set(inference.labels)
         query = None if teacher is None else Query.of(teacher, labels)
         network, remarks = _perceptual(lpips)
-        scorer = WindowScorer(model, device, protocol, teacher, network)
-        facts = {"model": model.description, "device": str(device), "lpips": network is not None}
+        scorer = WindowScorer(model, protocol, teacher, network)
+        facts = {"model": model.provenance, "lpips": network is not None}
         return cls(scorer, query, labels, inference.size, facts, remarks)
 
     def describe(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from common.configuration import to_dataclass
 from common.evaluation.benchmark import Row
 from common.rooms import room_seed, room_sequence
-from uni3r.evaluation.model_under_test import NOTES, LpipsChoice, ScoredModel, pooled_miou, write_confusion
+from uni3r.evaluation.model_under_test import NOTES, LpipsChoice, ModelUnderTest, pooled_miou, write_confusion
 from uni3r.evaluation.window_scorer import ProtocolSettings
 
 
@@ -44,7 +44,7 @@ class RoomsBenchmark:
 
     name = "uni3r_rooms"
 
-    def __init__(self, settings: RoomsSettings, model: ScoredModel) -> None:
+    def __init__(self, settings: RoomsSettings, model: ModelUnderTest) -> None:
         self.settings, self.model = settings, model
         self._folder: Path | None = None
 
@@ -54,7 +54,7 @@ class RoomsBenchmark:
         own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
         settings = to_dataclass(own, RoomsSettings)
         return cls(
-            settings, ScoredModel.from_config(config, settings.teacher_source, settings.lpips, settings.protocol)
+            settings, ModelUnderTest.from_config(config, settings.teacher_source, settings.lpips, settings.protocol)
         )
 
     @property

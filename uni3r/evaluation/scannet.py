@@ -12,9 +12,10 @@ from typing import Any
 
 from common.configuration import to_dataclass
 from common.data.scenes.datasets.scannet import ScanNet
+from common.errors import InputError
 from common.evaluation.benchmark import Row
 from common.evaluation.columns import mean_row
-from uni3r.evaluation.model_under_test import NOTES, LpipsChoice, ScoredModel, pooled_miou, write_confusion
+from uni3r.evaluation.model_under_test import NOTES, LpipsChoice, ModelUnderTest, pooled_miou, write_confusion
 from uni3r.evaluation.window_scorer import ProtocolSettings
 from uni3r.training.windows import TestWindows
 
@@ -44,7 +45,7 @@ class ScanNetBenchmark:
 
     name = "uni3r_scannet"
 
-    def __init__(self, settings: ScanNetSettings, model: ScoredModel) -> None:
+    def __init__(self, settings: ScanNetSettings, model: ModelUnderTest) -> None:
         self.settings, self.model = settings, model
         self._folder: Path | None = None
         self._data = ScanNet(
@@ -62,7 +63,7 @@ class ScanNetBenchmark:
         own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
         settings = to_dataclass(own, ScanNetSettings)
         return cls(
-            settings, ScoredModel.from_config(config, settings.teacher_source, settings.lpips, settings.protocol)
+            settings, ModelUnderTest.from_config(config, settings.teacher_source, settings.lpips, settings.protocol)
         )
 
     @property
@@ -85,8 +86,6 @@ class ScanNetBenchmark:
         wanted = self.settings.scenes or [name for name in there if name not in self.settings.ignored]
         missing = [name for name in wanted if name not in there]
         if missing:
-            from common.errors import InputError
-
             raise InputError(f"{self.settings.path} has no scene {', '.join(missing)} of at least three frames")
         return list(wanted)
 

@@ -21,12 +21,12 @@ from common.metrics.lpips import Lpips
 from common.metrics.segmentation import confusion_matrices, score_confusion
 from common.views import Cameras, Views
 from uni3r.evaluation.pose_alignment import PoseAlignmentSettings, align_poses
-from uni3r.inference import ReadyModel
 from uni3r.models.ray_alignment import estimate_poses
 from uni3r.models.scene_unit import cameras_in_unit, scene_unit
 from uni3r.models.uni3r import Prediction
 from uni3r.posing.refinement import refine_context
 from uni3r.posing.settings import RefinementSettings
+from uni3r.pretrained import ReadyUni3R
 from uni3r.rasterization import Rendering, rasterize
 from uni3r.rasterization.background import over_background
 from uni3r.semantics.query import Query
@@ -64,8 +64,7 @@ class WindowScorer:
 
     def __init__(
         self,
-        model: ReadyModel,
-        device: torch.device,
+        model: ReadyUni3R,
         settings: ProtocolSettings,
         teacher: Teacher | None,
         lpips: Lpips | None,
@@ -73,16 +72,15 @@ class WindowScorer:
         """
         Args:
             model: to score.
-            device: to run on.
             settings: see `ProtocolSettings`.
             teacher: the model's; without one nothing is said about labels.
             lpips: None leaves LPIPS out; made for [0, 1] images (`ImageRange`), as published.
         """
-        self.network = model.network.to(device).eval()
-        self.model, self.device, self.settings, self.teacher = model, device, settings, teacher
+        self.network = model.network.eval()
+        self.model, self.device, self.settings, self.teacher = model, model.device, settings, teacher
         if isinstance(teacher, torch.nn.Module):
-            teacher.to(device)
-        self.lpips = None if lpips is None else lpips.to(device)
+            teacher.to(model.device)
+        self.lpips = None if lpips is None else lpips.to(model.device)
 
     def score(self, views: Views, context: Sequence[int], targets: Sequence[int], query: Query | None) -> WindowScore:
         """Score one window.
@@ -128,7 +126,7 @@ class WindowScorer:
         on_rays = self.network.config.centres == "rays"
         given = None
         if self.settings.true_poses and on_rays:
-            unit = scene_unit(seen, self.model.inference.unit)
+            unit = scene_unit(seen, self.model.settings.unit)
             given = cameras_in_unit(seen, _first_pose(seen), unit).camera_to_world
         prediction = self.network(seen.images, seen.intrinsics, residual, given)
         own = prediction.camera_to_world
@@ -151,7 +149,7 @@ class WindowScorer:
         By the model's rule, where that needs poses only or they were given; else the ratio of the distances of the
         context cameras from the first: depth that a benchmark is to score must not enter.
         """
-        rule = self.model.inference.unit
+        rule = self.model.settings.unit
         if self.settings.true_poses or rule.rule != "points":
             return scene_unit(seen, rule)
         assert seen.camera_to_world is not None
@@ -170,9 +168,9 @@ class WindowScorer:
             (hidden.images.shape[-2], hidden.images.shape[-1]),
             near=self.settings.near / float(unit),
             far=self.settings.far / float(unit),
-            sh_degree=self.model.inference.sh_degree,
+            sh_degree=self.model.settings.sh_degree,
         )
-        return replace(rendering, image=over_background(rendering, seen, self.model.inference.background))
+        return replace(rendering, image=over_background(rendering, seen, self.model.settings.background))
 
     def _aligned(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from scipy.spatial import KDTree
 from torch import Tensor
 
 NUM_NEIGHBOURS = 3
@@ -39,8 +40,6 @@ def mean_squared_neighbour_distance(points: Tensor) -> Tensor:
 
 def _by_tree(points: Tensor) -> Tensor:
     """(N, 3) to the squared distances (N, 3), by a k-d tree."""
-    from scipy.spatial import KDTree
-
     cloud = points.double().numpy()
     distances, _ = KDTree(cloud, leafsize=16, balanced_tree=False, compact_nodes=False).query(
         cloud, k=NUM_NEIGHBOURS + 1, workers=torch.get_num_threads()

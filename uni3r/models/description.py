@@ -3,22 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar, Literal
+
+from common.model_library import ModelDescription
+
+UnitRule = Literal["two_view", "metric", "first_last", "points"]
+Background = Literal["black", "context_mean"]
+"""What is seen where no Gaussian is. ``black``: renderings as accumulated (published). ``context_mean``: the mean
+colour of the context pictures shines through, so that unseen regions are a guess and not a hole."""
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """A file of ``configs/model`` that describes a Uni3R."""
+class SceneUnit:
+    """The length that is one in the world of a network: what true poses are divided by."""
 
-    name: str
+    rule: UnitRule = "two_view"
+    """``two_view``: distance of the first two context cameras (published with 2 views); ``first_last``: of the first
+    and the last; ``metric``: a metre (published with 8 and 16 views); ``points``: from the true depth of the context,
+    see below."""
+    points_distance: float = 1.0
+    """With ``points``: mean distance of the context's points from camera 0 in the world of the network. DUSt3R and
+    SLAM3R are trained without regard to it; a network that begins with their weights keeps the one they have."""
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How a model wants to be used. The defaults are those of the published weights."""
+
+    size: tuple[int, int] = (256, 256)
+    """(height, width) of its images, pixels."""
+    sh_degree: int | None = 0
+    """Degree of the colours that is evaluated; None takes all coefficients."""
+    background: Background = "black"
+    """Behind the Gaussians."""
+    teacher: str | None = "lseg"
+    """File of ``configs/teacher`` whose text encoder gives the classes and queries; None: no semantics."""
+    labels: str = "scannet8"
+    """Label set of the segmentation."""
+    unit: SceneUnit = field(default_factory=SceneUnit)
+    """Unit of true poses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uni3rDescription(ModelDescription):
+    """A file of ``configs/model`` that describes a Uni3R; ``sizes`` are fields of `uni3r.models.config.Uni3RConfig`."""
+
+    system: ClassVar[str] = "Uni3R"
+
     weights: str
     """Hub id, folder or file; a relative path is looked for here, then in the checkout."""
-    sizes: dict[str, Any] = field(default_factory=dict)
-    """Fields of `uni3r.models.config.Uni3RConfig`. Weights that are there must have them."""
-    inference: dict[str, Any] = field(default_factory=dict)
-    """How the model wants to be used: image size, teacher of words, labels, .. (read by what renders)."""
+    inference: InferenceSettings = field(default_factory=InferenceSettings)
     start: str | None = None
-    """What training begins with."""
-    license: str = ""
-    how_to_get: str = ""
-    """Told when the weights are missing."""
+    """Weights that training begins with."""

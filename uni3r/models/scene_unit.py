@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor
 
@@ -12,21 +9,7 @@ from common.geometry.cameras import unproject_to_world
 from common.geometry.normalization import divide_by_scale, joint_scale
 from common.geometry.transforms import apply_transform, invert_rigid
 from common.views import Cameras, Views
-
-UnitRule = Literal["two_view", "metric", "first_last", "points"]
-
-
-@dataclass(frozen=True)
-class SceneUnit:
-    """The length that is one in the world of a network: what true poses are divided by."""
-
-    rule: UnitRule = "two_view"
-    """``two_view``: distance of the first two context cameras (published with 2 views); ``first_last``: of the first
-    and the last; ``metric``: a metre (published with 8 and 16 views); ``points``: from the true depth of the context,
-    see below."""
-    points_distance: float = 1.0
-    """With ``points``: mean distance of the context's points from camera 0 in the world of the network. DUSt3R and
-    SLAM3R are trained without regard to it; a network that begins with their weights keeps the one they have."""
+from uni3r.models.description import SceneUnit
 
 
 def scene_unit(context: Views, settings: SceneUnit) -> Tensor:

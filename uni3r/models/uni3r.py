@@ -44,6 +44,7 @@ class Uni3R(GeometryModel):
     """
 
     ignored_prefixes = ("camera_head.", "depth_head.")
+    flexible_sizes = ("checkpointing", "table_side")  # how training saves memory; released files have two sizes
     fresh_prefixes = ("backbone.intrinsics.", "attribute_head.", "feature_compressor.")
     """What weights of VGGT, DUSt3R or SLAM3R have nothing for."""
 

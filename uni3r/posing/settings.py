@@ -13,7 +13,7 @@ class DirectSettings:
     """Levenberg-Marquardt with robust weights."""
 
     iterations: int = 20
-    """At most."""
+    """Iterations at most."""
     tolerance: float = 1e-3
     """It ends when an iteration lowers the error by less than this share."""
     outlier: float = 0.05
@@ -32,7 +32,7 @@ class RefinementSettings:
     shrink: tuple[int, ...] = (8, 4, 2, 1)
     """Factors by which pictures are reduced, one after the other."""
     renderings: int = 4
-    """At most, per size and start; it ends earlier where the last one gained nothing."""
+    """Renderings at most, per size and start; it ends earlier where the last one gained nothing."""
     min_coverage: float = LEAST_COVERAGE
     """A view of which the earlier ones cover less keeps its pose."""
     direct: DirectSettings = field(default_factory=DirectSettings)

@@ -1,16 +1,11 @@
-"""What is seen where no Gaussian is."""
+"""Composes renderings over a background: what is seen where no Gaussian is."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import Tensor
 
+from uni3r.models.description import Background
 from uni3r.rasterization import Rendering
-
-Background = Literal["black", "context_mean"]
-"""``black``: renderings as accumulated (published). ``context_mean``: the mean colour of the context pictures shines
-through, so that what nobody has seen is a guess and not a hole."""
 
 
 def over_background(rendering: Rendering, context: Tensor, background: Background) -> Tensor:

@@ -14,17 +14,16 @@ from tqdm import tqdm
 
 from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.preprocess import intrinsics_to_network, preprocess
-from common.device import choose_device
 from common.errors import InputError
 from common.geometry.cameras import make_intrinsics
 from common.geometry.poses import shared_focal
 from common.geometry.transforms import invert_rigid, make_transform
 from common.views import Cameras
-from uni3r.inference import ReadyModel
 from uni3r.models.ray_alignment import estimate_poses
 from uni3r.models.uni3r import Prediction, Uni3R
 from uni3r.posing.known_cameras import KnownCamera, KnownCameras
 from uni3r.posing.refinement import refine_context, search_unit, view_part
+from uni3r.pretrained import ReadyUni3R
 from uni3r.scene.scene import Scene
 from uni3r.scene.scene_data import InputView
 from uni3r.scene.settings import RunSettings
@@ -44,7 +43,7 @@ class _Picture:
 
 def build_scene(
     source: FrameSource,
-    model: ReadyModel,
+    model: ReadyUni3R,
     teacher: Teacher | None,
     known: KnownCameras | None,
     settings: RunSettings,
@@ -62,10 +61,9 @@ def build_scene(
         InputError: no picture, or one without a camera.
     """
     start = time.perf_counter()
-    pictures = _choose_pictures(source, model.inference.size, settings, known)
-    device = choose_device(settings.device)
-    network = model.network.to(device).eval()
-    images = torch.stack([picture.image for picture in pictures])[None].to(device)
+    pictures = _choose_pictures(source, model.settings.size, settings, known)
+    network = model.network
+    images = torch.stack([picture.image for picture in pictures])[None].to(model.device)
     read = time.perf_counter()
     with torch.no_grad():
         residual = _residual(network, teacher, images)
@@ -81,13 +79,13 @@ def build_scene(
         [picture.view for picture in pictures],
         network,
         teacher,
-        model.inference.labels,
-        model.inference.sh_degree,
-        model.inference.background,
+        model.settings.labels,
+        model.settings.sh_degree,
+        model.settings.background,
         origin,
         "own",
         seconds=seconds,
-        model={**model.description, "device": str(device)},
+        model=model.provenance,
         warnings=[f"{name}: {reason}" for name, reason in source.skipped] + source.notes,
     )
     if known is not None:

@@ -13,9 +13,10 @@ from torch import Tensor
 from common.data.sources.preprocess import intrinsics_to_original
 from common.views import Cameras, Pointmaps
 from uni3r.gaussians.gaussians import Gaussians
+from uni3r.models.description import Background
 from uni3r.models.uni3r import Uni3R
 from uni3r.rasterization import RasterizationSettings, Rendering, rasterize
-from uni3r.rasterization.background import Background, over_background
+from uni3r.rasterization.background import over_background
 from uni3r.semantics.teacher import TextSide
 
 _NEAR, _FAR = 0.02, 100.0

@@ -14,6 +14,7 @@ class FlightSettings:
     frames: int = 96
     """Frames of the video; 0 for no video."""
     fps: float = 24.0
+    """Frames per second."""
     sway: float = 0.04
     """Radius of the circles that the camera flies about its path, as a share of the scene's median depth."""
     circles: float = 2.0
@@ -30,15 +31,16 @@ class FlightSettings:
 class ExportSettings:
     """What is written."""
 
-    queries: tuple[str, ...] = ()
+    queries: tuple[str, ...] = field(default=(), metadata={"set_by": "queries"})
     """Words to look for: a heat map per view and word."""
     features: bool = True
     """Write the semantic features into the PLY file."""
     flight: FlightSettings = field(default_factory=FlightSettings)
-    """Of the films."""
+    """The films' camera: along the input cameras and back."""
     film_scale: int = 2
-    """Films are so many times larger than the network's images."""
-    progress: bool = True
+    """Films are this many times larger than the network's images."""
+    progress: bool = field(default=True, metadata={"set_by": "run.progress"})
+    """Show bars, if the output is a terminal."""
 
     def __post_init__(self) -> None:
         if self.film_scale < 1:
@@ -62,6 +64,7 @@ class RunSettings:
     refine: bool = True
     """Refine the model's own poses on the pictures (`uni3r.posing.refinement`); only for centres on rays."""
     refinement: RefinementSettings = field(default_factory=RefinementSettings)
+    """How poses are refined, coarse to fine."""
     progress: bool = True
     """Show bars, if the output is a terminal."""
 

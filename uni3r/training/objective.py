@@ -19,7 +19,8 @@ from common.checkpoints.hub import initialized
 from common.training.module import Objective
 from common.training.optim import OptimizerConfig
 from common.views import Pointmaps, Views
-from uni3r.models.scene_unit import SceneUnit, cameras_in_unit, scene_unit
+from uni3r.models.description import SceneUnit
+from uni3r.models.scene_unit import cameras_in_unit, scene_unit
 from uni3r.models.uni3r import Prediction, Uni3R
 from uni3r.rasterization import Rendering
 from uni3r.rasterization.background import over_background

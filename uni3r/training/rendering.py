@@ -8,9 +8,9 @@ from torch import Tensor
 
 from common.views import Views
 from uni3r.gaussians.gaussians import Gaussians
+from uni3r.models.description import Background
 from uni3r.models.scene_unit import cameras_in_unit
 from uni3r.rasterization import RasterizationSettings, Rendering, rasterize
-from uni3r.rasterization.background import Background
 
 
 @dataclass(frozen=True)

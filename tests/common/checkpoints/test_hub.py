@@ -284,7 +284,7 @@ class TestHub:
             asked.append((repo_id, filename, revision))
             return str(folder / filename)
 
-        monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+        monkeypatch.setattr("common.checkpoints.hub.hf_hub_download", download)
         assert_same_weights(ImageToPoints.from_pretrained(repository, revision="v2"), i2p)
         assert asked == [(repository, "model.safetensors", "v2"), (repository, "config.json", "v2")]
 
@@ -294,7 +294,7 @@ class TestHub:
         def download(*args, **kwargs):
             raise EntryNotFoundError("404")
 
-        monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+        monkeypatch.setattr("common.checkpoints.hub.hf_hub_download", download)
         with pytest.raises(CheckpointError, match=r"someone/empty on the hub holds none of model\.safetensors"):
             locate("someone/empty")
 
@@ -314,7 +314,7 @@ class TestHub:
                 calls["dtype"] = load_file(Path(folder_path) / "model.safetensors")["decoder.norm.bias"].dtype
                 return "https://example.org/commit"
 
-        monkeypatch.setattr("huggingface_hub.HfApi", Api)
+        monkeypatch.setattr("common.checkpoints.hub.HfApi", Api)
         address = i2p.push_to_hub("me/mine", private=True, dtype=torch.float16)
         assert address == "https://example.org/commit"
         assert calls["created"] == ("me/mine", True, True)

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 
 from common.configuration import config_folder, to_dataclass
 from common.geometry.calibration import Calibration
 from common.geometry.cameras import project
 from common.geometry.undistortion import Undistorter
+from tests.support.configs import compose_config
 
 BARREL = Calibration(310.0, 300.0, 165.0, 118.0, (240, 320), k1=-0.25, k2=0.06, p1=0.002, p2=-0.001, k3=-0.004)
 PINCUSHION = Calibration(310.0, 300.0, 155.0, 122.0, (240, 320), k1=0.12, k2=-0.03)
@@ -85,6 +85,5 @@ def test_impossible_calibrations_are_named() -> None:
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in (config_folder() / "camera").glob("*.yaml")))
 def test_every_camera_file_is_usable(name: str) -> None:
-    with initialize_config_dir(config_dir=str(config_folder()), version_base="1.3"):
-        calibration = to_dataclass(compose(config_name=f"camera/{name}").camera, Calibration)
+    calibration = to_dataclass(compose_config(f"camera/{name}").camera, Calibration)
     assert Undistorter(calibration).intrinsics.isfinite().all()

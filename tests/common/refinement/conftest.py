@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.common.refinement.filmed_room import FilmedRoom, film
+from tests.support.filmed_room import FilmedRoom, film
 
 
 @pytest.fixture(scope="session")

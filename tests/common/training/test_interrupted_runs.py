@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file
 
 from common.errors import CheckpointError
+from common.training.callbacks.nonfinite import TrainingDiverged
 from common.training.checkpoint_io import choose_checkpoint, read_checkpoint
-from common.training.nonfinite import TrainingDiverged
 from tests.support.training_runs import in_own_process, run, scalars
 
 STEPS, EPOCH = 9, 4

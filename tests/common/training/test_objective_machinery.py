@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from common.revision import code_revision
 from common.training.acceleration import compile_blocks, recompute_activations
+from common.training.callbacks.run_record import random_states, restore_random_states
 from common.training.checkpoint_io import read_checkpoint
 from common.training.gradients import clip_gradients
-from common.training.run_record import random_states, restore_random_states
 from common.training.validation import WindowStatistics
 from slam3r.models import ImageToPoints
 from tests.support.parity import procedural_frames

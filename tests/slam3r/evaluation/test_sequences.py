@@ -10,10 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from common.configuration import config_folder
 from common.data.sources.preprocess import denormalize
 from common.errors import ConfigurationError
 from common.evaluation.benchmark import build_benchmark
@@ -23,6 +21,7 @@ from common.evaluation.sequence import FrameChoice, RgbdSequence, open_readers
 from common.evaluation.truth import load_truth
 from slam3r.evaluation.recorded_run import EvaluationRun
 from slam3r.evaluation.sequence_scores import depth_row, points_row, trajectory_row
+from tests.support.configs import compose_config
 from tests.support.tiny_scene import room, save_weights
 
 FRAMES, SIZE = 12, (48, 64)
@@ -51,24 +50,23 @@ def scene(tmp_path: Path) -> Path:
 def configuration(path: Path, weights: Path, **changes: Any) -> Mapping[str, Any]:
     """``configs/evaluate.yaml`` with the folder benchmark and random weights."""
     overrides = [f"benchmark.{key}={value}" for key, value in changes.items()]
-    with initialize_config_dir(config_dir=str(config_folder()), version_base="1.3"):
-        config = compose(
-            "evaluate",
-            [
-                "benchmark=folder",
-                f"benchmark.path={path}",
-                "benchmark.size=[48,64]",
-                "benchmark.points.confidence=0",
-                "benchmark.points.num_samples=2000",
-                "reconstruction.keyframe_stride=1",
-                "~model.sizes",
-                f"model.weights.image_to_points={weights}/image_to_points",
-                f"model.weights.local_to_world={weights}/local_to_world",
-                "device=cpu",
-                "dtype=float32",
-                *overrides,
-            ],
-        )
+    config = compose_config(
+        "evaluate",
+        [
+            "benchmark=folder",
+            f"benchmark.path={path}",
+            "benchmark.size=[48,64]",
+            "benchmark.points.confidence=0",
+            "benchmark.points.num_samples=2000",
+            "reconstruction.keyframe_stride=1",
+            "~model.sizes",
+            f"model.weights.image_to_points={weights}/image_to_points",
+            f"model.weights.local_to_world={weights}/local_to_world",
+            "device=cpu",
+            "dtype=float32",
+            *overrides,
+        ],
+    )
     return OmegaConf.to_container(config, resolve=True)
 
 

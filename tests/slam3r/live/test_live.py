@@ -29,9 +29,8 @@ from slam3r.live.settings import (
     for_live,
 )
 from slam3r.models import ImageToPoints, LocalToWorld
-from slam3r.pretrained import load_model
+from slam3r.pretrained import ready_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor
-from slam3r.reconstruction.settings import settings_for_model
 from tests.support.parity import fill
 from tests.support.tiny_scene import SIZES, room
 
@@ -332,13 +331,10 @@ def test_settings_that_need_the_whole_video_are_refused_and_can_be_replaced() ->
 
 @pytest.mark.slow
 def test_memory_and_time_per_frame_stay_flat() -> None:
-    model = load_model("slam3r_tiny")
-    reconstruction = replace(
-        for_live(settings_for_model(model.confidence, model.reconstruction)), keyframe_stride=4, buffer_size=20
-    )
+    model = ready_model("slam3r_tiny", device="cpu", dtype="float32")
+    reconstruction = replace(for_live(model.settings), keyframe_stride=4, buffer_size=20)
     streaming = StreamingSettings(map=MapSettings(max_points=50_000, confidence=5.0))
-    networks = model.networks(torch.device("cpu"), torch.float32)
-    live = LiveReconstruction(networks, LiveSettings(reconstruction, streaming, (48, 48)))
+    live = LiveReconstruction(model.network, LiveSettings(reconstruction, streaming, (48, 48)))
     memory = {}
     for number, image in enumerate(pictures(900), 1):
         live.push([image])
@@ -349,14 +345,10 @@ def test_memory_and_time_per_frame_stay_flat() -> None:
 
 @pytest.mark.slow
 def test_a_covered_lens_loses_the_camera_and_retrieval_finds_it_again() -> None:
-    model = load_model("slam3r_tiny")
-    networks = model.networks(torch.device("cpu"), torch.float32)
-    reconstruction = replace(
-        for_live(settings_for_model(model.confidence, model.reconstruction, {"rigid_registration": True})),
-        keyframe_stride=2,
-    )
+    model = ready_model("slam3r_tiny", {"rigid_registration": True}, "cpu", "float32")
+    reconstruction = replace(for_live(model.settings), keyframe_stride=2)
     settings = LiveSettings(reconstruction, StreamingSettings(map=MapSettings(confidence=5.0)), (96, 128))
-    live = LiveReconstruction(networks, settings)
+    live = LiveReconstruction(model.network, settings)
     walk = list(denormalize(room(40, (96, 128)).images).numpy())
     covered = [np.random.default_rng(i).integers(0, 20, (96, 128, 3), np.uint8) for i in range(14)]
     updates = run(live, [*walk, *covered, *walk[::-1][:20]], 2) + live.flush()

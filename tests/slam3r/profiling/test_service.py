@@ -12,13 +12,13 @@ import pytest
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
 from common.errors import InputError
-from slam3r.models.description import ModelConfig, WeightPaths
+from slam3r.models.description import Slam3rDescription, WeightPaths
 from slam3r.profiling.service import load_pictures, service_rows
 from slam3r.profiling.settings import ServiceWorkload
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.script_runs import SCRIPTS, random_model
 
-MODEL = ModelConfig("none", WeightPaths("none", "none"))
+MODEL = Slam3rDescription(name="none", weights=WeightPaths("none", "none"))
 
 
 def test_what_cannot_be_measured_is_one_clear_line() -> None:

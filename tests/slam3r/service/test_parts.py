@@ -12,12 +12,13 @@ from pathlib import Path
 import aiohttp
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
 from PIL import Image
+
+from tests.support.configs import compose_config
 
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
-from common.configuration import config_folder, to_dataclass
+from common.configuration import to_dataclass
 from common.errors import ConfigurationError, InputError
 from common.export.ply import read_ply
 from common.export.trajectory import read_tum
@@ -189,8 +190,7 @@ def test_prefetch_must_let_a_world_be_founded() -> None:
     ],
 )
 def test_a_number_that_makes_no_sense_is_named_at_the_start(override: str, problem: str) -> None:
-    with initialize_config_dir(config_dir=str(config_folder()), version_base="1.3"):
-        config = compose("serve", [f"service.{override}"])
+    config = compose_config("serve", [f"service.{override}"])
     with pytest.raises(ConfigurationError, match=problem):
         to_dataclass(config.service, ServiceSettings)
 

@@ -9,13 +9,14 @@ import torch
 
 from common.errors import CheckpointError
 from common.evaluation.benchmark import build_benchmark
+from common.model_library import ReadyModel
 from common.views import Pointmaps, Views
 from tests.support.tiny_uni3r import SIZE, network, room
 from uni3r.evaluation.pose_alignment import PoseAlignmentSettings
 from uni3r.evaluation.window_scorer import ProtocolSettings, WindowScorer
-from uni3r.inference import InferenceSettings, ReadyModel
 from uni3r.models.attributes import gaussians_from_attributes
-from uni3r.models.scene_unit import SceneUnit, cameras_in_unit, context_points, scene_unit
+from uni3r.models.description import InferenceSettings, SceneUnit, Uni3rDescription
+from uni3r.models.scene_unit import cameras_in_unit, context_points, scene_unit
 from uni3r.models.uni3r import Prediction
 from uni3r.semantics.labels import load_label_set
 from uni3r.semantics.query import Query
@@ -45,8 +46,10 @@ class Oracle(torch.nn.Module):
 
 
 def _scorer(window: Views) -> WindowScorer:
-    ready = ReadyModel(network(), InferenceSettings(SIZE, None, teacher=None, labels="rooms", unit=UNIT), {})
-    scorer = WindowScorer(ready, torch.device("cpu"), QUICK, None, lpips=None)
+    inference = InferenceSettings(SIZE, None, teacher=None, labels="rooms", unit=UNIT)
+    description = Uni3rDescription(name="miniature", weights="in memory", inference=inference)
+    ready = ReadyModel(description, network(), inference, torch.device("cpu"), {})
+    scorer = WindowScorer(ready, QUICK, None, lpips=None)
     scorer.network = Oracle(window)  # type: ignore[assignment]
     return scorer
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from common.backbone.weight_adaptation import adapt_patch_kernel
 from common.checkpoints.hub import initialized
-from common.configuration import config_folder
+from common.configuration import config_folder, load_yaml
 from common.errors import CheckpointError, ConfigurationError
 from tests.support.parity import (
     assert_close,
@@ -186,7 +186,7 @@ def test_round_trip_through_a_folder(tmp_path: Path) -> None:
 
 def test_configs_of_both_sizes_build() -> None:
     for name in ("uni3r_tiny", "uni3r_large", "uni3r_multiview"):
-        file = OmegaConf.load(config_folder() / "model" / f"{name}.yaml")
+        file = load_yaml(config_folder() / "model" / f"{name}.yaml")
         with torch.device("meta"):
             Uni3R(**OmegaConf.to_container(file.sizes))
 

@@ -14,7 +14,7 @@ from slam3r.models import ImageToPoints
 from slam3r.training.teacher import ImageToPointsTeacher
 from tests.support.tiny_scene import SIZES as SLAM3R_SIZES
 from tests.support.tiny_uni3r import network, room
-from uni3r.models.scene_unit import SceneUnit
+from uni3r.models.description import SceneUnit
 from uni3r.training.objective import GaussianObjective
 from uni3r.training.rendering import RenderOptions
 from uni3r.training.terms import LossWeights

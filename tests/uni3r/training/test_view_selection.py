@@ -10,7 +10,8 @@ from common.rooms import room_seed, room_sequence
 from common.views import Views
 from tests.support.parity import assert_close
 from tests.support.uni3r_parity import vectors
-from uni3r.models.scene_unit import SceneUnit, cameras_in_unit, context_points, scene_unit
+from uni3r.models.description import SceneUnit
+from uni3r.models.scene_unit import cameras_in_unit, context_points, scene_unit
 from uni3r.training.view_selection import ViewSelection, random_crop, split_views
 
 PUBLISHED = ViewSelection()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from common.configuration import config_folder
+from tests.support.configs import compose_config
 from tests.support.processed import write_scene
 
 
@@ -30,8 +29,7 @@ def roots(tmp_path_factory) -> dict[str, str]:
 def build(monkeypatch, roots, name: str):
     for variable, folder in roots.items():
         monkeypatch.setenv(variable, folder)
-    with initialize_config_dir(config_dir=str(config_folder()), version_base="1.3"):
-        config = compose(config_name=f"data/{name}", overrides=["data.num_workers=0", "data.batch_size=2"])
+    config = compose_config(f"data/{name}", ["data.num_workers=0", "data.batch_size=2"])
     return instantiate(config.data)
 
 

@@ -8,7 +8,7 @@ import pytest
 from common.data.sources.image_files import SourceError
 from common.data.sources.open import open_source
 from common.data.sources.video import VideoSource
-from data_process.formats.frame_files import BadFrameError
+from data_process.errors import BadFrameError
 from data_process.formats.video_frames import VideoFrames
 from tests.support.videos import damage_packets, write_video
 

@@ -6,17 +6,16 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
-import hydra
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 from PIL import Image
 
+from common.command.sources import SOURCES
 from common.data.sources.camera import CameraSource
 from common.data.sources.image_files import FolderSource, GlobSource, ListSource, SourceError
 from common.data.sources.images import ImageReadError
+from common.data.sources.open import source_from_config
 from common.data.sources.video import VideoSource
-from tests.support.paths import CONFIGS
 
 
 def write_image(path: Path, value: int, size: tuple[int, int] = (32, 48)) -> None:
@@ -259,7 +258,7 @@ def test_missing_camera_is_told_at_once():
         CameraSource(0, max_frames=0)
 
 
-def test_configurations_build_and_name_every_setting(folder, video):
+def test_configurations_build_every_kind(folder, video):
     listing = folder / "list.txt"
     listing.write_text("photo_1.png\nphoto_2.png\n")
     inputs = {
@@ -271,9 +270,7 @@ def test_configurations_build_and_name_every_setting(folder, video):
     }
     lengths = {}
     for name, values in inputs.items():
-        config = OmegaConf.merge(OmegaConf.load(CONFIGS / "source" / f"{name}.yaml"), values)
-        source = hydra.utils.instantiate(config)
-        lengths[name] = source.length
-        code = type(source).__init__.__code__
-        assert set(config) - {"_target_"} == set(code.co_varnames[1 : code.co_argcount])
+        lengths[name] = source_from_config(
+            {"_target_": f"{SOURCES[name].__module__}.{SOURCES[name].__name__}", **values}
+        ).length
     assert lengths == {"folder": 12, "glob": 12, "list": 2, "video": 40, "camera": None}

@@ -7,7 +7,7 @@ import torch
 from common.refinement.cameras.placement import FeatureGeometry, place, sample_depth
 from common.refinement.cameras.rotations import RelativePose
 from common.refinement.settings import PlacementSettings
-from tests.common.refinement.filmed_room import path_error, picture
+from tests.support.filmed_room import path_error, picture
 
 
 def scene(outliers: float = 0.0) -> tuple[np.ndarray, list[RelativePose], list[FeatureGeometry], np.ndarray]:

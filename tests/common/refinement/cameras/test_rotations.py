@@ -11,7 +11,7 @@ from common.refinement.matching.features import extract
 from common.refinement.matching.pair_matching import match_pairs
 from common.refinement.settings import MatchingSettings, RotationSettings
 from common.refinement.types import Camera
-from tests.common.refinement.filmed_room import relative_rotation_error
+from tests.support.filmed_room import relative_rotation_error
 
 ROWS = np.zeros((60, 2), dtype=np.int64)
 

@@ -8,7 +8,7 @@ import torch
 from common.refinement.dense.consistency import beside_jump, confirmed_pixels, confirmed_share, count_agreement
 from common.refinement.dense.settings import ConsistencySettings
 from common.refinement.dense.views import dense_views
-from tests.dense_scene import dense_scene
+from tests.support.dense_scene import dense_scene
 
 SETTINGS = ConsistencySettings()
 

@@ -9,7 +9,7 @@ from common.refinement.dense.cost_volume import level_steps, matching_cost
 from common.refinement.dense.settings import SweepLevel, SweepSettings
 from common.refinement.dense.views import dense_views
 from common.refinement.projection import working_rays
-from tests.dense_scene import dense_scene
+from tests.support.dense_scene import dense_scene
 
 LEVEL = SweepLevel(scale=1.0, half_range=0.3, steps=31, window=7, prior=0.0, median=1)
 SETTINGS = SweepSettings()

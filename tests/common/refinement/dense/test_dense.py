@@ -7,7 +7,7 @@ import torch
 
 from common.refinement.dense.refine_depth import refine_depth, trace_depth
 from common.refinement.types import Camera, Tracks
-from tests.dense_scene import dense_scene, error, refined_cameras
+from tests.support.dense_scene import dense_scene, error, refined_cameras
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from common.refinement.dense.depth_grid import (
 )
 from common.refinement.dense.settings import DepthGridSettings
 from common.refinement.types import Tracks
-from tests.dense_scene import dense_scene, error, perturb, refined_cameras
+from tests.support.dense_scene import dense_scene, error, perturb, refined_cameras
 
 SETTINGS = DepthGridSettings()
 

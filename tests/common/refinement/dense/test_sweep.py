@@ -7,7 +7,7 @@ from common.refinement.dense.peak import find_peak
 from common.refinement.dense.settings import NeighbourSettings, SweepLevel, SweepSettings
 from common.refinement.dense.sweep import resize, sweep_level
 from common.refinement.dense.views import dense_views
-from tests.dense_scene import dense_scene, error
+from tests.support.dense_scene import dense_scene, error
 
 FINE = SweepLevel(scale=1.0, half_range=0.15, steps=24, window=7, prior=0.0, median=1)
 

@@ -6,7 +6,7 @@ import torch
 
 from common.refinement.matching.features import SiftExtractor, extract
 from common.refinement.settings import MatchingSettings
-from tests.common.refinement.filmed_room import picture
+from tests.support.filmed_room import picture
 
 
 def blob(x: float, y: float) -> torch.Tensor:

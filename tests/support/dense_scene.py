@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from common.data.rooms import Degradation, room_sequence
 from torch import Tensor
 
 from common.geometry.cameras import project_world, unproject_to_world
 from common.refinement.types import Camera, CameraEvidence, Picture, Prediction, RefinedCameras, Tracks
+from common.rooms import Degradation, room_sequence
 
 
 @dataclass

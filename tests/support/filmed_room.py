@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from common.data.rooms import room_video
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from common.geometry.alignment import umeyama
 from common.refinement.types import Picture, Prediction
+from common.rooms import room_video
 from common.views import Views
 
 WORKING_PER_NETWORK = 2

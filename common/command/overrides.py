@@ -1,0 +1,72 @@
+"""Overrides as users write them: text and paths are taken literally, whatever characters they have.
+
+Hydra reads values by a grammar of its own, in which a blank, a bracket, ``=`` or ``~`` has a meaning and ``2024_05_01``
+is a number. Here values of settings that are text get the quotation marks that keep them as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+
+from common.errors import ConfigurationError
+
+_OVERRIDE = re.compile(r"(?P<key>(\+\+?|~)?[A-Za-z_][\w./@:-]*)=(?P<value>.*)", re.S)
+_PATH_KEYS = frozenset({"path", "root", "output", "folder", "raw", "pattern", "teacher_source", "file"})
+"""Last parts of keys that hold a path wherever they occur."""
+
+
+def literal_overrides(arguments: Iterable[str], is_text: Callable[[str], bool]) -> list[str]:
+    """Overrides that Hydra reads as they were meant.
+
+    Args:
+        arguments: of the command line, such as ``source.path=my photos``.
+        is_text: whether the setting of a key takes text.
+
+    Raises:
+        ConfigurationError: an argument is no override, or its value is not understood.
+    """
+    return [argument if argument.startswith("-") else _literal(argument, is_text) for argument in arguments]
+
+
+def quoted(text: str) -> str:
+    """Text in quotation marks for Hydra: a backslash counts only before a quotation mark, where it is doubled."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
+
+
+def _literal(argument: str, is_text: Callable[[str], bool]) -> str:
+    match = _OVERRIDE.fullmatch(argument)
+    if match is None:
+        if argument.startswith("~") or _is_understood(argument):
+            return argument
+        raise ConfigurationError(f"expected key=value, got {argument!r}")
+    key, value = match["key"], match["value"]
+    name = key.lstrip("+~")
+    if (is_text(name) or name.rpartition(".")[2] in _PATH_KEYS) and not _is_meant_for_hydra(value):
+        return f"{key}={quoted(value)}"
+    if _is_understood(argument):
+        return argument
+    if _is_understood(f"{key}={quoted(value)}") and not re.match(r"[\[{]", value):
+        return f"{key}={quoted(value)}"
+    raise ConfigurationError(f"{key}: cannot read {value!r}; lists are [a,b], mappings {{a: 1}}, text is quoted")
+
+
+def _is_meant_for_hydra(value: str) -> bool:
+    """Nothing, a reference to another setting, or what is quoted already; unless a file is called that."""
+    if value in ("", "null", "???"):
+        return value != ""
+    is_reference = "${" in value
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "'\""
+    return (is_reference or is_quoted) and not Path(value).exists()
+
+
+def _is_understood(argument: str) -> bool:
+    try:
+        OverridesParser.create().parse_overrides([argument])
+    except OverrideParseException:
+        return False
+    return True

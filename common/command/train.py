@@ -1,0 +1,38 @@
+"""A training run from its composed configuration."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import fields
+
+import torch
+from hydra.utils import instantiate
+from lightning import Trainer, seed_everything
+from omegaconf import DictConfig, OmegaConf
+
+from common.configuration import to_dataclass
+from common.training.debug import debug_configuration
+from common.training.run_record import RunRecord
+from common.training.session import fit
+from common.training.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: DictConfig) -> Trainer:
+    """Build data, objective and trainer from the configuration, and fit."""
+    if config.debug:
+        logger.info("debug: two steps of a miniature network on procedural rooms, from no weights at all")
+        config = debug_configuration(config)
+    OmegaConf.resolve(config)
+    settings = to_dataclass({field.name: config[field.name] for field in fields(TrainSettings)}, TrainSettings)
+    seed_everything(settings.seed, verbose=False)
+    if settings.threads:  # before anything computes: ranks may be forks, in which a pool of threads does not live on
+        torch.set_num_threads(settings.threads)
+    data = instantiate(config.data)  # first, as missing data should be known before weights are fetched
+    objective = instantiate(config.objective)
+    record = RunRecord(OmegaConf.to_yaml(config))
+    callbacks = [callback for callback in instantiate(config.callbacks).values() if callback is not None]
+    return fit(
+        settings, data, objective, [*callbacks, record], lambda every: instantiate(config.trainer, callbacks=every)
+    )

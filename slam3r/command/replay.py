@@ -1,0 +1,41 @@
+"""Replay of a finished run as a film, a recording for rerun, a picture, or in a window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from common.drawing.preview import render_preview
+from common.drawing.replay_film import GrowingMap, write_film
+from common.drawing.rerun_log import write_rerun
+from common.drawing.viewer_window import show_window
+from common.errors import ConfigurationError
+from slam3r.command.settings import ReplayCommand
+from slam3r.scene.outputs import write_image
+from slam3r.scene.recording import read_run
+
+
+def replay(chosen: ReplayCommand) -> None:
+    """Read the run, write what is asked for."""
+    if not (chosen.output or chosen.rerun or chosen.picture or chosen.window):
+        raise ConfigurationError("nothing to do: give output=FILM.mp4, rerun=FILE.rrd, picture=FILE.png or window=true")
+    if chosen.threads:
+        torch.set_num_threads(chosen.threads)
+    recorded = read_run(chosen.run, chosen.confidence, chosen.max_points)
+    growing = GrowingMap(recorded.points, recorded.colors, recorded.frame, recorded.camera_to_world, recorded.images)
+    try:
+        if chosen.picture:
+            poses = recorded.posed
+            image = render_preview(recorded.points, recorded.colors, poses, chosen.film.size, chosen.film.style)
+            write_image(Path(chosen.picture), image)
+        if chosen.rerun:
+            write_rerun(Path(chosen.rerun), growing, recorded.intrinsics)
+        if chosen.output:
+            write_film(Path(chosen.output), growing, chosen.film)
+    except (ImportError, ValueError) as error:
+        raise ConfigurationError(str(error)) from error
+    for path in filter(None, (chosen.picture, chosen.rerun, chosen.output)):
+        print(f"wrote {path}")
+    if chosen.window:
+        show_window(growing, chosen.film.fps, Path(chosen.viewpoint) if chosen.viewpoint else None)

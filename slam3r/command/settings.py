@@ -1,0 +1,117 @@
+"""What each command of SLAM3R understands: one dataclass per primary file of ``configs``. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.command.registry import register
+from common.command.sources import register_sources
+from common.drawing.settings import FilmSettings
+from common.geometry.calibration import Calibration
+from common.refinement.settings import RefinementSettings
+from slam3r.live.settings import StreamingSettings, ViewSettings
+from slam3r.models.description import Slam3rDescription
+from slam3r.profiling.settings import ProfileSettings
+from slam3r.reconstruction.settings import ReconstructionSettings
+from slam3r.scene.settings import ExportSettings, RunSettings
+from slam3r.service.settings import ServeConfiguration
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructCommand:
+    """``slam3r reconstruct`` and ``slam3r live``: ``configs/reconstruct.yaml``."""
+
+    source: dict[str, Any] = field(metadata={"group": "source"})
+    """Where frames come from: folder, video, glob, list or camera."""
+    model: Slam3rDescription = field(metadata={"group": "model"})
+    """Model to run: slam3r_tiny or slam3r_large."""
+    reconstruction: ReconstructionSettings = field(metadata={"group": "reconstruction"})
+    """Settings of the reconstruction: default, wild, replica or live."""
+    refinement: RefinementSettings = field(metadata={"group": "refinement"})
+    """Whether the views are made consistent afterwards: auto, off, cameras or dense; default: as the model asks."""
+    streaming: StreamingSettings = field(metadata={"group": "streaming"})
+    """Settings of a live session."""
+    camera: Calibration | None = field(default=None, metadata={"group": "camera"})
+    """Calibration of the camera, for a live session (a file of ``configs/camera``); null: estimated."""
+    output: str
+    """Folder for the results."""
+    overwrite: bool = False
+    """Replace results of an earlier run in that folder."""
+    save_predictions: bool = False
+    """Also write every frame's pointmaps and confidences (2.2 MB a frame); replay needs them."""
+    live: bool = False
+    """Give results while frames arrive: a map per segment, and windows without look-ahead."""
+    export: ExportSettings = field(default_factory=ExportSettings)
+    """What is kept and written."""
+    run: RunSettings = field(default_factory=RunSettings)
+    """Device, image size and how the work is done."""
+    view: ViewSettings = field(default_factory=ViewSettings)
+    """Viewer of a live session."""
+    threads: int | None = None
+    """Processor threads; null: torch's choice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReplayCommand:
+    """``slam3r replay``: ``configs/replay.yaml``."""
+
+    run: str
+    """Result folder of a run with save_predictions=true."""
+    output: str | None = None
+    """Film to write: .mp4 or .gif."""
+    rerun: str | None = None
+    """Recording to write for rerun's viewer: .rrd (needs the extra ``viewer``)."""
+    picture: str | None = None
+    """Picture of the finished map to write: .png."""
+    window: bool = False
+    """Show the map in a window (needs a display): V saves the viewpoint, Space pauses."""
+    viewpoint: str | None = None
+    """JSON file of the window's viewpoint: read if it exists, written by V."""
+    confidence: float | None = None
+    """Points above it are shown; null: the run's own threshold."""
+    max_points: int = 1_000_000
+    """Points shown at most, a random choice."""
+    film: FilmSettings = field(default_factory=FilmSettings)
+    """How the film looks."""
+    threads: int | None = None
+    """Processor threads; null: torch's choice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoCommand:
+    """``bash scripts/demo.sh``: ``configs/demo.yaml``."""
+
+    model: Slam3rDescription = field(metadata={"group": "model"})
+    """Model to run: slam3r_tiny or slam3r_large."""
+    reconstruction: ReconstructionSettings = field(metadata={"group": "reconstruction"})
+    """Settings of the reconstruction: default, wild, replica or live."""
+    refinement: RefinementSettings = field(metadata={"group": "refinement"})
+    """Whether the views are made consistent afterwards: auto, off, cameras or dense; default: as the model asks."""
+    export: ExportSettings = field(default_factory=ExportSettings)
+    """What is kept and written."""
+    photos: str | None = None
+    """Folder of photographs or a video; null: film a procedural room."""
+    room: int = 2000
+    """Number of the room among the held-out ones."""
+    frames: int = 40
+    """Frames of the room's video."""
+    output: str = "results/demo"
+    """Folder for the results, replaced on every run."""
+    threads: int | None = None
+    """Processor threads; null: torch's choice."""
+
+
+def register_settings() -> None:
+    """Make the defaults of all commands known to Hydra (`common.command.registry`)."""
+    register_sources()
+    register("slam3r_model", Slam3rDescription)
+    register("reconstruction", ReconstructionSettings, falls_back_on="model.reconstruction")
+    register("refinement", RefinementSettings)
+    register("streaming", StreamingSettings)
+    register("calibration", Calibration)
+    register("reconstruct", ReconstructCommand)
+    register("serve", ServeConfiguration)
+    register("replay", ReplayCommand)
+    register("profile", ProfileSettings)
+    register("demo", DemoCommand)

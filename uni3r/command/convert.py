@@ -1,0 +1,38 @@
+"""Published weights to our format: split files are joined, pickles are read without running anything in them."""
+
+from __future__ import annotations
+
+import torch
+from hydra.utils import get_class
+from rich.console import Console
+from rich.progress import Progress
+
+from common.checkpoints.conversion import convert_checkpoint, read_family
+from common.checkpoints.parts import whole_file
+from common.errors import ConfigurationError
+from uni3r.command.settings import ConvertCommand
+
+
+def convert(settings: ConvertCommand) -> None:
+    """Join the parts if there are any, convert, and say what was kept and what was not."""
+    console = Console()
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        joining = bar.add_task("joining parts", total=None, visible=False)
+
+        def show(done: int, total: int) -> None:
+            bar.update(joining, completed=done, total=total, visible=True)
+
+        with whole_file(settings.weights, settings.scratch, show) as path:
+            bar.update(joining, visible=False)
+            state, key_map = read_family(path, settings.teacher)
+            if key_map.name not in settings.networks:
+                known = ", ".join(settings.networks)
+                raise ConfigurationError(f"networks: no class for {key_map.name} checkpoints; there are: {known}")
+            dtype = None if settings.dtype is None else getattr(torch, settings.dtype)
+            network = get_class(settings.networks[key_map.name])
+            sizes = {str(part): True for part in settings.keep}
+            notes = {"license": settings.license} if settings.license else {}
+            done = convert_checkpoint(state, key_map, network, settings.output, sizes, dtype, notes)
+    dropped = ", ".join(f"{count} of {name}" for name, count in sorted(done.dropped.items())) or "nothing"
+    console.print(f"{done.folder}: {done.tensors} tensors, {done.parameters / 1e6:.1f} M numbers ({done.family})")
+    console.print(f"left out: {dropped}", highlight=False)
