@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pycolmap
 from numpy.typing import NDArray
 
 from common.files import atomic_folder
+from common.refinement.matching.backend import pycolmap_module
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def write_tracked_model(folder: str | os.PathLike[str], model: TrackedModel) -> 
 
 
 def _build(model: TrackedModel) -> Any:
+    pycolmap = pycolmap_module()
     reconstruction = pycolmap.Reconstruction()
     order = np.argsort(model.image, kind="stable")
     starts = np.searchsorted(model.image[order], np.arange(len(model.image_names) + 1))
@@ -63,7 +64,7 @@ def _build(model: TrackedModel) -> Any:
         key = (*model.sizes[row], *model.intrinsics[row].ravel(), model.radial_distortion[row])
         if key not in cameras:
             cameras[key] = len(cameras) + 1
-            reconstruction.add_camera_with_trivial_rig(_camera(model, row, cameras[key]))
+            reconstruction.add_camera_with_trivial_rig(_camera(pycolmap, model, row, cameras[key]))
         pose = np.linalg.inv(model.camera_to_world[row])
         image = pycolmap.Image(
             name=name, camera_id=cameras[key], image_id=row + 1, keypoints=np.ascontiguousarray(model.xy[own] + 0.5)
@@ -81,7 +82,7 @@ def _build(model: TrackedModel) -> Any:
     return reconstruction
 
 
-def _camera(model: TrackedModel, row: int, identifier: int) -> Any:
+def _camera(pycolmap: Any, model: TrackedModel, row: int, identifier: int) -> Any:
     matrix, k1 = model.intrinsics[row], model.radial_distortion[row]
     height, width = (int(side) for side in model.sizes[row])
     fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2] + 0.5, matrix[1, 2] + 0.5

@@ -95,7 +95,7 @@ class VerdictSettings:
     """Share of tracks that no stage is fitted to."""
     min_frames: float = 0.5
     """Share of frames in the largest connected part, at least."""
-    min_agreeing: float = 0.65
+    min_agreeing: float = 0.75
     """Share of the pictures' area whose matches agree with the cameras, at least."""
     max_focal_change: float = 2.5
     """Factor between a camera's refined focal length and the network's, at most."""

@@ -91,7 +91,11 @@ def fit_cameras(job: Job, cameras: Sequence[Camera], watch: Stopwatch, progress:
     with watch("adjustment"):
         progress("adjustment", 0.0)
         pairs = {(pose.first, pose.second) for pose in agreeing}
-        matches = [pair for pair in job.matches if (pair.first, pair.second) in pairs]
+        matches = [
+            pair
+            for pair in job.matches
+            if (pair.first, pair.second) in pairs and placed[pair.first] and placed[pair.second]
+        ]
         observations = clean_observations(job.tracks, matches, placed, _TRACKS_PER_FRAME)
         model = build_model(cameras, job.frame_camera, job.features, placement.camera_to_world)
         add_network_points(model, observations, geometry, placement)
