@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.files import atomic_folder
-from common.refinement.matching.backend import pycolmap_module
+from common.geometry.colmap_backend import pycolmap_module
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-import pycolmap
 from numpy.typing import NDArray
+
+from common.geometry.colmap_backend import pycolmap_module
 
 _STRAIGHT = ("SIMPLE_PINHOLE", "PINHOLE")
 _LARGEST = 1 << 17
@@ -109,12 +111,12 @@ class Lens:
         return values.get("fx", focal), values.get("fy", focal), values["cx"], values["cy"]
 
     @cached_property
-    def _camera(self) -> pycolmap.Camera:
+    def _camera(self) -> Any:
         return self._new_camera()
 
-    def _new_camera(self) -> pycolmap.Camera:
+    def _new_camera(self) -> Any:
         height, width = self.size
-        return pycolmap.Camera(model=self.model, width=width, height=height, params=list(self.parameters))
+        return pycolmap_module().Camera(model=self.model, width=width, height=height, params=list(self.parameters))
 
 
 def model_name(number: int) -> str:
@@ -123,7 +125,7 @@ def model_name(number: int) -> str:
     Raises:
         ValueError: this version of pycolmap knows no such model.
     """
-    for name, model in pycolmap.CameraModelId.__members__.items():
+    for name, model in pycolmap_module().CameraModelId.__members__.items():
         if int(model) == number and name != "INVALID":
             return name
     raise ValueError(f"camera model number {number} is not known here")
@@ -135,9 +137,9 @@ def parameter_names(model: str) -> list[str]:
     Raises:
         ValueError: there is no such model, or this version of pycolmap does not know it.
     """
-    known = pycolmap.CameraModelId.__members__
+    known = pycolmap_module().CameraModelId.__members__
     if model not in known or model == "INVALID":
         raise ValueError(f"camera model {model} is not one of {', '.join(name for name in known if name != 'INVALID')}")
-    camera = pycolmap.Camera()
+    camera = pycolmap_module().Camera()
     camera.model = known[model]
     return [name.strip() for name in camera.params_info.split(",")]

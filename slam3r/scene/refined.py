@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from common.errors import ConfigurationError
+from common.geometry.colmap_backend import BackendMissingError, pycolmap_module
 from common.refinement.assessment import Sample, assess
-from common.refinement.matching.backend import BackendMissingError, pycolmap_module
 from common.refinement.outcome import Refinement, Verdict
 from common.refinement.refine import refine
 from common.refinement.settings import Mode, RefinementSettings

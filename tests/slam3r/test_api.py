@@ -21,6 +21,7 @@ from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.models.description import ModelConfidence
 from slam3r.pretrained import LoadedSlam3r, find_model, given_model, load_model, place_networks
 from slam3r.reconstruction import Networks, SequenceTooShort
+from slam3r.scene.recording import open_pointmaps
 from tests.support.tiny_scene import SIZES, photos, read_folder, room, save_weights, tiny_models
 
 QUICK = {"keyframe_stride": 2, "initial_window": 3, "pose_method": "pointmaps"}
@@ -128,12 +129,18 @@ def test_output_and_predictions(folder: Path, networks: Networks, tmp_path: Path
     assert len(list((tmp_path / "out" / "images").iterdir())) == 12
     metadata = (tmp_path / "out" / "predictions" / "metadata.json").read_text()
     assert '"kf_stride": 2' in metadata and '"scene_id": "out"' in metadata
-    assert scene.threshold == 12.0 and len(read_ply(tmp_path / "out" / "points.ply").points) == 0
+    # No point reaches the model's threshold: the better half is kept all the same.
+    assert scene.threshold < 12.0 and len(read_ply(tmp_path / "out" / "points.ply").points) == scene.num_confident
+    assert scene.num_confident / recorded_points(tmp_path / "out") == pytest.approx(0.5, abs=0.01)
     with pytest.raises(InputError, match="overwrite=true"):
         run(folder, networks, output=tmp_path / "out")
     run(folder, networks, output=tmp_path / "out", overwrite=True)
     assert len(read_ply(tmp_path / "out" / "points.ply").points) > 0
     assert not (tmp_path / "out" / "predictions").exists()  # they belonged to the run before
+
+
+def recorded_points(output: Path) -> int:
+    return int(open_pointmaps(output / "predictions").valid.sum())
 
 
 class Interrupted(FrameSource):

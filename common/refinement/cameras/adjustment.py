@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from common.geometry.colmap_backend import pycolmap_module
 from common.refinement.cameras.model import Model, build_model
-from common.refinement.matching.backend import pycolmap_module
 from common.refinement.matching.features import Features
 from common.refinement.matching.pair_matching import PairMatches
 from common.refinement.projection import pixel_unit

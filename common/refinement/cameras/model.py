@@ -12,16 +12,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 
+from common.geometry.colmap_backend import pycolmap_module
 from common.refinement.cameras.placement import FeatureGeometry, Placement
 from common.refinement.cameras.posed import posed
 from common.refinement.cameras.rotations import largest_part
-from common.refinement.matching.backend import (
-    camera_from_colmap,
-    colmap_camera,
-    pose_from_rigid,
-    pycolmap_module,
-    rigid_from_pose,
-)
+from common.refinement.matching.backend import camera_from_colmap, colmap_camera, pose_from_rigid, rigid_from_pose
 from common.refinement.matching.features import Features
 from common.refinement.matching.track_building import Observations
 from common.refinement.types import Camera, Tracks

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from common.refinement.matching.backend import colmap_camera, pycolmap_module, two_view_options
+from common.geometry.colmap_backend import pycolmap_module
+from common.refinement.matching.backend import colmap_camera, two_view_options
 from common.refinement.matching.features import Features
 from common.refinement.matching.pair_matching import PairMatches
 from common.refinement.projection import pixel_unit

@@ -1,4 +1,4 @@
-"""The door to pycolmap: import, silence, and conversion of cameras, poses and options."""
+"""Our cameras and poses as pycolmap's, its options, and its silence."""
 
 from __future__ import annotations
 
@@ -6,36 +6,17 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.geometry.colmap_backend import pycolmap_module
 from common.refinement.types import Camera
 
 _lock = threading.Lock()
 _depth = 0
 _level = 0
-
-
-class BackendMissingError(ImportError):
-    """pycolmap is not installed; the message says how to install it."""
-
-
-def pycolmap_module() -> ModuleType:
-    """Import pycolmap.
-
-    Raises:
-        BackendMissingError: it is not installed, or not for this platform.
-    """
-    try:
-        import pycolmap
-    except ImportError as error:
-        raise BackendMissingError(
-            f"refinement needs pycolmap 4.2 or later (pip install pycolmap), which cannot be imported: {error}"
-        ) from error
-    return pycolmap
 
 
 @contextmanager

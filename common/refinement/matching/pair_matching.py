@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.refinement.matching.backend import colmap_camera, pycolmap_module, two_view_options
+from common.geometry.colmap_backend import pycolmap_module
+from common.refinement.matching.backend import colmap_camera, two_view_options
 from common.refinement.matching.features import Features
 from common.refinement.projection import pixel_unit
 from common.refinement.settings import MatchingSettings
