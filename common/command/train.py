@@ -11,8 +11,8 @@ from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from common.configuration import to_dataclass
+from common.training.callbacks.run_record import RunRecord
 from common.training.debug import debug_configuration
-from common.training.run_record import RunRecord
 from common.training.session import fit
 from common.training.settings import TrainSettings
 
