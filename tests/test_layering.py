@@ -74,6 +74,7 @@ FOLDERS = {
 MAX_MODULES = 14
 
 EXTRAS = (
+    "pycolmap",  # has no wheels for some platforms
     *("aio_pika", "aiohttp", "evo", "fastapi", "gradio", "gsplat", "matplotlib", "msgpack", "open_clip"),
     *("prometheus_client", "rerun", "tensorboard", "torchmetrics", "trimesh", "uvicorn", "wordllama", "zstandard"),
 )
