@@ -39,12 +39,12 @@ class ParameterRule:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up and half a cosine, per step."""
+    """AdamW with a linear warm-up from 0 and half a cosine, per step, as in all published recipes."""
 
     learning_rate: float = 5e-5
-    """Peak, reached at the end of the warm-up."""
+    """Peak, reached after the warm-up."""
     min_learning_rate: float = 5e-7
-    """Value at the last step."""
+    """Value after the last step."""
     warmup_steps: int = 1000
     warmup_share: float | None = None
     """Warm-up as a share of the run, in place of ``warmup_steps``; all published recipes warm up for a tenth."""
@@ -135,7 +135,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig, total_steps: int)
 
     def factor(step: int) -> float:
         if step < warmup:
-            return (step + 1) / warmup
+            return step / warmup
         progress = (step - warmup) / max(1, total_steps - warmup)
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 

@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 
 from common.data.scenes.sampling import consecutive_windows, locate_window, orbit_window, orbit_window_count
-from tests.support.paths import SHARED
+from tests.support.parity import find
 
 
 def test_published_orbit_windows():
-    path = SHARED / "parity" / "sampling.json"
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    case = json.loads(path.read_text())["co3d_windows"]
+    case = json.loads(find("sampling.json").read_text())["co3d_windows"]
     generator = np.random.default_rng(case["rng_seed"])
     for index, frames in case["index_and_frames"]:
         assert orbit_window(index, case["views"], generator, 100, case["window"], case["sel_num"]).tolist() == frames
