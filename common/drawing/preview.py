@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from common.drawing.seen_sides import faces_viewer, seen_normals
-from common.drawing.settings import LIGHT, Color, PreviewStyle
+from common.drawing.settings import PreviewStyle
 from common.drawing.splatting import NEIGHBOURS, SurfaceCloud, draw_sample, make_cloud, render, supersampled
 from common.geometry.up_axis import find_up, level_direction
 
@@ -100,34 +100,6 @@ class PreviewStage:
         look = _Look(pose, supersampled(intrinsics), max(2, image.shape[0] // 360))
         _draw_cameras(image, self.poses, count, look, 0.035 * self._radius, style.frusta)
         return _reduced(image, self.size)
-
-
-def render_from_camera(
-    points: ArrayLike,
-    colors: ArrayLike,
-    camera_to_world: ArrayLike,
-    intrinsics: ArrayLike,
-    size: tuple[int, int],
-    background: Color = LIGHT,
-    shading: float = 0.0,
-) -> NDArray[np.uint8]:
-    """Picture of a cloud as a given camera sees it.
-
-    Args:
-        points: (..., 3) world.
-        colors: (..., 3) uint8 RGB.
-        camera_to_world: (4, 4), OpenCV axes.
-        intrinsics: (3, 3), pixels; the centre of the top left pixel is (0, 0).
-        size: (height, width), pixels.
-        background: RGB where there is no point.
-        shading: strength of the edge darkening.
-
-    Returns:
-        (height, width, 3) uint8 RGB.
-    """
-    pose, matrix = np.asarray(camera_to_world, np.float64), np.asarray(intrinsics, np.float64)
-    image = render(make_cloud(points, colors), pose, matrix, size, background, shading)
-    return _reduced(image, size)
 
 
 def choose_viewpoint(

@@ -74,25 +74,6 @@ def unproject_to_world(depth: Tensor, intrinsics: Tensor, camera_to_world: Tenso
     return apply_transform(camera_to_world, unproject_depth(depth, intrinsics, along_ray))
 
 
-def unproject_with_focal_map(depth: Tensor, focal: Tensor, principal_point: Tensor | None = None) -> Tensor:
-    """Points of a depth map where every pixel has its own focal length.
-
-    Args:
-        depth: (*B, H, W).
-        focal: (*B, C, H, W), pixels; C = 1 for both axes, or C = 2 for (x, y).
-        principal_point: (*B, 2) as (x, y), pixels; the middle of the image, ((W - 1) / 2, (H - 1) / 2), where None.
-
-    Returns:
-        (*B, H, W, 3) in the camera's frame.
-    """
-    height, width = depth.shape[-2:]
-    if principal_point is None:
-        principal_point = depth.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    offset = pixel_grid((height, width), depth.device, depth.dtype) - principal_point[..., None, None, :]
-    direction = offset / focal.movedim(-3, -1)
-    return torch.cat([depth[..., None] * direction, depth[..., None]], dim=-1)
-
-
 def project(points: Tensor, intrinsics: Tensor) -> Tensor:
     """Pixels (*B, ..., 2) as (x, y) of points (*B, ..., 3) in the camera's frame. Points at z = 0 are not finite."""
     image = apply_transform(intrinsics, points)

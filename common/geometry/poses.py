@@ -44,15 +44,6 @@ def focal_weiszfeld(
     return focal
 
 
-def focal_median(points: Tensor, principal_point: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-    """Median over pixels and both axes of offset * z / coordinate. Arguments and result as `focal_weiszfeld`."""
-    grid = _pixel_offsets(points, principal_point)
-    votes = grid * points[..., 2:] / points[..., :2]
-    if valid is not None:
-        votes = torch.where(valid[..., None], votes, torch.nan)
-    return votes.flatten(-3).nanmedian(dim=-1).values
-
-
 def shared_focal(points: Tensor, principal_point: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
     """One focal length for all frames of a video: the median of the frames' Weiszfeld estimates.
 

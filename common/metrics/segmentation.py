@@ -60,15 +60,6 @@ def confusion_matrices(prediction: Tensor, truth: Tensor, num_classes: int) -> T
     return counts[:, :cells].view(-1, num_classes, num_classes + 1)
 
 
-def score_segmentation(prediction: Tensor, truth: Tensor, num_classes: int) -> SegmentationScore:
-    """Compare label maps; arguments as for `confusion_matrices`.
-
-    Raises:
-        ValueError: when the shapes differ or no pixel is labelled.
-    """
-    return score_confusion(confusion_matrices(prediction, truth, num_classes))
-
-
 def score_confusion(confusion: Tensor) -> SegmentationScore:
     """Scores from (N, K, K + 1) confusion matrices, so that those of many batches can be joined first.
 

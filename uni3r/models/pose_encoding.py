@@ -42,19 +42,6 @@ def cameras_from_encoding(encoding: Tensor, size: tuple[int, int]) -> Cameras:
     return Cameras(invert_rigid(world_to_camera), intrinsics)
 
 
-def encoding_from_cameras(cameras: Cameras, size: tuple[int, int]) -> Tensor:
-    """The inverse: (..., 9), with a unit quaternion whose scalar is not negative. Principal points are not encoded."""
-    world_to_camera = invert_rigid(cameras.camera_to_world)
-    quaternion = roma.rotmat_to_unitquat(world_to_camera[..., :3, :3])
-    quaternion = torch.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
-    height, width = size
-    angles = [
-        2 * torch.atan(height / 2 / cameras.intrinsics[..., 1, 1]),
-        2 * torch.atan(width / 2 / cameras.intrinsics[..., 0, 0]),
-    ]
-    return torch.cat([world_to_camera[..., :3, 3], quaternion, torch.stack(angles, dim=-1)], dim=-1)
-
-
 def _rotation(quaternion: Tensor) -> Tensor:
     """(..., 4) scalar last, of any length but zero, to (..., 3, 3)."""
     return roma.unitquat_to_rotmat(torch.nn.functional.normalize(quaternion, dim=-1))

@@ -1,4 +1,4 @@
-"""Training views: crops in which depth and intrinsics follow, colour jitter, and removal of backgrounds.
+"""Training views: crops in which depth and intrinsics follow, and colour jitter.
 
 All random numbers come from a NumPy generator that the caller owns. Everything works on 8-bit images as decoded.
 """
@@ -209,14 +209,6 @@ class ColorJitter:
         return amounts, generator.permutation(len(amounts)).tolist()
 
 
-PUBLISHED_JITTER = ColorJitter(0.5, 0.5, 0.5, 0.1, per_view=True)
-
-
-def colour_jitter(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The published jitter of one image, (H, W, 3) uint8 to the same."""
-    return PUBLISHED_JITTER([image], generator)[0]
-
-
 def _jittered(image: np.ndarray, amounts: list[float], order: list[int]) -> np.ndarray:
     changes = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
     neutral = (1.0, 1.0, 1.0, 0.0)
@@ -252,19 +244,3 @@ def adjust_hue(image: np.ndarray, turn: float) -> np.ndarray:
 
 def _tabulated(image: np.ndarray, table: np.ndarray) -> np.ndarray:
     return cv2.LUT(image, np.clip(np.rint(table), 0, 255).astype(np.uint8))
-
-
-def remove_background(
-    depth: np.ndarray, foreground: np.ndarray, generator: np.random.Generator, probability: float = 0.5
-) -> np.ndarray:
-    """Depth with the background invalid (0) with the given probability, else unchanged. The image is not touched.
-
-    One number is drawn. To treat all views of a window alike, draw once and call this with probability 0 or 1.
-
-    Args:
-        depth: (H, W).
-        foreground: (H, W) bool, true on the object.
-    """
-    if generator.random() >= probability:
-        return depth
-    return np.where(foreground, depth, np.zeros((), depth.dtype))

@@ -100,16 +100,3 @@ def orbit_window(
 def orbit_window_count(frame_count: int, windows_per_start: int = 3) -> int:
     """Number of windows of an orbit: `windows_per_start` for each frame."""
     return frame_count * windows_per_start
-
-
-def locate_window(index: int, windows_per_scene: Sequence[int]) -> tuple[int, int]:
-    """(scene, window within the scene) of window `index` of a data set, scenes one after the other.
-
-    Raises:
-        IndexError: `index` is negative or beyond the last window.
-    """
-    ends = np.cumsum(windows_per_scene, dtype=np.int64)
-    if index < 0 or len(ends) == 0 or index >= ends[-1]:
-        raise IndexError(f"no window {index} among {int(ends[-1]) if len(ends) else 0}")
-    scene = int(np.searchsorted(ends, index, side="right"))
-    return scene, int(index - (ends[scene] - windows_per_scene[scene]))

@@ -13,7 +13,6 @@ from common.geometry.poses import (
     PnpPose,
     PnpSettings,
     PoseFailure,
-    focal_median,
     focal_weiszfeld,
     pose_from_pnp,
     poses_from_pointmaps,
@@ -46,7 +45,6 @@ def scene(count: int = 3, size: tuple[int, int] = (40, 48), focal: float = 50.0)
 def test_parity_focal(golden) -> None:
     points = golden["focal_points"][None]
     assert_close(focal_weiszfeld(points), golden["focal_weiszfeld"])
-    assert_close(focal_median(points), golden["focal_median"])
     height, width = points.shape[1:3]
     centre = torch.tensor([width / 2, height / 2])
     assert_close(make_intrinsics(focal_weiszfeld(points), centre)[0], golden["focal_intrinsics"])
@@ -79,12 +77,10 @@ def test_pnp_of_the_vector_is_near_the_truth(golden) -> None:
 def test_focals_of_a_batch_and_with_masks() -> None:
     local, _, _ = scene()
     torch.testing.assert_close(focal_weiszfeld(local), torch.full((3,), 50.0))
-    torch.testing.assert_close(focal_median(local), torch.full((3,), 50.0))
     valid = torch.ones(local.shape[:-1], dtype=torch.bool)
     valid[:, :10] = False
     local[:, :10] = torch.nan
     torch.testing.assert_close(focal_weiszfeld(local, valid=valid), torch.full((3,), 50.0))
-    torch.testing.assert_close(focal_median(local, valid=valid), torch.full((3,), 50.0))
 
 
 def test_shared_focal_withstands_bad_frames() -> None:

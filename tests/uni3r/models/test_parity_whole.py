@@ -14,11 +14,11 @@ from common.checkpoints.detect import UNI3R
 from common.geometry.cameras import opencv_from_colmap
 from common.views import Cameras
 from tests.support.parity import assert_close
+from tests.support.published_rendering import rasterize_at_published_scale
 from tests.support.uni3r_parity import fill, header, published_keys, toy_keys, vectors, weight_of
 from tests.support.vector_files import numbers_of, step_between, suffix_step
 from uni3r.models.pose_encoding import cameras_from_encoding
 from uni3r.models.uni3r import Prediction, Uni3R
-from uni3r.rasterization.published_scale import rasterize_at_published_scale
 from uni3r.semantics.clip_text import ClipTextEncoder
 from uni3r.semantics.lseg import LSeg
 from uni3r.semantics.lseg_checkpoint import lseg_from_state

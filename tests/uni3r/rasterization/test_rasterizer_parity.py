@@ -9,13 +9,13 @@ from torch import Tensor
 from common.geometry.cameras import opencv_from_colmap
 from common.geometry.transforms import invert
 from common.views import Cameras
+from tests.support.published_rendering import rasterize_at_published_scale
 from tests.support.uni3r_parity import header, vectors
 from tests.support.vector_files import numbers_of
 from uni3r.gaussians.gaussians import Gaussians
 from uni3r.gaussians.spherical_harmonics import CONSTANT, spherical_harmonics, view_colours
 from uni3r.rasterization import RasterizationSettings, Rendering, rasterize
 from uni3r.rasterization.projection import gaussian_axes, project_gaussians
-from uni3r.rasterization.published_scale import rasterize_at_published_scale
 from uni3r.rasterization.tiles import list_tiles
 
 FILES = ["render_random", "render_edge", "render_stack", "render_pixels"]
