@@ -40,7 +40,7 @@ def make_intrinsics(focal: Tensor, principal_point: Tensor) -> Tensor:
 def pixel_rays(intrinsics: Tensor, size: tuple[int, int]) -> Tensor:
     """(*B, H, W, 3) viewing rays with z = 1, in camera axes, of intrinsics (*B, 3, 3)."""
     grid = pixel_grid(size, intrinsics.device, intrinsics.dtype)
-    # Solved by hand: K is upper triangular with last row (0, 0, 1), and inverting it costs digits.
+    # Back-substitution: K is upper triangular with last row (0, 0, 1), and a general inverse loses precision.
     y = (grid[..., 1] - intrinsics[..., None, None, 1, 2]) / intrinsics[..., None, None, 1, 1]
     x = grid[..., 0] - intrinsics[..., None, None, 0, 2] - intrinsics[..., None, None, 0, 1] * y
     x = x / intrinsics[..., None, None, 0, 0]
@@ -54,10 +54,10 @@ def depth_from_distance(distance: Tensor, intrinsics: Tensor) -> Tensor:
 
 
 def unproject_depth(depth: Tensor, intrinsics: Tensor, along_ray: bool = False) -> Tensor:
-    """Points of a depth map.
+    """Unproject a depth map to points.
 
     Args:
-        depth: (*B, H, W); zero (invalid) gives the camera centre, mask it.
+        depth: (*B, H, W); zero (invalid) gives the camera centre; mask it out.
         intrinsics: (*B, 3, 3), pixels.
         along_ray: depth is the distance along the pixel's ray in place of z (Aria Synthetic Environments).
 

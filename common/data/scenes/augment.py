@@ -78,7 +78,7 @@ def training_crop(
     before = (2 * half_height, 2 * half_width)
     scale = max((size[axis] + growth) / before[axis] for axis in (0, 1)) + 1e-8
     after = (int(before[0] * scale), int(before[1] * scale))
-    # the part of a pixel that `int` cut off is lost on both sides alike
+    # the fraction of a pixel that `int` cut off is lost equally on both sides
     lost = [before[axis] * scale - after[axis] for axis in (1, 0)]
     matrix[:2, 2] = (matrix[:2, 2] + 0.5) * scale - 0.5 - 0.5 * np.array(lost)
     matrix[[0, 1], [0, 1]] *= scale
@@ -142,10 +142,10 @@ def resize_window(
     size: tuple[int, int],
     resampling: Image.Resampling = Image.Resampling.LANCZOS,
 ) -> NDArray[np.uint8]:
-    """A part of a resized image: `resize(after)[corner : corner + size]`.
+    """Crop of a resized image: `resize(after)[corner : corner + size]`.
 
-    The whole is resized: Pillow's `box` would make the part alone in a third of the time, but differs by a grey level
-    here and there, and the published crops are met exactly.
+    The whole image is resized: Pillow's `box` would produce the crop alone in a third of the time, but differs by a
+    grey level in places, and the published crops are reproduced exactly.
 
     Args:
         image: (H, W, 3) uint8.
@@ -202,7 +202,7 @@ class ColorJitter:
         return [_jittered(image, *draws[index % len(draws)]) for index, image in enumerate(images)]
 
     def _draw(self, generator: np.random.Generator) -> tuple[list[float], list[int]]:
-        """Amounts of the four changes, and their order."""
+        """Strength of the four changes, and their order."""
         reaches = (self.brightness, self.contrast, self.saturation)
         amounts = [float(generator.uniform(1 - reach, 1 + reach)) for reach in reaches]
         amounts.append(float(generator.uniform(-self.hue, self.hue)))
@@ -237,7 +237,7 @@ def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
 def adjust_hue(image: np.ndarray, turn: float) -> np.ndarray:
     """Turn the hue of (H, W, 3) uint8 by a part of the circle."""
     colours = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-    turned = (np.arange(256) + round(turn * 256)).astype(np.uint8)  # wraps round as hues do
+    turned = (np.arange(256) + round(turn * 256)).astype(np.uint8)  # hues wrap around
     cv2.insertChannel(cv2.LUT(cv2.extractChannel(colours, 0), turned), colours, 0)
     return cv2.cvtColor(colours, cv2.COLOR_HSV2RGB_FULL)
 

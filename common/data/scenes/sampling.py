@@ -1,4 +1,4 @@
-"""Which frames make a training window: pure functions of numbers, with the random generator from outside."""
+"""Frame selection of training windows: pure functions that take the random generator as an argument."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def orbit_window(
         index: window number, from 0; `orbit_window_count` says how many there are.
         views: frames in the window, at least 2 and at most `span` + 1.
         generator: source of the random windows.
-        frame_count: frames of the whole orbit; numbers beyond wrap round. None to leave them as they are.
+        frame_count: frames of the whole orbit; larger numbers wrap around. None leaves them as they are.
         span: length of the arc in frames (half an orbit of 100).
 
     Returns:

@@ -81,7 +81,7 @@ class TestRules:
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: ParameterRule("decoder\\.("), "no regular expression"),
+            (lambda: ParameterRule("decoder\\.("), "not a regular expression"),
             (lambda: ParameterRule("decoder", layer_decay=0.9), "needs a group"),
             (lambda: parameter_groups(nn.Linear(2, 2), 0.0, [ParameterRule("encoder")]), "matches no parameter"),
         ],
