@@ -1,4 +1,4 @@
-"""Nine numbers per camera, as VGGT's camera head speaks of it (Wang et al. 2025).
+"""Pose encoding of VGGT's camera head: nine numbers per camera (Wang et al. 2025).
 
 Translation (3), quaternion **scalar last** (4), then vertical and horizontal field of view (2). The pose they encode is
 **world to camera**; everywhere else in this project poses are camera to world. Quaternions need not be of unit length.
