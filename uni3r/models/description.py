@@ -9,8 +9,8 @@ from common.model_library import ModelDescription
 
 UnitRule = Literal["two_view", "metric", "first_last", "points"]
 Background = Literal["black", "context_mean"]
-"""What is seen where no Gaussian is. ``black``: renderings as accumulated (published). ``context_mean``: the mean
-colour of the context pictures shines through, so that unseen regions are a guess and not a hole."""
+"""Background behind the Gaussians. ``black``: renderings as accumulated (published). ``context_mean``: the mean colour
+of the context images, so that unseen regions have a plausible colour instead of black."""
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class SceneUnit:
 
     rule: UnitRule = "two_view"
     """``two_view``: distance of the first two context cameras (published with 2 views); ``first_last``: of the first
-    and the last; ``metric``: a metre (published with 8 and 16 views); ``points``: from the true depth of the context,
-    see below."""
+    and the last; ``metric``: one metre (published with 8 and 16 views); ``points``: from the true depth of the
+    context, see below."""
     points_distance: float = 1.0
     """With ``points``: mean distance of the context's points from camera 0 in the world of the network. DUSt3R and
     SLAM3R are trained independently of it; a network initialized with their weights keeps their unit."""

@@ -65,6 +65,5 @@ def test_the_mixtures_of_uni3r(monkeypatch, roots, context):
 def test_video_data_sets_alone(monkeypatch, roots, name):
     for variable, folder in roots.items():
         monkeypatch.setenv(variable, folder)
-    with initialize_config_dir(config_dir=str(config_folder()), version_base="1.3"):
-        dataset = instantiate(compose(config_name=f"data/{name}").data)
+    dataset = instantiate(compose_config(f"data/{name}").data)
     assert len(dataset) == 10 and dataset[0].images.shape == (11, 3, 224, 224)
