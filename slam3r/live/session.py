@@ -181,11 +181,6 @@ class LiveReconstruction:
         segment = self._segment
         return () if segment is None else tuple((item.number, item.name, item.timestamp) for item in segment.waiting)
 
-    @property
-    def num_waiting(self) -> int:
-        """Frames that have no answer yet."""
-        return 0 if self._segment is None else len(self._segment.waiting)
-
     def statistics(self) -> LiveStatistics:
         """Counts, latencies and throughput so far. Cheap; takes no part in the reconstruction."""
         return self._meter.statistics(self._segment, self._num_frames)

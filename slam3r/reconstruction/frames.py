@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.data.sources.preprocess import denormalize
-from slam3r.reconstruction.tracks import TrackedPicture
+from slam3r.reconstruction.placement.tracks import TrackedPicture
 
 Status = Literal["registered", "low_confidence"]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from common.backbone import PatchGrid
-from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import LocalPointmap
 from slam3r.reconstruction.keyframes import neighbours
+from slam3r.reconstruction.memory.frame_store import FrameStore
 from slam3r.reconstruction.networks import Networks
 from slam3r.reconstruction.scaling import normalize_confident
 from slam3r.reconstruction.settings import ReconstructionSettings

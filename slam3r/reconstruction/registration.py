@@ -8,16 +8,16 @@ from dataclasses import replace
 import torch
 
 from common.backbone import PatchGrid
-from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import LocalPointmap, WorldPointmap
 from slam3r.reconstruction.initialization import InitialScene
-from slam3r.reconstruction.neighbour_votes import votes_of_neighbours
+from slam3r.reconstruction.memory.frame_store import FrameStore
 from slam3r.reconstruction.networks import Networks
-from slam3r.reconstruction.placement import place, whole_shapes
+from slam3r.reconstruction.placement.neighbour_votes import votes_of_neighbours
+from slam3r.reconstruction.placement.rigid import place, whole_shapes
+from slam3r.reconstruction.placement.track_votes import votes_of_tracks
+from slam3r.reconstruction.placement.votes import votes_of_network
 from slam3r.reconstruction.scaling import normalize_all
 from slam3r.reconstruction.settings import ReconstructionSettings
-from slam3r.reconstruction.track_votes import votes_of_tracks
-from slam3r.reconstruction.votes import votes_of_network
 
 
 def register(
