@@ -84,7 +84,7 @@ def initialize(
         window: keyframes to begin with.
         networks: decode the windows.
         settings: thresholds and batch sizes.
-        observe: is told of every window and reference tried.
+        observe: called with every window and reference tried.
     """
     while True:
         frames = [position * stride for position in range(window)]

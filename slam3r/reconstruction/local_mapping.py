@@ -27,7 +27,7 @@ def plan_windows(
         frames: whose windows to plan, in order.
         stride: keyframe stride.
         look_ahead: frames after a frame that its window may use.
-        last: last frame that is there.
+        last: last frame received.
         settings: radius and batch size.
         first: first frame whose tokens are held; later than the window only after the stride has grown.
     """

@@ -53,7 +53,7 @@ class Reconstructor:
         Args:
             networks: the two models; may be shared by many reconstructors.
             settings: hyper-parameters; published defaults where None.
-            observe: is told of every decision, in order.
+            observe: called with every decision, in order.
             intrinsics: (3, 3) in network pixels where the camera is calibrated; estimated where None.
             largest_stride: upper bound for `change_stride`; tokens are kept for its windows.
             timer: for the seconds per stage; a new one where None.
@@ -137,7 +137,7 @@ class Reconstructor:
         return list(self._advance())
 
     def flush(self) -> list[RegisteredFrame]:
-        """The sequence is over: register the rest. `drain` does the same one frame at a time.
+        """Register the rest of a sequence that is over. `drain` does the same one frame at a time.
 
         Raises:
             SequenceTooShort: if not even the initial window is full.
@@ -145,7 +145,7 @@ class Reconstructor:
         return list(self.drain())
 
     def drain(self) -> Iterator[RegisteredFrame]:
-        """The sequence is over: register the rest, and hand out every frame as soon as it is finished.
+        """Register the rest of a sequence that is over, and yield every frame as soon as it is finished.
 
         Memory stays bounded however many frames are left, which after a stride search are all of them.
 
@@ -164,7 +164,7 @@ class Reconstructor:
             RuntimeError: after `flush`.
         """
         if self._ended:
-            raise RuntimeError("a flushed reconstructor has nothing to go on with")
+            raise RuntimeError("a flushed reconstructor cannot be resumed")
         founding = self._founding
         return {
             "progress": asdict(self._at),
@@ -299,7 +299,7 @@ class Reconstructor:
     def _register_round(self, size: int, buffer: BufferingSet) -> list[RegisteredFrame]:
         assert self._at.stride is not None, "frames are registered after the stride was found"
         frames = list(range(self._at.next_frame, min(self._at.next_frame + size, self._at.received)))
-        # Every second frame asks, as published.
+        # Every second frame is a query, as published.
         queries, candidates = frames[::2], tuple(buffer.frames)
         with self.timer("retrieval"):
             positions, scores = retrieve(

@@ -14,11 +14,11 @@ class ExportSettings:
     confidence: float | None = None
     """Points of strictly higher confidence are kept; None takes the model's threshold."""
     max_points: int = 2_000_000
-    """Of these, a uniform random choice of at most so many; 0 keeps all."""
+    """Largest number of points kept, a uniform random choice; 0 keeps all."""
     colmap: bool = False
     """Write a COLMAP model to ``sparse/0``."""
     colmap_points: int = 200_000
-    """Points in it, at most."""
+    """Largest number of points in it."""
     images: bool | None = None
     """Write the frames to ``images`` as JPEG, upright and in their original size, while reconstructing.
 
@@ -36,7 +36,7 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a run goes about its work; none of it but the size changes results."""
+    """How a run works; of these settings only the size changes results."""
 
     device: str = "auto"
     """auto, cuda, mps or cpu."""
