@@ -129,9 +129,11 @@ def test_mixed_sizes_have_cameras_of_their_own(tmp_path: Path) -> None:
     posed = mixed.posed
     cameras = read_nerfstudio(tmp_path / "out" / "transforms.json")
     model = read_colmap(tmp_path / "out" / "sparse" / "0")
-    assert cameras.sizes.tolist() == np.asarray(model.size).tolist() == [list(frame.original_size) for frame in posed]
+    order = [model.image_names.index(frame.name) for frame in posed]  # a COLMAP model is sorted by name
+    sizes = [list(frame.original_size) for frame in posed]
+    assert cameras.sizes.tolist() == np.asarray(model.size)[order].tolist() == sizes
     expected = np.array([frame.intrinsics for frame in posed])
-    assert np.allclose(cameras.intrinsics, expected) and np.allclose(model.intrinsics, expected)
+    assert np.allclose(cameras.intrinsics, expected) and np.allclose(model.intrinsics[order], expected)
 
 
 def test_cameras_without_pictures_are_left_out_with_a_word(tmp_path: Path) -> None:
