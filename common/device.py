@@ -80,11 +80,6 @@ def derive_seed(seed: int, *keys: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def seeded_generator(seed: int, *keys: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A new torch generator whose stream depends on `seed` and `keys` only."""
-    return torch.Generator(device=device).manual_seed(derive_seed(seed, *keys))
-
-
 def synchronize(device: torch.device) -> None:
     """Wait until `device` has finished what was queued, so that a clock read afterwards is honest."""
     if device.type == "cuda":

@@ -17,7 +17,7 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 def alternating_levels(depth: int) -> tuple[int, int, int, int]:
-    """Which pairs of blocks, from 0, feed the heads: 4, 11, 17, 23 of 24 as in VGGT; all of 4.
+    """Pairs of blocks, from 0, that feed the heads: 4, 11, 17, 23 of 24 as in VGGT; all of 4.
 
     Raises:
         ValueError: for fewer than 4 pairs.
@@ -40,7 +40,7 @@ class AlternatingBackbone(nn.Module):
         """
         Args:
             encoder: see `common.backbone.encoder` for the options of the DINOv2 kind.
-            decoder: of the encoder's width.
+            decoder: has the encoder's width.
             intrinsics: makes the token of a view's intrinsics; None for VGGT, which has none.
             levels: pairs of blocks that feed the heads; None takes `alternating_levels`.
         """

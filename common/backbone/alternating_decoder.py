@@ -3,7 +3,7 @@
 A view's tokens are [camera, registers, patches, extra]. Camera and register tokens come in two learnt versions, one
 for view 0 and one for all others: nothing else tells the reference view apart. The rotary position of a patch is its
 (row + 1, column + 1); camera and registers are at (0, 0); an extra token lies one row below the grid, in its first
-column. There is no position for the number of the view.
+column. Views have no position embedding.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class AlternatingDecoder(nn.Module):
             patches: (B, V, N, C) encoder tokens.
             grid: their patch grid; with a mixed batch its ``transposed`` is per item.
             extra: (B, V, 1, C) one more token per view, e.g. of its intrinsics; None for none.
-            levels: pairs whose outputs are wanted, from 0; None for all.
+            levels: pairs whose outputs are returned, from 0; None for all.
 
         Returns:
             For each wanted pair, the outputs of its frame and its global block side by side: (B, V, T, 2 C). The T

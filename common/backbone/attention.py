@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from common.backbone.rope import Rotary
 
 CACHED_TOKENS = 2048
-"""Tokens that a processor works on at once: enough for its best matrix products, few enough for its cache."""
+"""Tokens that a CPU processes at once: enough for efficient matrix products, few enough to stay in its cache."""
 UNLIMITED = 1 << 40
 
 
 def cached_tokens(device: torch.device) -> int:
-    """Tokens to work on at once: all of them on a GPU, and when gradients keep the intermediate results anyway."""
+    """Number of tokens to process at once: all on a GPU, or while gradients keep the intermediate results anyway."""
     return UNLIMITED if device.type != "cpu" or torch.is_grad_enabled() else CACHED_TOKENS
 
 
@@ -72,14 +72,14 @@ class MaxPooledCrossAttention(nn.Module):
         self, target: Tensor, memory: Tensor, rotary: Rotary | None = None, memory_chunk: int | None = None
     ) -> Tensor:
         """
-        A batch of one on either side stands for as many as the other side has, and is projected once.
+        A batch of one on either side broadcasts to the batch of the other, and is projected only once.
 
         Args:
             target: (B, T, N, C) normalized tokens of T target views.
             memory: (B, M, N, C) normalized tokens of M memory views.
             rotary: positions of the N tokens of a view; one table for all where the two batches differ.
             memory_chunk: memory views attended at once; bounds the peak memory to B * chunk * T * N * C values.
-                None chooses: all at once on a GPU, as many as stay in the cache on a processor.
+                None chooses: all at once on a GPU, as many as stay in the cache on a CPU.
 
         Returns:
             (B, T, N, C), the maximum over the memory views.
@@ -90,7 +90,7 @@ class MaxPooledCrossAttention(nn.Module):
             target = target.flatten(0, 1)[None]  # the targets of all items read the same views
         batch, num_memory = max(len(target), len(memory)), memory.shape[1]
         query = self._heads(self.query(target), rotary)
-        # The views of an item stand one after the other on the token axis; a view, as tokens come before heads.
+        # Views are concatenated along the token axis; a view in memory, since tokens come before heads.
         query = query.transpose(1, 2).unflatten(0, target.shape[:2]).flatten(1, 2).transpose(1, 2)
         keys, values = self._heads(self.key(memory), rotary), self._heads(self.value(memory))
         keys, values = (x.unflatten(0, (len(memory), num_memory)) for x in (keys, values))

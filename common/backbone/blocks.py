@@ -118,7 +118,7 @@ class Block(nn.Module):
 
 
 def run_block(block: nn.Module, x: Tensor, *arguments: Any, checkpointing: bool = False) -> Tensor:
-    """``block(x, *arguments)``; with ``checkpointing``, its insides are computed again in the backward pass.
+    """Run ``block(x, *arguments)``; with ``checkpointing``, recompute its activations in the backward pass.
 
     That trades a forward pass per block for the memory of all intermediate results (Chen et al. 2016). Without
     gradients it changes nothing.
@@ -129,7 +129,7 @@ def run_block(block: nn.Module, x: Tensor, *arguments: Any, checkpointing: bool 
 
 
 def _add_branch(x: Tensor, branch: Callable[[Tensor], Tensor], divisible: bool = True) -> Tensor:
-    """``x + branch(x)`` for (B, N, C); inference on a processor takes as many items at once as stay in its cache."""
+    """``x + branch(x)`` for (B, N, C); inference on a CPU processes as many items at once as stay in its cache."""
     items = max(1, cached_tokens(x.device) // x.shape[1])
     if not divisible or len(x) <= items:
         return x + branch(x)

@@ -27,7 +27,7 @@ from common.backbone.rope import DEFAULT_BASE
 
 
 class Encoder(nn.Module):
-    """Images to tokens, one image at a time.
+    """Vision transformer from images to patch tokens; images do not attend to each other.
 
     Without ``final_norm`` the tokens come unnormalized: SLAM3R stores them so, and every model that reads them applies
     its own norm (see `common.backbone.multiview_decoder.MultiviewDecoder.token_norm`).
@@ -58,10 +58,10 @@ class Encoder(nn.Module):
             class_token: put a learnt token before the patches.
             num_registers: learnt tokens without a position, after the class token (Darcet et al. 2024).
             table_side: cells per side of a learnt position table; 0 for none.
-            table_resize: how the table meets other grids (see `PositionTable`).
+            table_resize: interpolation of the table for other grids (see `PositionTable`).
             layer_scale: initial learnt scale per channel of both branches of a block; None for none.
             final_norm: normalize the tokens that come out of the last block.
-            checkpointing: in training, recompute each block in the backward pass instead of keeping its insides.
+            checkpointing: in training, recompute each block in the backward pass instead of storing its activations.
 
         Raises:
             ValueError: for rotary positions together with class or register tokens, which have no place in the grid.
@@ -107,18 +107,18 @@ class Encoder(nn.Module):
         return torch.cat(parts), grid
 
     def forward_levels(self, images: Tensor, blocks: Sequence[int]) -> tuple[list[Tensor], PatchGrid]:
-        """The raw streams after chosen blocks, for heads that read several depths.
+        """Residual streams after chosen blocks, for heads that read several depths.
 
         Args:
             images: (B, 3, H, W), as for `forward`.
-            blocks: numbers of blocks, from 0; the ones after the last of them do not run.
+            blocks: indices of blocks, from 0; blocks after the last of them do not run.
 
         Returns:
-            For each number, in the given order, (B, P + N, C): class and register tokens, then patches, not normalized;
+            For each index, in the given order, (B, P + N, C): class and register tokens, then patches, not normalized;
             and the grid of the patches.
 
         Raises:
-            ValueError: for a number that is not a block's.
+            ValueError: for an index without a block.
         """
         if not blocks or not all(0 <= number < len(self.blocks) for number in blocks):
             raise ValueError(f"expected numbers of blocks from 0 to {len(self.blocks) - 1}, got {list(blocks)}")

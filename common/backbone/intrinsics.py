@@ -1,4 +1,4 @@
-"""What a network is told of a camera's intrinsics: one vector per view."""
+"""Embedding of camera intrinsics as one vector per view."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def normalized_intrinsics(
 
 
 class IntrinsicsEmbedding(nn.Module):
-    """Normalized intrinsics, row by row, through one linear layer: a token's worth of channels per view."""
+    """Linear embedding of normalized intrinsics, flattened row by row: one token per view."""
 
     def __init__(self, width: int, normalization: Normalization = "per_axis", start_at_zero: bool = False) -> None:
         """

@@ -16,12 +16,12 @@ from common.backbone.token_pyramid import TokenPyramid
 
 
 class MultiviewBackbone(nn.Module):
-    """View 0 is the one reference, all others are sources. The cost grows linearly with the number of views.
+    """CroCo encoder and multi-view decoder with view 0 as reference; its cost is linear in the number of views.
 
     Intrinsics enter in one of two ways. ``add``: their embedding is added to all tokens of the view; it starts at zero,
     so that a network that begins with DUSt3R's or SLAM3R's weights computes exactly what those compute. ``token``: it
-    is one more token of the view, one row below the grid. A token takes its share of every softmax whatever its value,
-    so that one cannot begin without an effect: a zero token moves the points of ``slam3r_tiny`` by 2 % of their
+    is one more token of the view, one row below the grid. An extra token changes every softmax whatever its value,
+    so it cannot start without an effect: a zero token moves the points of ``slam3r_tiny`` by 2 % of their
     distance (mean over 6 rooms of the validation set, 3 views each, 128 x 128).
     """
 
@@ -35,9 +35,9 @@ class MultiviewBackbone(nn.Module):
     ) -> None:
         """
         Args:
-            encoder: of CroCo's kind: rotary positions, no final norm.
+            encoder: CroCo variant: rotary positions, no final norm.
             decoder: reads the encoder's tokens.
-            intrinsics: of the encoder's width; None when the network is not told any.
+            intrinsics: embedding of the encoder's width; None for a network without intrinsics.
             intrinsics_as: see the class.
             levels: entries of the decoder's list (0 = encoder tokens, k = block k) that feed the heads.
         """

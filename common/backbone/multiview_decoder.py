@@ -20,7 +20,7 @@ from common.backbone.rope import DEFAULT_BASE, Rotary
 
 @dataclass
 class DecoderStreams:
-    """What the decoder gives to the heads. A stream that nobody asked for is an empty list."""
+    """Token streams that the heads read. A stream that was not requested is an empty list."""
 
     references: list[Tensor] = field(default_factory=list)
     """[encoder tokens after the norm, block 1, .., block L], each (B, R, N, C); the last block normalized."""
@@ -83,7 +83,7 @@ class MultiviewDecoder(nn.Module):
         """
         Args:
             references: (B, R, N, E) encoder tokens of the references, not normalized.
-            sources: (B, S, N, E) of the sources. A batch of one on either side is read by all items of the other;
+            sources: (B, S, N, E) of the sources. A batch of one on either side broadcasts to the batch of the other;
                 what does not depend on the item is then computed once.
             grid: patch grid of the tokens; with a mixed batch its ``transposed`` is per item.
             reference_embedding: (B, R, N, C), added to the stream at the input of every layer (so it accumulates
@@ -92,12 +92,12 @@ class MultiviewDecoder(nn.Module):
             want_references: compute the references' last layer. Their layers before it run whenever the sources
                 need them.
             want_sources: the same for the sources.
-            num_layers: stop after so many layers; the result of a shortened pass is not normalized.
+            num_layers: stop after this many layers; the result of a shortened pass is not normalized.
             memory_chunk: memory views attended at once (see `MaxPooledCrossAttention`).
             rotary: positions of the N tokens, where there are more than those of the grid; None takes the grid's.
 
         Returns:
-            The streams that were asked for.
+            The requested streams.
         """
         num_layers = self.depth if num_layers is None else num_layers
         rotary = rotary or grid.rotary(self.head_dim, self.rope_base, references.device)
@@ -112,7 +112,7 @@ class MultiviewDecoder(nn.Module):
             if source_embedding is not None:
                 source = source + source_embedding
             previous_reference, previous_source = reference, source
-            # In the last layer a stream that nobody asked for serves as memory only.
+            # In the last layer a stream that was not requested serves as memory only.
             if want_references or not last:
                 block = self.reference_blocks[layer]
                 reference = self._run(block, previous_reference, rotary, previous_source, memory_chunk)

@@ -1,4 +1,4 @@
-"""Images to patch tokens, and the grid that remembers where the tokens came from."""
+"""Patch embedding, and the grid that records the position of every token."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ class PatchEmbed(nn.Module):
                 f"image size {height}x{width} is not a multiple of the patch size {self.patch_size}; "
                 "use common.data.sources.preprocess to resize and crop"
             )
-        # Rearranging and one matrix product beats the strided convolution of every CPU back end we measured.
+        # Rearranging and one matrix product is faster than the strided convolution of every CPU back end we measured.
         tokens = self._project(images)
         if transposed is not None and bool(transposed.any()):
-            # The token order of an upright portrait: convolve it the right way up.
+            # Embed portraits upright, so that their tokens come in the order of the upright image.
             tokens = torch.where(transposed[:, None, None], self._project(images.transpose(-1, -2)), tokens)
         else:
             transposed = None

@@ -1,4 +1,4 @@
-"""Learned absolute positions: one entry per cell of a square grid, resized to whatever grid an image has."""
+"""Learned absolute position embeddings on a square grid, interpolated to the grid of the image."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Resize = Literal["bicubic", "bilinear"]
 
 
 class PositionTable(nn.Module):
-    """An optional entry for the class token, then ``side * side`` entries in row-major order.
+    """Position embeddings: an optional entry for the class token, then ``side * side`` entries in row-major order.
 
-    The rule of resizing belongs to the weights: ``bicubic`` with antialiasing is DINOv2's (Oquab et al. 2024; also VGGT
-    and Uni3R), ``bilinear`` without it is that of the ViT inside LSeg (Li et al. 2022, after timm's). The table serves
-    as it is where the grid is the table's own.
+    The interpolation belongs to the weights: ``bicubic`` with antialiasing is DINOv2's (Oquab et al. 2024; also VGGT
+    and Uni3R), ``bilinear`` without it is that of the ViT inside LSeg (Li et al. 2022, after timm's). The table is not
+    interpolated where the grid has its size.
     """
 
     def __init__(self, width: int, side: int, class_entry: bool = True, resize: Resize = "bicubic") -> None:

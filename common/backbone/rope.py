@@ -22,7 +22,7 @@ class Rotary:
     cos: Tensor
     """(N, D) or (B, 1, N, D) float32."""
     sin: Tensor
-    """As ``cos``; the sign of the rotation is already in it."""
+    """Same shape as ``cos``, with the sign of the rotation folded in."""
 
     def rotate(self, x: Tensor) -> Tensor:
         """Rotate queries or keys.
@@ -33,7 +33,7 @@ class Rotary:
         Returns:
             The rotated tensor in the type of ``x``, laid out in memory with the tokens before the heads.
         """
-        # Tokens before heads is how projections come and attention wants it; the other order would copy twice.
+        # Projections and attention both keep tokens before heads; the other order would cost two copies.
         x = x.transpose(-3, -2)
         cos, sin = (_tokens_before_heads(table).to(x.dtype) for table in (self.cos, self.sin))
         # (axis, member of the pair, frequency): swapping the members gives the partner of every channel.
@@ -42,14 +42,14 @@ class Rotary:
         return swapped.mul_(sin).addcmul_(x, cos).transpose(-3, -2)
 
     def repeat(self, views: int) -> Rotary:
-        """The same table for ``views`` images whose tokens stand one after the other on the token axis."""
+        """Table for ``views`` images whose tokens are concatenated along the token axis."""
         if views == 1:
             return self
         repeats = [1] * (self.cos.ndim - 2) + [views, 1]
         return Rotary(self.cos.repeat(repeats), self.sin.repeat(repeats))
 
     def repeat_items(self, views: int) -> Rotary:
-        """The table for a batch whose items were each unfolded into ``views`` consecutive ones."""
+        """Table for a batch whose items were each split into ``views`` consecutive ones."""
         if self.cos.ndim == 2 or views == 1:
             return self
         return Rotary(self.cos.repeat_interleave(views, 0), self.sin.repeat_interleave(views, 0))

@@ -1,8 +1,8 @@
 """Patch kernels and position tables for another patch size or grid, by pseudo-inverse resampling.
 
-FlexiViT (Beyer et al. 2023, equation 4): the resampled kernel gives on resized patches the tokens that the old one
-gives on the patches themselves. Uni3R starts from VGGT so, with patches of 16 in place of 14 pixels, and uses the same
-formula for the position table.
+FlexiViT (Beyer et al. 2023, equation 4): the resampled kernel maps resized patches to the tokens that the original
+kernel gives on the original patches. Uni3R is initialized from VGGT this way, with patches of 16 instead of 14 pixels,
+and uses the same formula for the position table.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def adapt_patch_kernel(kernel: Tensor, size: int) -> Tensor:
 
 
 def adapt_position_table(entries: Tensor, side: int, class_last: bool = False) -> Tensor:
-    """A table of 1 + n * n entries, class entry first, for a grid of ``side`` x ``side``.
+    """Resample a table of 1 + n * n entries, class entry first, to a grid of ``side`` x ``side``.
 
     Args:
         entries: (1, 1 + n * n, C).
@@ -32,7 +32,7 @@ def adapt_position_table(entries: Tensor, side: int, class_last: bool = False) -
         (1, 1 + side * side, C).
 
     Raises:
-        ValueError: if the number of grid entries is no square.
+        ValueError: if the number of grid entries is not a square.
     """
     cells = entries[:, 1:]
     old = table_side(entries.shape[1])
@@ -42,7 +42,7 @@ def adapt_position_table(entries: Tensor, side: int, class_last: bool = False) -
 
 
 def table_side(num_entries: int) -> int:
-    """Cells per side of a table of so many entries, the class entry among them.
+    """Cells per side of a table with ``num_entries`` entries, the class entry included.
 
     Raises:
         ValueError: if there is no such square.

@@ -10,7 +10,7 @@ _UNKNOWN = 128
 
 
 def color_depth(depth: ArrayLike, limits: tuple[float, float] | None = None) -> NDArray[np.uint8]:
-    """Near is warm, far is cold, unknown is grey; shades are even in inverse depth.
+    """Colour a depth map: near warm, far cold, unknown grey; linear in inverse depth.
 
     Args:
         depth: (H, W), any unit; unknown where not positive or not finite.

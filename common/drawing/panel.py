@@ -1,4 +1,4 @@
-"""Pictures side by side: a column per view, a row per kind of map; each row, or each column, with its name."""
+"""Panels of images: one column per view, one named row per kind of map, or named columns."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def draw_panel(rows: Mapping[str, Sequence[NDArray[np.uint8]]], least_width: int
 
     Args:
         rows: tiles (H, W, 3) uint8 RGB by the row's name, from top to bottom; a row's tiles share their height.
-        least_width: of the panel, pixels.
+        least_width: minimum width of the panel, pixels.
 
     Returns:
         (height, width, 3) uint8 RGB.

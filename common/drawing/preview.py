@@ -1,7 +1,7 @@
-"""Pictures of point clouds, drawn on the CPU: the look of a doll's house, with the cameras' path and frusta.
+"""Previews of point clouds with camera path and frusta, drawn on the CPU like a doll's house.
 
-Cameras see only the front of a surface, so what would show its back to the viewer (the
-ceiling, the near walls) is left out and the inside of a room is in view.
+Cameras see only the front of surfaces, so surfaces that would show their back to the viewer (the ceiling, the near
+walls) are left out, which opens the view into a room.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.transform import Rotation
 
 from common.drawing.seen_sides import faces_viewer, seen_normals
-from common.drawing.settings import LIGHT, Color, PreviewStyle
+from common.drawing.settings import PreviewStyle
 from common.drawing.splatting import NEIGHBOURS, SurfaceCloud, draw_sample, make_cloud, render, supersampled
 from common.geometry.up_axis import find_up, level_direction
 
@@ -45,7 +45,7 @@ def render_preview(
 
 
 class PreviewStage:
-    """A cloud with a viewer in front of it, to be drawn whole or in part, and from elsewhere."""
+    """A cloud with a chosen viewpoint, drawn in full or in part, and from other viewpoints."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class PreviewStage:
         size: tuple[int, int] = (720, 1080),
         style: PreviewStyle | None = None,
     ) -> None:
-        """As `render_preview`; points must be finite for the masks of `draw`, which follow their order."""
+        """Take the arguments of `render_preview`; points must be finite for masks of `draw` to match their order."""
         self.size, self.style = size, style or PreviewStyle()
         self.poses = np.asarray(camera_poses, np.float64).reshape(-1, 4, 4)
         cloud = make_cloud(points, colors)
@@ -71,11 +71,11 @@ class PreviewStage:
 
     @property
     def viewpoint(self) -> NDArray[np.float64]:
-        """(4, 4) camera-to-world pose from which everything is in the picture."""
+        """(4, 4) camera-to-world pose that has everything in view."""
         return self._viewpoint
 
     def turned(self, degrees: float) -> NDArray[np.float64]:
-        """The viewpoint moved round the scene about the up axis, as near as everything is still in the picture."""
+        """Viewpoint rotated about the up axis, at the smallest distance that keeps everything in view."""
         turn = Rotation.from_rotvec(np.radians(degrees) * find_up(self.poses)).as_matrix()
         extent = np.concatenate([draw_sample(self._cloud.points), self.poses[:, :3, 3]])
         return _fit(turn @ self._viewpoint[:3, :3], extent, self.size, self.style.field_of_view)
@@ -86,8 +86,8 @@ class PreviewStage:
         """(height, width, 3) RGB picture.
 
         Args:
-            shown: (P,) which of the given points; None for all.
-            cameras: so many of the first; None for all. The last one is drawn large if not all are.
+            shown: (P,) mask of the given points; None for all.
+            cameras: number of cameras to draw, from the first; None for all. If not all, the last one is drawn large.
             viewpoint: (4, 4) camera-to-world; None for the one that was chosen.
         """
         pose = self._viewpoint if viewpoint is None else viewpoint
@@ -102,38 +102,10 @@ class PreviewStage:
         return _reduced(image, self.size)
 
 
-def render_from_camera(
-    points: ArrayLike,
-    colors: ArrayLike,
-    camera_to_world: ArrayLike,
-    intrinsics: ArrayLike,
-    size: tuple[int, int],
-    background: Color = LIGHT,
-    shading: float = 0.0,
-) -> NDArray[np.uint8]:
-    """Picture of a cloud as a given camera sees it.
-
-    Args:
-        points: (..., 3) world.
-        colors: (..., 3) uint8 RGB.
-        camera_to_world: (4, 4), OpenCV axes.
-        intrinsics: (3, 3), pixels; the centre of the top left pixel is (0, 0).
-        size: (height, width), pixels.
-        background: RGB where there is no point.
-        shading: strength of the edge darkening.
-
-    Returns:
-        (height, width, 3) uint8 RGB.
-    """
-    pose, matrix = np.asarray(camera_to_world, np.float64), np.asarray(intrinsics, np.float64)
-    image = render(make_cloud(points, colors), pose, matrix, size, background, shading)
-    return _reduced(image, size)
-
-
 def choose_viewpoint(
     points: NDArray, camera_poses: NDArray, size: tuple[int, int], style: PreviewStyle
 ) -> NDArray[np.float64]:
-    """(4, 4) camera-to-world pose from which all points (P, 3) and cameras (N, 4, 4) are in the picture."""
+    """(4, 4) camera-to-world pose that has all points (P, 3) and cameras (N, 4, 4) in view."""
     up = find_up(camera_poses)
     forward = level_direction(camera_poses, up)
     azimuth, elevation = np.radians([style.azimuth, style.elevation])
@@ -146,7 +118,7 @@ def choose_viewpoint(
 
 
 def _fit(rotation: NDArray, points: NDArray, size: tuple[int, int], field_of_view: float) -> NDArray[np.float64]:
-    """The nearest viewer with this rotation that has the points in the picture, and in its middle."""
+    """Nearest viewpoint with this rotation that has the points in view and centred."""
     height, width = size
     tangent = 0.92 * np.tan(np.radians(field_of_view) / 2) * np.array([width / height, 1.0])
     local = points @ rotation
@@ -161,7 +133,7 @@ def _fit(rotation: NDArray, points: NDArray, size: tuple[int, int], field_of_vie
 
 
 def _main_part(cloud: SurfaceCloud) -> NDArray[np.bool_]:
-    """(P,) false for points far outside of the rest, and for lonely ones."""
+    """(P,) mask that excludes points far away from the rest, and isolated ones."""
     if len(cloud.points) == 0:
         return np.ones(0, bool)
     low, high = np.quantile(cloud.sample, [0.01, 0.99], axis=0)
@@ -188,7 +160,7 @@ def _intrinsics(size: tuple[int, int], field_of_view: float) -> NDArray[np.float
 
 @dataclass(frozen=True)
 class _Look:
-    """How lines are drawn."""
+    """Camera and line width for drawing lines."""
 
     viewer: NDArray
     """(4, 4)."""

@@ -18,12 +18,12 @@ from common.drawing.video import video_writer
 from common.files import atomic_path
 
 _GIF_COLORS = 128
-"""Hardly worse to look at than 256, and a sixth smaller."""
+"""Hardly visible against 256 colours, and a sixth smaller."""
 
 
 @dataclass
 class GrowingMap:
-    """Points by the step that brought them."""
+    """Points with the step in which each was added."""
 
     points: NDArray[np.float32]
     """(P, 3) world, finite."""
@@ -32,15 +32,15 @@ class GrowingMap:
     step: NDArray[np.int64]
     """(P,) from 0 to N - 1."""
     camera_to_world: NDArray[np.float64]
-    """(N, 4, 4); NaN where no pose is known, which shows the last one that is."""
+    """(N, 4, 4); NaN where no pose is known; the last known one is then shown."""
     images: NDArray[np.uint8]
     """(N, H, W, 3) RGB."""
 
 
 def film_frames(growing: GrowingMap, settings: FilmSettings) -> Iterator[NDArray[np.uint8]]:
-    """(height, width, 3) RGB, one per step and then those of the rest.
+    """Yield (height, width, 3) RGB frames, one per step, then those of the finished map.
 
-    Surfaces keep their place and size from the first frame on, as they are found from the whole map; the viewer turns
+    Disc sizes are computed from the whole map, so surfaces do not change size while it grows; the viewpoint rotates
     slowly about the up axis of the cameras.
     """
     known: NDArray[np.bool_] = np.asarray(np.isfinite(growing.camera_to_world).all(axis=(1, 2)))

@@ -18,7 +18,7 @@ def write_rerun(path: Path, growing: GrowingMap, intrinsics: NDArray[np.float64]
 
     Args:
         path: ends in .rrd.
-        growing: what came when.
+        growing: the map, by steps.
         intrinsics: (3, 3) of the pictures; the centre of the top left pixel is (0, 0).
 
     Raises:

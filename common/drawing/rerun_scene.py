@@ -20,7 +20,7 @@ class RerunScene:
     def __init__(self, name: str, save_to: Path | None) -> None:
         """
         Args:
-            name: of the application, in the viewer's title.
+            name: name of the application, in the viewer's title.
             save_to: an .rrd file to write; None opens a window.
 
         Raises:
@@ -40,47 +40,47 @@ class RerunScene:
         self._path: list[NDArray[np.float64]] = []
 
     def begin(self, step: int) -> None:
-        """What follows belongs to this step."""
+        """Set the step that the following data belong to."""
         self._stream.set_time("frame", sequence=step)
 
     def new_world(self, root: str, up: NDArray[np.float64] | None = None) -> None:
-        """What follows lies under another root, whose path begins anew; ``up`` (3,) is its up axis, else y is down."""
+        """Start another root entity with an empty path; ``up`` (3,) is its up axis, y down by default."""
         self._root, self._path = root, []
         self._stream.log(root, self._view_coordinates(up), static=True)
 
     def pinhole(self, intrinsics: NDArray, size: tuple[int, int]) -> None:
         """The camera's (3, 3) intrinsics (the centre of the top left pixel is (0, 0)) and (height, width)."""
         focal = intrinsics[[0, 1], [0, 1]]
-        center = intrinsics[:2, 2] + 0.5  # rerun's pixels begin at their corner
+        center = intrinsics[:2, 2] + 0.5  # in rerun the centre of the top left pixel is (0.5, 0.5)
         pinhole = self._rerun.Pinhole(focal_length=focal, principal_point=center, width=size[1], height=size[0])
         self._stream.log(f"{self._root}/camera/image", pinhole)
 
     def picture(self, image: NDArray[np.uint8]) -> None:
-        """What the camera sees, (H, W, 3) RGB."""
+        """Log the camera image, (H, W, 3) RGB."""
         self._stream.log(f"{self._root}/camera/image", self._rerun.Image(np.asarray(image)).compress())
 
     def camera(self, pose: NDArray[np.float64]) -> None:
-        """The camera moves to a pose (4, 4), camera-to-world, OpenCV axes."""
+        """Move the camera to a pose (4, 4), camera-to-world, OpenCV axes."""
         transform = self._rerun.Transform3D(translation=pose[:3, 3], mat3x3=pose[:3, :3])
         self._stream.log(f"{self._root}/camera", transform)
         self._path = [*self._path[1 - _LONGEST_PATH :], pose[:3, 3]]
         self._stream.log(f"{self._root}/path", self._rerun.LineStrips3D([np.array(self._path)]))
 
     def points(self, step: int, points: NDArray, colors: NDArray[np.uint8]) -> None:
-        """New points (P, 3) with colours (P, 3) RGB; an entity per step, so that the viewer keeps the earlier ones."""
+        """Add points (P, 3) with colours (P, 3) RGB; one entity per step, so that the viewer keeps earlier ones."""
         self._stream.log(f"{self._root}/points/{step:05d}", self._rerun.Points3D(points, colors=colors))
 
     def say(self, text: str) -> None:
-        """A line of the log."""
+        """Write a line to the log."""
         self._stream.log("state", self._rerun.TextLog(text))
 
     def close(self) -> None:
-        """Write what is held back."""
+        """Flush pending data."""
         self._stream.flush()
         self._stream.disconnect()
 
     def _view_coordinates(self, up: NDArray[np.float64] | None) -> Any:
-        """Rerun knows only the six axes: the nearest one."""
+        """Nearest of the six axis-aligned up directions that rerun supports."""
         known = self._rerun.ViewCoordinates
         if up is None:
             return known.RDF
@@ -90,7 +90,7 @@ class RerunScene:
 
 @contextmanager
 def rerun_recording(name: str, path: Path) -> Iterator[RerunScene]:
-    """A scene that is written to an .rrd file, which is whole when the block ends."""
+    """Context of a scene that is written to an .rrd file, complete when the block ends."""
     scene = RerunScene(name, path)
     try:
         yield scene

@@ -1,4 +1,4 @@
-"""Which side of a surface the cameras saw, so that a viewer can look past walls into a room."""
+"""Sides of surfaces that the cameras saw, so that a viewer can look past walls into a room."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from common.drawing.splatting import NEIGHBOURS, SurfaceCloud, make_cloud
 
 _HIDDEN_COSINE = -0.05
-"""Of the angle between the seen side and the direction to the viewer, below which a surface is seen from behind."""
+"""Cosine of the angle between seen side and viewing direction below which a surface counts as seen from behind."""
 _CAMERAS = 24
-"""That vote on the side, at most."""
+"""Largest number of cameras that vote on the side."""
 
 
 def seen_normals(cloud: SurfaceCloud, cameras: NDArray) -> NDArray[np.float64]:
@@ -19,7 +19,7 @@ def seen_normals(cloud: SurfaceCloud, cameras: NDArray) -> NDArray[np.float64]:
     spread = sample[neighbours] - sample[neighbours].mean(axis=1, keepdims=True)
     normals = np.linalg.eigh(spread.swapaxes(1, 2) @ spread)[1][:, :, 0]
     seen_from = np.zeros(len(sample))
-    for camera in cameras[:: max(1, len(cameras) // _CAMERAS)]:  # near cameras count most
+    for camera in cameras[:: max(1, len(cameras) // _CAMERAS)]:  # near cameras have more weight
         direction = camera - sample
         seen_from += np.einsum("nc,nc->n", normals, direction) / (np.linalg.norm(direction, axis=1) ** 3 + 1e-12)
     return normals * np.sign(seen_from)[:, None]
@@ -29,7 +29,7 @@ def faces_viewer(cloud: SurfaceCloud, normals: NDArray, viewer: NDArray) -> NDAr
     """(P,) whether the side of each point's surface that the cameras see is the viewer's (3,) side too."""
     direction = viewer - cloud.sample
     cosine = np.einsum("nc,nc->n", normals, direction) / np.linalg.norm(direction, axis=1)
-    # One vote per neighbourhood, so that there are no ragged holes; a quarter of hidden neighbours hides.
+    # Decided per neighbourhood to avoid ragged holes: a quarter of hidden neighbours hides a point.
     lower_quartile = np.partition(cosine[cloud.neighbours], NEIGHBOURS // 4, axis=1)[:, NEIGHBOURS // 4]
     return lower_quartile[cloud.owner] > _HIDDEN_COSINE
 
@@ -40,7 +40,7 @@ def smooth_normals(points: NDArray, cameras: NDArray, sample: int) -> NDArray[np
     Args:
         points: (P, 3), finite.
         cameras: (N, 3) positions, N >= 1.
-        sample: so many points at most stand for all.
+        sample: largest number of points used to estimate normals.
 
     Returns:
         (P, 3) of unit length; zeros where there are too few points for a surface.

@@ -12,10 +12,10 @@ LIGHT: Color = (238, 240, 243)
 
 @dataclass(frozen=True)
 class PreviewStyle:
-    """How a preview looks."""
+    """Appearance of a preview."""
 
     azimuth: float = 20.0
-    """Degrees of the viewer to the side of "straight behind the cameras"; the first one where they look all round."""
+    """Degrees of the viewer to the side of the cameras' mean viewing direction (see `up_axis.level_direction`)."""
     elevation: float = 50.0
     """Degrees of the viewer above the horizon."""
     field_of_view: float = 35.0
@@ -32,14 +32,14 @@ class PreviewStyle:
 
 @dataclass(frozen=True)
 class FilmSettings:
-    """How the film looks."""
+    """Appearance of a film."""
 
     size: tuple[int, int] = (540, 960)
     """(height, width), pixels."""
     fps: float = 12.0
     """Steps per second."""
     turn: float = 40.0
-    """Degrees that the viewer goes round the scene in the whole film."""
+    """Degrees that the viewpoint rotates about the scene in the whole film."""
     rest: int = 24
     """Frames in which the finished map is shown."""
     picture: float = 0.28

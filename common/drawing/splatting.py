@@ -1,6 +1,6 @@
 """Points drawn as discs into a depth buffer, on the CPU, vectorised.
 
-A disc is as large as the local spacing of the points asks for. Pinholes are closed, and edges can be darkened by
+Disc sizes follow the local spacing of the points. Pinholes are closed, and edges can be darkened by
 comparing log depths with the neighbourhood (eye-dome lighting, Boucheny 2009).
 """
 
@@ -17,23 +17,23 @@ from scipy.spatial import cKDTree
 from common.drawing.settings import Color
 
 NEIGHBOURS = 16
-SAMPLE_SIZE = 100_000  # points that stand for the cloud where all would be slow
+SAMPLE_SIZE = 100_000  # points of the sample that represents a large cloud
 _SUPERSAMPLING = 2
 _COVERAGE = 1.1  # splat radius per spacing that covers 98 % of a randomly sampled surface
 _SPLAT_RADII = (0.6, 8.0)  # pixels of the supersampled picture
-_FULL_HEIGHT = 1440  # of a supersampled picture in which discs may be as large as that
+_FULL_HEIGHT = 1440  # height of a supersampled picture in which discs may be that large
 
 
 @dataclass(frozen=True)
 class SurfaceCloud:
-    """Points with what is known of the surface around each of them, through a sample that stands for all."""
+    """Points with local surface information, computed on a sample of them."""
 
     points: NDArray
     """(P, 3)."""
     colors: NDArray
     """(P, 3) uint8 RGB."""
     spacing: NDArray
-    """(P,) distance between neighbours on the surface; large for a lonely point."""
+    """(P,) distance between neighbours on the surface; large for an isolated point."""
     owner: NDArray
     """(P,) index of the nearest point of the sample."""
     sample: NDArray
@@ -111,7 +111,7 @@ def render(
     matrix = supersampled(intrinsics)
     pixels = local @ matrix.T
     pixels = pixels[:, :2] / pixels[:, 2:]
-    spacing = np.minimum(spacing, 6 * np.median(spacing))  # no blobs for lonely points
+    spacing = np.minimum(spacing, 6 * np.median(spacing))  # no blobs for isolated points
     largest = np.clip(
         _SPLAT_RADII[1] * height / _FULL_HEIGHT, 3.0, _SPLAT_RADII[1]
     )  # noise stays fine in small pictures
@@ -133,7 +133,7 @@ def _splat(pixels: NDArray, depth: NDArray, radius: NDArray, size: tuple[int, in
     margin = radius[:, None]
     inside = np.flatnonzero(((pixels > -margin) & (pixels < np.array([width, height]) + margin)).all(axis=1))
     by_depth = inside[np.argsort(depth[inside])]  # the nearest point is the one of least rank
-    order = np.argsort(-radius[by_depth])  # so that the points that reach a pixel of the disc come first
+    order = np.argsort(-radius[by_depth])  # sort so that points whose disc covers the pixel come first
     column, row = np.rint(pixels[by_depth[order]]).astype(np.int64).T
     ranks, reach = torch.from_numpy(order), radius[by_depth[order]]
     buffer = torch.full((height * width,), len(order), dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""Writing video files with what OpenCV brings along: VP9 in MP4, which browsers and players open."""
+"""Video files written by OpenCV: VP9 in MP4, which browsers and players open."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FrameWriter(Protocol):
 
 @contextmanager
 def video_writer(path: str | os.PathLike[str], size: tuple[int, int], fps: float = 24.0) -> Iterator[FrameWriter]:
-    """A function that appends frames to a video; the file appears when the block ends without an exception.
+    """Context with a function that appends frames to a video; the file appears if the block ends without exception.
 
     Args:
         path: of the MP4 file.

@@ -25,7 +25,7 @@ def show_window(growing: GrowingMap, fps: float, viewpoint: Path | None = None) 
     Keys: V saves the viewpoint to the file, Space halts and goes on, Q closes.
 
     Args:
-        growing: what came when.
+        growing: the map, by steps.
         fps: steps per second.
         viewpoint: a JSON file of Open3D; read at the beginning if it is there, written by V.
 

@@ -1,7 +1,7 @@
 """Alignment of corresponding point sets: least squares, RANSAC and ICP.
 
 The chain of `align_to_ground_truth` is the published evaluation of SLAM3R (arXiv 2412.09401, Replica): a similarity
-by RANSAC, then a rigid point-to-plane ICP. The scale comes from three pairs and no later step repairs it, so scores
+by RANSAC, then a rigid point-to-plane ICP. The scale comes from three pairs and no later step corrects it, so scores
 depend on the seed: report it.
 """
 
@@ -17,12 +17,12 @@ from torch import Tensor
 
 from common.geometry.transforms import make_transform
 
-_DRAW = 20_000  # pairs on which RANSAC looks at all hypotheses
+_DRAW = 20_000  # number of random pairs on which RANSAC first scores all hypotheses
 
 
 @dataclass(frozen=True)
 class AlignmentResult:
-    """A similarity that takes a prediction to the ground truth."""
+    """Similarity from the prediction to the ground truth."""
 
     transform: NDArray[np.float64]
     """(4, 4): truth = transform @ prediction."""
@@ -69,8 +69,8 @@ def umeyama(source: Tensor, target: Tensor, weights: Tensor | None = None, with_
 def median_similarity(source: NDArray, target: NDArray) -> NDArray[np.float64]:
     """Similarity about coordinate-wise medians, with the ratio of median norms as scale.
 
-    The variant of Umeyama that the published evaluation uses inside RANSAC. Coordinate-wise medians do not turn with
-    the points, so the answer is not exact even for exact pairs: use `umeyama` for anything but that evaluation.
+    The variant of Umeyama that the published evaluation uses inside RANSAC. Coordinate-wise medians do not rotate with
+    the points, so the result is not exact even for exact pairs: use `umeyama` for anything but that evaluation.
 
     Args:
         source: (*B, N, 3).
@@ -105,7 +105,7 @@ def ransac_similarity(
         target: (N, 3), corresponding.
         hypotheses: number of samples.
         sample_size: pairs in a sample.
-        seed: of Python's generator.
+        seed: seed of Python's random generator.
 
     Returns:
         The (4, 4) transform and its median residual over all pairs, unit of the target.
@@ -125,10 +125,11 @@ def ransac_similarity(
 
 
 def _contenders(transforms: NDArray, source: NDArray, target: NDArray, seed: int) -> NDArray[np.int64]:
-    """Which of (K, 4, 4) transforms may have the least median residual, ascending.
+    """Indices, ascending, of those (K, 4, 4) transforms that may have the least median residual over all pairs.
 
-    A draw of n pairs tells: where less than 45 % of it are nearer than the median of one that does well on it, so are
-    less than half of all, but for a chance of exp(-2 n 0.05^2) = exp(-100) (Hoeffding's inequality).
+    Decided on a random subset of n pairs. If fewer than 45 % of the subset are closer than the median residual of a
+    good hypothesis, then, except with probability exp(-2 n 0.05^2) = exp(-100) (Hoeffding), so are fewer than half of
+    all.
     """
     if len(source) <= _DRAW:
         return np.arange(len(transforms))

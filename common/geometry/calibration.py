@@ -24,7 +24,7 @@ class Calibration:
     cx: float
     cy: float
     size: tuple[int, int]
-    """(height, width) of the pictures it was made with. Pictures of the same shape and another size are scaled to."""
+    """(height, width) of the calibrated images. Images of the same aspect and another size are supported by scaling."""
     k1: float = 0.0
     k2: float = 0.0
     p1: float = 0.0
@@ -82,7 +82,7 @@ class Calibration:
         """The calibration of pictures that were resized to (height, width).
 
         Raises:
-            ValueError: the shape is another one, so the pictures were cropped or are another camera's.
+            ValueError: the aspect ratio differs, so the images were cropped or come from another camera.
         """
         if size == self.size:
             return self

@@ -40,7 +40,7 @@ def make_intrinsics(focal: Tensor, principal_point: Tensor) -> Tensor:
 def pixel_rays(intrinsics: Tensor, size: tuple[int, int]) -> Tensor:
     """(*B, H, W, 3) viewing rays with z = 1, in camera axes, of intrinsics (*B, 3, 3)."""
     grid = pixel_grid(size, intrinsics.device, intrinsics.dtype)
-    # Solved by hand: K is upper triangular with last row (0, 0, 1), and inverting it costs digits.
+    # Back-substitution: K is upper triangular with last row (0, 0, 1), and a general inverse loses precision.
     y = (grid[..., 1] - intrinsics[..., None, None, 1, 2]) / intrinsics[..., None, None, 1, 1]
     x = grid[..., 0] - intrinsics[..., None, None, 0, 2] - intrinsics[..., None, None, 0, 1] * y
     x = x / intrinsics[..., None, None, 0, 0]
@@ -54,10 +54,10 @@ def depth_from_distance(distance: Tensor, intrinsics: Tensor) -> Tensor:
 
 
 def unproject_depth(depth: Tensor, intrinsics: Tensor, along_ray: bool = False) -> Tensor:
-    """Points of a depth map.
+    """Unproject a depth map to points.
 
     Args:
-        depth: (*B, H, W); zero (invalid) gives the camera centre, mask it.
+        depth: (*B, H, W); zero (invalid) gives the camera centre; mask it out.
         intrinsics: (*B, 3, 3), pixels.
         along_ray: depth is the distance along the pixel's ray in place of z (Aria Synthetic Environments).
 
@@ -72,25 +72,6 @@ def unproject_depth(depth: Tensor, intrinsics: Tensor, along_ray: bool = False) 
 def unproject_to_world(depth: Tensor, intrinsics: Tensor, camera_to_world: Tensor, along_ray: bool = False) -> Tensor:
     """World points (*B, H, W, 3) of depth (*B, H, W), intrinsics (*B, 3, 3) and poses (*B, 4, 4)."""
     return apply_transform(camera_to_world, unproject_depth(depth, intrinsics, along_ray))
-
-
-def unproject_with_focal_map(depth: Tensor, focal: Tensor, principal_point: Tensor | None = None) -> Tensor:
-    """Points of a depth map where every pixel has its own focal length.
-
-    Args:
-        depth: (*B, H, W).
-        focal: (*B, C, H, W), pixels; C = 1 for both axes, or C = 2 for (x, y).
-        principal_point: (*B, 2) as (x, y), pixels; the middle of the image, ((W - 1) / 2, (H - 1) / 2), where None.
-
-    Returns:
-        (*B, H, W, 3) in the camera's frame.
-    """
-    height, width = depth.shape[-2:]
-    if principal_point is None:
-        principal_point = depth.new_tensor([(width - 1) / 2, (height - 1) / 2])
-    offset = pixel_grid((height, width), depth.device, depth.dtype) - principal_point[..., None, None, :]
-    direction = offset / focal.movedim(-3, -1)
-    return torch.cat([depth[..., None] * direction, depth[..., None]], dim=-1)
 
 
 def project(points: Tensor, intrinsics: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ SCALE_MODES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "sqrt_dis": lambda distance, valid: _mean(distance.clamp(min=EPSILON).sqrt(), valid).square(),
     "median_dis": _median,
 }
-"""From the distances of an item's points, (B, P), and which are valid, to its scale, (B,).
+"""Functions from the distances of an item's points (B, P) and their validity (B, P) to its scale (B,).
 
 All published weights were trained with ``avg_dis``; the others weigh far points less.
 """
@@ -42,7 +42,7 @@ def joint_scale(points: Tensor, valid: Tensor, mode: str = "avg_dis") -> Tensor:
     Returns:
         (B,) scale, at least 1e-8; divide by it to normalize. Differentiable in ``points``.
     """
-    # Zero before the norm: its gradient at invalid (possibly non-finite) points must not reach the sum.
+    # Set to zero before the norm: gradients of invalid (possibly non-finite) points must not reach the sum.
     distance = torch.where(valid[..., None], points, torch.zeros_like(points)).norm(dim=-1)
     return SCALE_MODES[mode](distance.flatten(1), valid.flatten(1)).clamp(min=EPSILON)
 

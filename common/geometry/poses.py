@@ -1,8 +1,8 @@
 """Focal lengths and camera poses from pointmaps: by-products that SLAM3R's method does not need.
 
-Focal lengths: Weiszfeld's algorithm and the median, as DUSt3R (arXiv 2312.14132) and SLAM3R (arXiv 2412.09401) use
-them. Poses: PnP with RANSAC from a registered pointmap, or in closed form from a local and a registered pointmap of
-the same frame. Nothing here answers with an identity pose: failures are explicit.
+Focal lengths: Weiszfeld's algorithm, as DUSt3R (arXiv 2312.14132) and SLAM3R (arXiv 2412.09401) use it. Poses: PnP with
+RANSAC from a registered pointmap, or in closed form from a local and a registered pointmap of the same frame. Nothing
+here returns an identity pose on failure: failures are explicit.
 """
 
 from __future__ import annotations
@@ -44,22 +44,13 @@ def focal_weiszfeld(
     return focal
 
 
-def focal_median(points: Tensor, principal_point: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-    """Median over pixels and both axes of offset * z / coordinate. Arguments and result as `focal_weiszfeld`."""
-    grid = _pixel_offsets(points, principal_point)
-    votes = grid * points[..., 2:] / points[..., :2]
-    if valid is not None:
-        votes = torch.where(valid[..., None], votes, torch.nan)
-    return votes.flatten(-3).nanmedian(dim=-1).values
-
-
 def shared_focal(points: Tensor, principal_point: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
     """One focal length for all frames of a video: the median of the frames' Weiszfeld estimates.
 
     Args:
         points: (V, H, W, 3), each in its own camera's frame.
         principal_point: (2,) or (V, 2) as (x, y), pixels; (W / 2, H / 2) where None.
-        valid: (V, H, W) bool; frames with less than 1 % valid pixels have no vote.
+        valid: (V, H, W) bool; frames with less than 1 % valid pixels are ignored.
 
     Returns:
         Scalar, pixels; NaN if no frame gives a positive estimate.
@@ -87,7 +78,7 @@ def _offsets_and_slopes(points: Tensor, principal_point: Tensor | None) -> tuple
 
 @dataclass(frozen=True)
 class PnpSettings:
-    """How `pose_from_pnp` works."""
+    """Settings of `pose_from_pnp`."""
 
     reprojection_error: float = 8.0
     """Largest distance of an inlier, pixels (OpenCV's default)."""
@@ -96,11 +87,11 @@ class PnpSettings:
     max_pixels: int | None = 4096
     """Pixels drawn at random to keep RANSAC fast; all where None."""
     min_inlier_ratio: float = 0.3
-    """Less is a failure."""
+    """Smallest share of inliers that counts as a success."""
     refine: bool = True
     """Refine by Levenberg-Marquardt on the inliers within 3 median errors, whatever `reprojection_error` is."""
     seed: int = 0
-    """Of the draw of pixels. OpenCV's own draws are fixed."""
+    """Seed of the pixel sampling. OpenCV's own draws are fixed."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +101,7 @@ class PnpPose:
     camera_to_world: Tensor
     """(4, 4) float32."""
     inlier_ratio: float
-    """Share of the pixels used that the pose explains, 0 to 1."""
+    """Share of inliers among the pixels used, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +163,7 @@ def _refine_pnp(points, pixels, camera, rotation, translation, inliers):
 
 
 def _checked_pose(rotation, translation, inlier_ratio: float, settings: PnpSettings) -> PnpPose | PoseFailure:
-    """Camera-to-world of OpenCV's world-to-camera rotation vector and translation, or why not."""
+    """Camera-to-world of OpenCV's world-to-camera rotation vector and translation, or the reason of failure."""
     if not (np.isfinite(rotation).all() and np.isfinite(translation).all()):
         return PoseFailure("the pose is not finite")
     if inlier_ratio < settings.min_inlier_ratio:
@@ -203,7 +194,7 @@ def poses_from_pointmaps(
     """Pose of each frame from its pointmap in its own camera frame and its registered pointmap.
 
     world = scale * rotation @ local + translation is solved by weighted least squares (Umeyama), re-weighted in each
-    round by a Geman-McClure weight of the residual over the median residual, so wrong points lose their vote. It needs
+    round by a Geman-McClure weight of the residual over the median residual, so outliers lose their influence. It needs
     no intrinsics and also works where PnP is weak (narrow view, flat scene).
 
     Args:
@@ -211,8 +202,8 @@ def poses_from_pointmaps(
         world: (*B, H, W, 3), corresponding.
         confidence: (*B, H, W) weights, not negative, 0 for a pixel to ignore; equal where None.
         rounds: of re-weighting.
-        weighted_median: half of the confidence, not of the points, lies below the median residual. For points of very
-            different weight, of which the many would else decide what residual is usual; slower.
+        weighted_median: scale the residuals by their confidence-weighted median, for points of very different
+            confidence, where many weak points would otherwise decide the scale; slower.
     """
     local, world = local.flatten(-3, -2), world.flatten(-3, -2)
     usable = local.isfinite().all(dim=-1) & world.isfinite().all(dim=-1)

@@ -30,16 +30,6 @@ def apply_transform(transform: Tensor, points: Tensor) -> Tensor:
     return moved.reshape(*moved.shape[:-2], *inner, 3)
 
 
-def to_homogeneous(points: Tensor) -> Tensor:
-    """(..., D) to (..., D + 1), with a last coordinate of one."""
-    return torch.cat([points, torch.ones_like(points[..., :1])], dim=-1)
-
-
-def from_homogeneous(points: Tensor) -> Tensor:
-    """(..., D + 1) to (..., D), divided by the last coordinate."""
-    return points[..., :-1] / points[..., -1:]
-
-
 def make_transform(linear: Tensor, translation: Tensor) -> Tensor:
     """(..., 4, 4) from a (..., 3, 3) rotation (or other linear part) and a (..., 3) translation."""
     batch = torch.broadcast_shapes(linear.shape[:-2], translation.shape[:-1])
@@ -48,14 +38,6 @@ def make_transform(linear: Tensor, translation: Tensor) -> Tensor:
     transform[..., :3, 3] = translation
     transform[..., 3, 3] = 1
     return transform
-
-
-def compose(*transforms: Tensor) -> Tensor:
-    """Product of transforms: ``compose(a_from_b, b_from_c)`` is ``a_from_c``."""
-    result = transforms[0]
-    for transform in transforms[1:]:
-        result = result @ transform
-    return result
 
 
 def invert_rigid(transform: Tensor) -> Tensor:

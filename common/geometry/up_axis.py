@@ -1,4 +1,4 @@
-"""Which way is up and which way the cameras looked, from how they were held."""
+"""Up axis and mean viewing direction of a scene, from the orientation of its cameras."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _ALL_ROUND = 0.3
-"""Length of the mean of unit directions below which the cameras looked all round."""
+"""Below this length of the mean viewing direction, the cameras looked in all directions."""
 _SPREAD = 0.02
 """Least second eigenvalue, of a sum of one, for the cameras' horizontal axes to span a plane (8 degrees to a side)."""
 
 
 def find_up(camera_poses: ArrayLike) -> NDArray[np.float64]:
-    """Unit vector (3,) of the world that points up.
+    """World up axis, a unit vector (3,).
 
     People hold cameras level: their horizontal axes lie in the ground plane even where they look up or down, so up is
     the direction most nearly orthogonal to all of them. Where the cameras did not turn, it is the mean of the images'
@@ -27,7 +27,7 @@ def find_up(camera_poses: ArrayLike) -> NDArray[np.float64]:
     values, vectors = np.linalg.eigh(right.T @ right / len(poses))
     if values[1] >= _SPREAD:
         up = vectors[:, 0]
-        if abs(up @ mean) > 0.3:  # else the pictures do not say which end of the axis is up
+        if abs(up @ mean) > 0.3:  # otherwise the images do not determine the sign of the axis
             return up * np.sign(up @ mean)
     norm = np.linalg.norm(mean)
     return mean / norm if norm > 1e-3 else image_up[0] / np.linalg.norm(image_up[0])
@@ -36,7 +36,7 @@ def find_up(camera_poses: ArrayLike) -> NDArray[np.float64]:
 def level_direction(camera_poses: ArrayLike, up: NDArray[np.float64]) -> NDArray[np.float64]:
     """Unit vector (3,), orthogonal to ``up`` (3,), in which the cameras (N, 4, 4) look on average.
 
-    Where they look all round, it is the first camera's.
+    Where they look in all directions, it is that of the first camera.
     """
     poses = np.asarray(camera_poses, np.float64).reshape(-1, 4, 4)
     mean = poses[:, :3, 2].mean(axis=0)

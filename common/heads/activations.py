@@ -1,4 +1,4 @@
-"""From a head's raw output to points and confidences.
+"""Activations that map a head's raw output to points and confidences.
 
 Sources: DUSt3R (Wang et al. 2024) for ``exp``, ``square`` and the confidence ``expp1``; VGGT (Wang et al. 2025) for
 ``inv_log``. All run in the type of their input; heads give them float32.

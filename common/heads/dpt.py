@@ -1,7 +1,7 @@
 """Body of the dense prediction transformer (Ranftl et al. 2021): four levels of tokens to one feature map.
 
 The levels become feature maps at 4, 2, 1 and 1/2 times the patch grid and are fused from coarse to fine. DUSt3R, VGGT
-(and with it Uni3R) and LSeg use the same drawing with small differences, all of them options here:
+(and with it Uni3R) and LSeg share this design with small differences, all of them options here:
 
 =========================  ==============  ==============  ==========
 option                     DUSt3R          VGGT, Uni3R     LSeg
@@ -25,7 +25,7 @@ from common.heads.position_map import POSITION_MAP_SCALE, position_map
 
 
 def resize_map(image: Tensor, size: tuple[int, int], align_corners: bool = True) -> Tensor:
-    """Bilinear resize of (B, C, h, w) to ``size``; corners on corners, as all heads of this family do it."""
+    """Bilinear resize of (B, C, h, w) to ``size``; corners aligned by default, as in all heads of this family."""
     if image.shape[-2:] == size:
         return image
     return F.interpolate(image, size, mode="bilinear", align_corners=align_corners)
@@ -39,8 +39,8 @@ class ResidualUnit(nn.Module):
         Args:
             width: channels.
             batch_norm: norms after both convolutions, which then have no bias.
-            skip_after_activation: add to relu(x) in place of x. VGGT's first activation works in place, so that its
-                weights have learnt with this sum.
+            skip_after_activation: add to relu(x) in place of x. VGGT's first activation works in place, so its
+                weights were trained with this sum.
         """
         super().__init__()
         self.skip_after_activation = skip_after_activation
@@ -78,7 +78,7 @@ class FusionBlock(nn.Module):
         Args:
             path: (B, C, h, w) from the coarser levels.
             skip: the finer level, of the same size, unless this is the coarsest.
-            size: of the result; None doubles.
+            size: (height, width) of the result; None doubles it.
 
         Returns:
             (B, C, *size).
@@ -86,7 +86,7 @@ class FusionBlock(nn.Module):
         if self.skip_unit is not None:
             assert skip is not None, "this fusion block expects a finer level"
             path = path + self.skip_unit(skip)
-        # Mixing channels and resizing commute (weights of a resize sum to 1): mix while the map is small.
+        # A 1x1 convolution and a resize commute (resize weights sum to 1): convolve while the map is small.
         path = self.projection(self.unit(path))
         return resize_map(path, size or (2 * path.shape[-2], 2 * path.shape[-1]), self.align_corners)
 
@@ -114,12 +114,12 @@ class DPTBody(nn.Module):
             channels: feature channels of the levels before they are brought to ``width``.
             width: channels of the fusion path.
             resize_factors: size of each level's map over the patch grid: an integer or 0.5.
-            token_norm: one layer norm (eps 1e-5) for the tokens of all levels, which then are of one width.
+            token_norm: one layer norm (eps 1e-5) shared by all levels, which must then have the same width.
             position_map: add `common.heads.position_map` to every projected level.
             skip_after_activation: see `ResidualUnit`.
             batch_norm: see `ResidualUnit`.
-            match_next_level: bring the path to the next level's size in place of doubling it. They differ on odd grids.
-            align_corners: of every bilinear resize.
+            match_next_level: resize the path to the next level's size instead of doubling it; differs on odd grids.
+            align_corners: option of every bilinear resize.
         """
         super().__init__()
         self.position_map = position_map
@@ -169,7 +169,7 @@ class DPTBody(nn.Module):
 
 
 def _resize(channels: int, factor: float) -> nn.Module:
-    """A learnt resize by an integer factor or by one half.
+    """Learned resize by an integer factor or by one half.
 
     Raises:
         ValueError: for another factor.

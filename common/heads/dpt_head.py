@@ -20,10 +20,10 @@ from common.heads.position_map import POSITION_MAP_SCALE, position_map
 
 
 def dpt_levels(depth: int) -> tuple[int, int, int, int]:
-    """Which entries of the multi-view decoder's list (0 = encoder tokens, k = block k) feed the head.
+    """Entries of the multi-view decoder's list (0 = encoder tokens, k = block k) that feed the head.
 
-    DUSt3R's rule (0, 6, 9, 12 of 12 blocks). It defines it for 10 blocks and more; small models use it from 3 on, where
-    the entries are still distinct.
+    DUSt3R's rule (0, 6, 9, 12 of 12 blocks), defined there for 10 blocks and more; small models use it from 3 blocks
+    on, where the entries are still distinct.
 
     Raises:
         ValueError: for fewer than 3 blocks.
@@ -53,7 +53,7 @@ class DPTFeatures(nn.Module):
             width: channels of the fusion path.
             out_channels: channels of the result.
             patch_size: pixels per token and side; fixes the size of the result.
-            image_branch: add relu of a 7x7 convolution of the image, for detail that tokens have lost (Uni3R).
+            image_branch: add relu of a 7x7 convolution of the image, for detail that the tokens lack (Uni3R).
             **body: options of `DPTBody`. With ``position_map``, the result gets one as well.
         """
         super().__init__()
@@ -105,8 +105,8 @@ class DPTHead(nn.Module):
             last_width: channels before the last layer: 128 in DUSt3R, 32 in VGGT.
             channels: values per pixel.
             patch_size: pixels per token and side.
-            levels: entries of the list of streams that are the levels; None takes a list of just the levels.
-            views_per_pass: images that go through at once, to bound the memory; None for all.
+            levels: indices of the levels in the list of streams; None if the list holds only the levels.
+            views_per_pass: images processed at once, to bound the memory; None for all.
             **body: options of `DPTBody`.
         """
         super().__init__()

@@ -1,4 +1,4 @@
-"""Sinusoidal maps of where a cell lies in the image, added to the feature maps of VGGT's dense heads."""
+"""Sinusoidal position maps, added to the feature maps of VGGT's dense heads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _BASE = 100.0
 
 
 def position_map(size: tuple[int, int], aspect: float, channels: int, device: torch.device | str = "cpu") -> Tensor:
-    """Encodings of the cells' places, on a frame of unit half diagonal (VGGT, Wang et al. 2025).
+    """Sinusoidal encoding of the cells' positions in a frame with half diagonal 1 (VGGT, Wang et al. 2025).
 
     The axes span plus and minus ``s (n - 1) / n`` over n cells, with ``s = a / sqrt(a^2 + 1)`` for x and
     ``1 / sqrt(a^2 + 1)`` for y; a is the aspect. Half of the channels encode x, half y, each as sines and then cosines

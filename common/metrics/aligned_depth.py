@@ -1,8 +1,8 @@
-"""Errors of depth maps that are known up to scale and shift, as the multi-view depth papers report them.
+"""Errors of depth maps known up to scale and shift, as multi-view depth papers report them.
 
-Scale and shift come from least squares with trimming, per image, in the way of Robust MVD (Schröppel et al. 2022,
-arXiv 2209.06681) as Uni3R (arXiv 2508.03643) uses it; tau counts pixels within 3 %. `common.metrics.depth` holds the
-measures of single-view depth with median scaling, which images of unequal size enter equally.
+Scale and shift come from least squares with trimming, per image, following Robust MVD (Schröppel et al. 2022,
+arXiv 2209.06681) as Uni3R (arXiv 2508.03643) uses it; tau counts pixels within 3 %. `common.metrics.depth` has the
+metrics of single-view depth with median scaling, which weight all images equally.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def score_aligned_depth(
         trimming_rounds: refits of the least squares on the pixels with the smallest errors.
         keep: share of those pixels.
         max_depth: predictions aligned by least squares are clamped to it, unit of the truth.
-        base: of the thresholds of tau.
+        base: first threshold of tau; the others are its powers.
 
     Raises:
         ValueError: no pixel is valid.
@@ -86,7 +86,7 @@ def _align(guess: NDArray, true: NDArray, alignment: Alignment, rounds: int, kee
     if alignment == "none":
         return guess
     if alignment == "median":
-        with np.errstate(divide="ignore"):  # a predicted depth of 0 votes for a scale without end
+        with np.errstate(divide="ignore"):  # a predicted depth of 0 would give an infinite ratio
             return guess * _ranked(true / guess, (len(true) - 1) // 2)
     if alignment != "least_squares":
         raise ValueError(f"unknown alignment {alignment!r}; use least_squares, median or none")
@@ -94,14 +94,14 @@ def _align(guess: NDArray, true: NDArray, alignment: Alignment, rounds: int, kee
     for _ in range(rounds):
         error = np.abs(scale * guess + shift - true)
         good = error < _ranked(error, min(len(error) - 1, int(keep * len(error))))
-        if np.count_nonzero(good) < 2:  # a fit so exact that errors tie, or hardly a pixel
+        if np.count_nonzero(good) < 2:  # errors tie in an exact fit, or there are hardly any pixels
             break
         scale, shift = fit_scale_and_shift(guess[good], true[good])
     return np.minimum(scale * guess + shift, np.float32(max_depth))
 
 
 def _ranked(values: NDArray, rank: int) -> np.float32:
-    """The value at a place of the sorted order."""
+    """Value at a rank of the sorted order."""
     return np.partition(values, rank)[rank]
 
 

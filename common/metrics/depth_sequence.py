@@ -17,7 +17,7 @@ from common.metrics.depth import score_depth
 
 @dataclass(frozen=True)
 class SequenceDepthScore:
-    """Means over images (median scale) and over pixels (least squares), as each protocol has it."""
+    """Means over images (median scale) and over pixels (least squares), as in the respective protocol."""
 
     abs_rel: float
     """Each image scaled by the ratio of medians (`common.metrics.depth`)."""
@@ -39,7 +39,7 @@ def score_depth_sequence(
     """Compare depth maps.
 
     Args:
-        image: gives the n-th pair: predicted (H, W), any unit, NaN or not positive where unknown, and true (H, W)
+        image: returns the n-th pair: predicted (H, W), any unit, NaN or not positive where unknown, and true (H, W)
             metres, 0 invalid. Called from several threads.
         count: number of pairs.
         workers: threads; -1 for as many as there are cores.

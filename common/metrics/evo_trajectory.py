@@ -1,6 +1,6 @@
-"""Trajectory errors by evo (Grupp 2017, github.com/MichaelGrupp/evo), the tool that the field quotes.
+"""Trajectory errors by evo (Grupp 2017, github.com/MichaelGrupp/evo), the standard tool of the field.
 
-`common.metrics.trajectory` computes the same without a further package; tests hold the two together.
+`common.metrics.trajectory` computes the same without a further package; tests check that they agree.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class TrajectoryScore:
     rpe_rotation: float
     """Degrees."""
     scale: float
-    """Of the alignment, truth unit per unit of the estimate."""
+    """Scale of the alignment, truth unit per unit of the estimate."""
     path_length: float
-    """Of the true trajectory."""
+    """Length of the true trajectory, unit of the truth."""
     centres: NDArray[np.float64]
     """(N, 3) aligned camera centres of the estimate."""
     errors: NDArray[np.float64]

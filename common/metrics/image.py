@@ -15,9 +15,9 @@ class ImageScore:
     """Scores of N images, on the CPU."""
 
     psnr_pooled: float
-    """dB, from the squared error of all pixels of all images: torchmetrics' and Uni3R's. Bad images rule it."""
+    """dB, from the squared error of all pixels of all images: as in torchmetrics and Uni3R. Dominated by bad images."""
     psnr_mean: float
-    """dB, mean of `psnr`: that of the novel-view papers."""
+    """dB, mean of `psnr`, as in novel-view synthesis papers."""
     ssim_mean: float
     """Mean of `ssim`."""
     lpips_mean: float | None
@@ -27,7 +27,7 @@ class ImageScore:
     ssim: Tensor
     """(N,) structural similarity (Wang et al. 2004), 11 x 11 Gaussian window of deviation 1.5."""
     lpips: Tensor | None
-    """(N,) distances; None where LPIPS was not asked for."""
+    """(N,) distances; None if LPIPS was not computed."""
 
 
 def psnr(images: Tensor, truth: Tensor) -> Tensor:
@@ -55,12 +55,12 @@ def score_images(images: Tensor, truth: Tensor, lpips: Lpips | None = None) -> I
     """Compare images.
 
     Args:
-        images: (N, 3, H, W), nominally in [0, 1]; renderings are scored as they are, not clamped, as published.
+        images: (N, 3, H, W), nominally in [0, 1]; renderings are not clamped, as published.
         truth: (N, 3, H, W) in [0, 1].
         lpips: the network, on the same device; None leaves LPIPS out. See `common.metrics.lpips.lpips_available`.
 
     Raises:
-        ValueError: when the shapes differ or there is no image.
+        ValueError: the shapes differ or there is no image.
     """
     if images.shape != truth.shape or images.ndim != 4 or not len(images):
         raise ValueError(f"expected two equal shapes (N, 3, H, W), got {tuple(images.shape)} and {tuple(truth.shape)}")

@@ -1,4 +1,4 @@
-"""Learned perceptual image patch similarity (LPIPS, Zhang et al. 2018) on VGG-16, without surprise downloads.
+"""Learned perceptual image patch similarity (LPIPS, Zhang et al. 2018) on VGG-16, without implicit downloads.
 
 The network is torchmetrics' (extra ``train``), which carries the learnt weights of LPIPS; those of VGG-16 are
 torchvision's, half a gigabyte, and must be in torch's cache already, or in a file. As metric and as loss.
@@ -18,11 +18,11 @@ from common.errors import CheckpointError
 
 ImageRange = Literal["zero_to_one", "minus_one_to_one"]
 _SLICES = (4, 9, 16, 23, 30)
-"""Where the five parts of VGG-16's layers end, each with a ReLU whose output is compared."""
+"""End indices of the five slices of VGG-16, each a ReLU whose output is compared."""
 
 
 def vgg_weights_path() -> Path:
-    """Where torchvision keeps VGG-16; the environment variable TORCH_HOME moves it."""
+    """Path where torchvision caches VGG-16; the environment variable TORCH_HOME moves it."""
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(VGG16_Weights.DEFAULT.url).name
 
 
@@ -36,18 +36,18 @@ def lpips_available() -> bool:
 
 
 class Lpips(nn.Module):
-    """Distance of two images to human eyes, 0 for equal ones. Frozen; gradients reach the images."""
+    """Perceptual distance of two images, 0 for equal ones. Frozen; gradients reach the images."""
 
     def __init__(self, image_range: ImageRange = "minus_one_to_one", weights: str | Path | None = None) -> None:
         """
         Args:
-            image_range: how images in [0, 1] enter the network. It was made for [-1, 1]; pixelSplat, NoPoSplat and
-                Uni3R feed [0, 1] as it is ("zero_to_one"), which gives smaller distances, comparable only to theirs.
+            image_range: range that the network receives. LPIPS was made for [-1, 1]; pixelSplat, NoPoSplat and Uni3R
+                feed [0, 1] ("zero_to_one"), which gives smaller distances, comparable only to theirs.
             weights: file of torchvision's VGG-16, or the state of a whole ``lpips.LPIPS(net="vgg")`` of the authors'
                 package; None takes torch's cache.
 
         Raises:
-            CheckpointError: when VGG-16 is neither there nor in the file, with the place and the way to get it.
+            CheckpointError: VGG-16 is neither in the cache nor in the file; the message says how to get it.
             ImportError: naming the extra to install.
         """
         try:
@@ -62,7 +62,7 @@ class Lpips(nn.Module):
             )
         state = _published_names(read_state_dict(path), path)
         super().__init__()
-        # Only the network inside: the metric around it refuses renderings outside of the image range, and downloads.
+        # Only the inner network: the metric around it rejects renderings outside of the image range, and downloads.
         self.network = _LPIPS(net="vgg", pnet_rand=True).requires_grad_(False).eval()
         missing, _ = self.network.load_state_dict(state, strict=False)
         if any(name.startswith("net.") for name in missing):
@@ -70,7 +70,7 @@ class Lpips(nn.Module):
         self.image_range = image_range
 
     def train(self, mode: bool = True) -> Lpips:
-        """Stays in evaluation mode: there is dropout in the network."""
+        """Keep evaluation mode, since the network has dropout."""
         return super().train(False)
 
     def forward(self, images: Tensor, truth: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ class Lpips(nn.Module):
 
 
 def _published_names(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The tensors under LPIPS's names: those of torchvision's layers say only which layer they are."""
+    """Rename torchvision's layers, which are only numbered, to the names of LPIPS."""
     renamed = {key: tensor for key, tensor in state.items() if key.startswith(("net.slice", "lin"))}
     for key, tensor in state.items():
         if key.startswith("features."):

@@ -1,4 +1,4 @@
-"""How well a point cloud matches the ground truth: accuracy, completeness, F-score, chamfer distance."""
+"""Point cloud metrics against ground truth: accuracy, completeness, F-score, chamfer distance."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PointcloudScore:
 
     @property
     def is_aligned(self) -> bool:
-        """Whether the published evaluation of SLAM3R would count the run; clouds must be in metres."""
+        """Whether the published evaluation of SLAM3R counts the run as aligned; clouds must be in metres."""
         return max(self.accuracy, self.completeness) <= ALIGNED_WITHIN
 
 
@@ -71,8 +71,8 @@ def score_pointcloud(
     Args:
         prediction: (N, 3), metres.
         truth: (M, 3), metres.
-        thresholds: of precision, recall and F-score, metres.
-        completion_distance: of the completion ratio, metres.
+        thresholds: distances for precision, recall and F-score, metres.
+        completion_distance: distance for the completion ratio, metres.
         workers: threads of the nearest neighbour search; -1 for all cores.
     """
     if len(prediction) == 0 or len(truth) == 0:
@@ -101,7 +101,7 @@ def score_reconstruction(
 ) -> PointcloudScore:
     """The published score of SLAM3R (arXiv 2412.09401) on an aligned prediction.
 
-    Both clouds are reduced to voxels, the prediction is moved by a last rigid ICP, then compared.
+    Both clouds are downsampled to voxels, the prediction is refined by a last rigid ICP, then compared.
 
     Args:
         prediction: (N, 3), metres, after `common.geometry.alignment.align_to_ground_truth`.
@@ -118,7 +118,7 @@ def score_reconstruction(
 def reduce_and_refine(
     prediction: NDArray, truth: NDArray, voxel_size: float = 0.005, icp_distance: float = 0.1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The last step of SLAM3R's alignment: both clouds reduced to voxels, the prediction moved by a rigid ICP.
+    """Last step of SLAM3R's alignment: both clouds downsampled to voxels, the prediction refined by a rigid ICP.
 
     Args:
         prediction: (N, 3), metres, after `common.geometry.alignment.align_to_ground_truth`.

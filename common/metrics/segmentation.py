@@ -1,7 +1,7 @@
-"""Scores of semantic segmentation: intersection over union in its three meanings, and pixel accuracy.
+"""Metrics of semantic segmentation: three definitions of mean IoU, and pixel accuracy.
 
-"Mean IoU" names different numbers, and torchmetrics' `MeanIoU` has changed from one to another between releases. So all
-of them are counted here, from one confusion matrix per image, and carry their meaning in their name.
+"Mean IoU" is defined in several ways, and torchmetrics' `MeanIoU` has changed its definition between releases. All of
+them are computed here from one confusion matrix per image, under names that state the definition.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SegmentationScore:
-    """IoU per class (NaN where the class has none) and means over the classes that have one; everything in [0, 1]."""
+    """IoU per class (NaN where undefined) and means over the classes where it is defined; everything in [0, 1]."""
 
     iou: NDArray[np.float64]
     """(K,) of the data set as one confusion matrix, as segmentation benchmarks do, and torchmetrics' `JaccardIndex`."""
@@ -29,7 +29,7 @@ class SegmentationScore:
     mean_iou_absent_is_zero: float
     """Mean over all classes and images, a class absent from an image counting 0 (torchmetrics' `MeanIoU` to 1.7.0)."""
     pixel_accuracy: float
-    """Share of labelled pixels whose class is right."""
+    """Share of labelled pixels with the correct class."""
     pixels: int
     """Labelled pixels."""
 
@@ -38,8 +38,8 @@ def confusion_matrices(prediction: Tensor, truth: Tensor, num_classes: int) -> T
     """Count pixels by true and predicted class, for every image.
 
     Args:
-        prediction: (N, H, W) integer classes; one outside 0 to K - 1 counts as an error of no class.
-        truth: (N, H, W) integer classes; pixels outside 0 to K - 1, such as 255, are not counted.
+        prediction: (N, H, W) integer classes; values outside 0 to K - 1 count as wrong but belong to no class.
+        truth: (N, H, W) integer classes; pixels outside 0 to K - 1, such as 255, are ignored.
         num_classes: K.
 
     Returns:
@@ -53,20 +53,11 @@ def confusion_matrices(prediction: Tensor, truth: Tensor, num_classes: int) -> T
     predicted, true = prediction.flatten(1).long(), truth.flatten(1).long()
     predicted = torch.where((predicted >= 0) & (predicted < num_classes), predicted, num_classes)
     cells = num_classes * (num_classes + 1)
-    # Pixels that do not count go to a cell after the last.
+    # Ignored pixels go to an extra cell after the last.
     cell = torch.where((true >= 0) & (true < num_classes), true * (num_classes + 1) + predicted, cells)
     counts = torch.zeros(len(cell), cells + 1, dtype=torch.int64, device=cell.device)
     counts.scatter_add_(1, cell, torch.ones_like(cell))
     return counts[:, :cells].view(-1, num_classes, num_classes + 1)
-
-
-def score_segmentation(prediction: Tensor, truth: Tensor, num_classes: int) -> SegmentationScore:
-    """Compare label maps; arguments as for `confusion_matrices`.
-
-    Raises:
-        ValueError: when the shapes differ or no pixel is labelled.
-    """
-    return score_confusion(confusion_matrices(prediction, truth, num_classes))
 
 
 def score_confusion(confusion: Tensor) -> SegmentationScore:

@@ -41,7 +41,7 @@ class RelativePoseError:
 
 
 def align_trajectory(estimate: NDArray, truth: NDArray, alignment: Alignment = "similarity") -> NDArray[np.float64]:
-    """(4, 4) that takes camera centres (N, 3) to true ones (N, 3) in the least-squares sense (Umeyama)."""
+    """(4, 4) least-squares transform (Umeyama) from camera centres (N, 3) to true ones (N, 3)."""
     if alignment == "none":
         return np.eye(4)
     if len(estimate) < 3:
@@ -111,7 +111,7 @@ def _check_lengths(estimate: NDArray, truth: NDArray) -> None:
 
 
 def associate(first: NDArray, second: NDArray, max_difference: float = 0.02) -> tuple[NDArray, NDArray]:
-    """Indices (M,), (M,) of timestamps that belong together: mutual nearest neighbours, at most max_difference apart.
+    """Indices (M,), (M,) of matching timestamps: mutual nearest neighbours, at most max_difference apart.
 
     Args:
         first: (N,) seconds, ascending.

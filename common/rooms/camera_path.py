@@ -1,7 +1,7 @@
 """Hand-held camera paths inside a room: smooth, clear of solids, and with something to look at.
 
-Many candidate paths are drawn at once; those that come too close to a solid fall out, and the rest are compared by
-casting a few rays from each frame.
+Many candidate paths are drawn at once; those too close to a solid are rejected, and the rest are compared by casting
+a few rays from each frame.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _draw_rounds(scene: Scene, rng: Rng, frames: int, step, turn, shrink: float)
 
 
 def _choose(scene: Scene, rng: Rng, position: np.ndarray, yaw: np.ndarray) -> Tensor | None:
-    """The clear candidate with the most to see, as poses (frames, 4, 4), or None where none is clear."""
+    """The collision-free candidate with the most to see, as poses (frames, 4, 4); None if there is none."""
     device = scene.primitives.center.device
     count, frames = yaw.shape
     position = position + rng.normal(0, 0.004, position.shape)

@@ -1,4 +1,4 @@
-"""From linear radiance to the picture of an ordinary camera: exposure, white balance, tone, vignette, blur, noise."""
+"""Simulation of an ordinary camera from linear radiance: exposure, white balance, tone, vignette, blur, noise."""
 
 from __future__ import annotations
 

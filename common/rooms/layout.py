@@ -66,7 +66,7 @@ class _Wall:
 
 
 class _Room:
-    """What has been placed so far."""
+    """State of the layout while furniture is placed."""
 
     def __init__(self, rng: Rng) -> None:
         self.rng = rng

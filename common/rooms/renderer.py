@@ -15,7 +15,7 @@ from common.rooms.textures import TextureBank, mix_colors, sample, texture_bank
 
 @dataclass
 class Rendering:
-    """What V cameras see."""
+    """Renderings of V cameras."""
 
     radiance: Tensor
     """(V, 3, H, W) float32 linear RGB, not bounded above."""

@@ -48,7 +48,7 @@ def room_sequence(
         step: range of metres between neighbouring path frames.
         turn: range of degrees of pan between neighbouring path frames.
         fov: range of the field of view in degrees, along the longer side of the image.
-        degradation: strengths of the camera's faults; None for the default ones.
+        degradation: strengths of the simulated camera degradations; None for the defaults.
         device: where to render; the result stays there.
 
     Returns:
@@ -72,7 +72,7 @@ def room_video(
     degradation: Degradation | None = None,
     device: torch.device | str = "cpu",
 ) -> Views:
-    """A longer walk that goes round in the room of a seed and pans, so that 360 / turn frames show most of it.
+    """A longer walk around the room of a seed with a slow pan, so that 360 / turn frames show most of it.
 
     step: metres, and turn: degrees, from frame to frame, on average. The rest is as in `room_sequence`.
     """

@@ -1,7 +1,7 @@
-"""Cheaper steps for the same mathematics: recomputed activations, compiled blocks, sharded parameters.
+"""Cheaper training steps with the same result: recomputed activations, compiled blocks, sharded parameters.
 
-All three work on the blocks of the shared transformer and leave parameter names as they are, so checkpoints fit with
-and without them.
+All three act on the blocks of the shared transformer and keep parameter names, so checkpoints are compatible with and
+without them.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from common.backbone.blocks import Block
 
 
 def recompute_activations(model: nn.Module) -> int:
-    """Let every block with something to learn keep its inputs only, and compute the rest again in the backward pass.
+    """Make every trainable block keep only its inputs and recompute its activations in the backward pass.
 
     Activation memory falls to about a tenth, a step takes about a third longer (Chen et al. 2016).
 
     Returns:
-        How many blocks do so.
+        Number of these blocks.
     """
     count = 0
     for block in _blocks(model):
         if any(parameter.requires_grad for parameter in block.parameters()):
-            # The bound method stands in for the module's: wrapping the module would change parameter names.
+            # Replace the bound method: wrapping the module would change parameter names.
             block.forward = partial(checkpoint, block.forward, use_reentrant=False)  # type: ignore[method-assign]
             count += 1
     return count
@@ -37,7 +37,7 @@ def compile_blocks(model: nn.Module) -> int:
     """Compile every block in place with torch.compile: one compilation serves all blocks of a kind.
 
     Returns:
-        How many blocks were compiled.
+        Number of compiled blocks.
     """
     blocks = list(_blocks(model))
     for block in blocks:
@@ -49,9 +49,9 @@ def shard(root: nn.Module, mesh, entry_points: tuple[str, ...]) -> None:
     """Spread parameters, gradients and optimizer state over the ranks (FSDP2, `torch.distributed.fsdp.fully_shard`).
 
     Args:
-        root: everything that is run in a step; its blocks are gathered one at a time.
+        root: module that runs the whole step; its blocks are gathered one at a time.
         mesh: one-axis device mesh of the ranks.
-        entry_points: methods of the root by which steps enter it, other than ``forward``.
+        entry_points: methods of the root, besides ``forward``, that a step calls.
     """
     for block in _blocks(root):
         fully_shard(block, mesh=mesh)

@@ -1,4 +1,4 @@
-"""Training checkpoints on disk: whole or absent, and read without unpickling code."""
+"""Training checkpoints on disk: written atomically, and read without unpickling code."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ logger = logging.getLogger(__name__)
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Lightning's plugin for files that appear under their name only once they are on disk in full.
+    """Lightning plugin that writes checkpoints atomically.
 
-    The file is written as it is made, without a second copy in memory; a crash leaves a hidden temporary file and the
-    previous checkpoints. Reading admits tensors and plain values only.
+    The file is streamed, without a second copy in memory; a crash leaves a hidden temporary file and the previous
+    checkpoints. Reading accepts only tensors and plain values.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write all of a checkpoint, then give it its name."""
+        """Write a checkpoint completely, then rename it into place."""
         if storage_options is not None:
             raise TypeError("storage options are not supported: checkpoints are local files")
         with atomic_path(path) as temporary:
             torch.save(checkpoint, temporary)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Read tensors and plain values to the processor; the tensors are mapped, not copied.
+        """Read tensors and plain values on the CPU; tensors are memory-mapped.
 
         Raises:
             CheckpointError: naming the file, when it is missing, damaged, or holds anything else.
         """
-        return _read(Path(path))  # also weights alone, which forked ranks hand to their parent
+        return _read(Path(path))  # also bare weights, which forked ranks return to their parent
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a training checkpoint; large tensors stay on disk until they are used.
+    """Read a training checkpoint; large tensors stay on disk until they are used.
 
     Raises:
         CheckpointError: naming the file, when it is missing, damaged, or no training checkpoint.
@@ -53,18 +53,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def choose_checkpoint(resume: str | None, folder: str | Path) -> Path | None:
-    """The checkpoint to go on from.
+    """Choose the checkpoint to resume from.
 
     Args:
-        resume: a file; ``auto`` for the one with the most steps among the whole ones in the folder; None for none.
-        folder: where the run keeps its checkpoints.
+        resume: a file; ``auto`` for the intact one with the most steps in the folder; None for none.
+        folder: folder of the run's checkpoints.
 
     Returns:
         The file; None to start from the beginning.
 
     Raises:
-        CheckpointError: when the named file is missing or damaged. With ``auto`` damaged files are named in the log
-            and passed over.
+        CheckpointError: the given file is missing or damaged. With ``auto``, damaged files are logged and skipped.
     """
     if resume is None:
         return None
@@ -98,7 +97,7 @@ def _read(path: Path) -> Any:
 
 
 def _damaged_part(path: Path) -> str | None:
-    """The first part of a file whose checksum does not fit; None when all do. Reads the whole file."""
+    """First part of a file whose checksum does not match; None if all match. Reads the whole file."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip()

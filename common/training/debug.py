@@ -10,10 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 
 
 def debug_configuration(config: DictConfig) -> DictConfig:
-    """The configuration with what stands under ``when_debug`` laid over it.
+    """Merge the entries under ``when_debug`` into the configuration.
 
-    Mappings are merged key by key, except those with a ``_target_``: such a description of an object takes the place
-    of what stands there, so that no argument of the old one is left.
+    Mappings are merged key by key, except those with a ``_target_``: such a description of an object replaces the
+    previous one, so that none of its arguments remain.
     """
     result = copy.deepcopy(config)
     OmegaConf.set_struct(result, False)

@@ -1,4 +1,4 @@
-"""What happens to gradients between the backward pass and the step: the norm, clipping, and the check for NaN."""
+"""Gradient norm, clipping, and the check for non-finite losses."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def poison_if_not_finite(loss: Tensor) -> Tensor:
-    """The loss itself while it is finite; else one whose every gradient is NaN.
+    """Return the loss if it is finite, else a loss whose gradients are all NaN.
 
-    Averaging over ranks spreads NaN to all of them, so that all see the same bad step and none waits for another. An
-    infinite loss may have finite gradients, hence the factor. The device is not waited for.
+    Averaging over ranks spreads NaN to all of them, so that all skip the same step and none waits for another. An
+    infinite loss may have finite gradients, hence the factor. Does not synchronize the device.
     """
     factor = torch.where(loss.detach().isfinite(), 1.0, torch.nan)
     return loss * factor.to(loss.dtype)
@@ -33,7 +33,7 @@ def clip_gradients(parameters: Iterable[Tensor], limit: float | None) -> Tensor:
     """
     with_gradient = [p for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm([p.grad for p in with_gradient if p.grad is not None])
-    if hasattr(norm, "full_tensor"):  # sharded: so far it is the norm of this rank's part
+    if hasattr(norm, "full_tensor"):  # sharded: up to here, the norm of this rank's shard
         norm = norm.full_tensor()
     if limit is not None:
         torch.nn.utils.clip_grads_with_norm_(with_gradient, limit, norm)

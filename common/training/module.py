@@ -1,4 +1,4 @@
-"""What every training objective shares: optimizer, named terms, skipped steps, validation per data set."""
+"""Base class of the training objectives: optimizer, named terms, skipped steps, validation per data set."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from common.views import Views
 class Objective(LightningModule, ABC):
     """A model, a loss with named terms, and an optimizer.
 
-    A subclass implements `terms`, and `pictures` if it has something to show. A step whose loss or gradient is not
-    finite changes nothing, on all ranks alike, and is counted. Gradients are averaged over the ranks: with a loss that
-    is a mean over the valid pixels of a rank's batch, ranks count alike however many valid pixels each has (published).
+    A subclass implements `terms`, and optionally `pictures`. A step with a non-finite loss or gradient is skipped on
+    all ranks and counted. Gradients are averaged over the ranks: with a loss that is a mean over the valid pixels of a
+    rank's batch, all ranks have the same weight however many valid pixels each has (published).
     """
 
     def __init__(self, model: nn.Module, optimizer: OptimizerConfig, frozen: Sequence[str] = ()) -> None:
@@ -47,7 +47,7 @@ class Objective(LightningModule, ABC):
         """Named loss terms of a batch; ``loss`` is minimized, scalars are logged."""
 
     def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:
-        """Pictures (H, W, 3) RGB by name of what the model makes of the first window of a batch."""
+        """Visualizations (H, W, 3) RGB, by name, of the prediction for the first window of a batch."""
         return {}
 
     def accelerate(self, recompute: bool = False, compiled: bool = False) -> None:
@@ -76,7 +76,7 @@ class Objective(LightningModule, ABC):
             self._statistics.add(names[dataloader_idx], window, scalars)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget what an interrupted validation has left."""
+        """Drop values left by an interrupted validation."""
         self._statistics = WindowStatistics()
 
     def on_validation_epoch_end(self) -> None:
@@ -85,7 +85,7 @@ class Objective(LightningModule, ABC):
             self.log(f"val/{name}", value, prog_bar=name == "regression", rank_zero_only=False, sync_dist=False)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip, or skip the step: without gradients the optimizer leaves all parameters and its own state alone."""
+        """Clip, or skip the step: without gradients the optimizer changes neither parameters nor its state."""
         norm = clip_gradients(self.parameters(), self.optimizer_config.clip_norm)
         if norm.isfinite():
             self.skipped_in_a_row = 0
@@ -108,11 +108,11 @@ class Objective(LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """The counts of skipped steps go along."""
+        """Store the counts of skipped steps."""
         checkpoint["skipped_steps"] = {"all": self.skipped_steps, "in_a_row": self.skipped_in_a_row}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """And come back."""
+        """Restore the counts of skipped steps."""
         counts = checkpoint.get("skipped_steps", {})
         self.skipped_steps, self.skipped_in_a_row = counts.get("all", 0), counts.get("in_a_row", 0)
 

@@ -16,14 +16,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 @dataclass(frozen=True)
 class ParameterRule:
-    """How some parameters learn differently from the rest. The first rule that matches a parameter decides."""
+    """Learning rate and weight decay of some parameters. The first rule that matches a parameter applies."""
 
     pattern: str
     """Regular expression, matched from the start of the parameter's name in the model (as for freezing)."""
     rate: float = 1.0
     """Factor on the learning rate, warm-up and cosine included."""
     weight_decay: float | None = None
-    """In place of the optimizer's; None keeps that. Biases, norms and other one-axis tensors never decay."""
+    """Overrides the optimizer's; None keeps it. Biases, norms and other one-axis tensors never decay."""
     layer_decay: float = 1.0
     """Further factor for every layer below the last one that the pattern finds; the pattern's group called ``layer``
     gives the number: ``encoder\\.blocks\\.(?P<layer>\\d+)\\.`` (layer-wise decay, Clark et al. 2020)."""
@@ -32,29 +32,29 @@ class ParameterRule:
         try:
             groups = re.compile(self.pattern).groupindex
         except re.error as error:
-            raise ValueError(f"pattern {self.pattern!r} is no regular expression: {error}") from None
+            raise ValueError(f"pattern {self.pattern!r} is not a regular expression: {error}") from None
         if self.layer_decay != 1.0 and "layer" not in groups:
             raise ValueError(f"layer_decay needs a group (?P<layer>\\d+) in the pattern {self.pattern!r}")
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with linear warm-up and half a cosine, per step."""
+    """AdamW with a linear warm-up from 0 and half a cosine, per step, as in all published recipes."""
 
     learning_rate: float = 5e-5
-    """Peak, reached at the end of the warm-up."""
+    """Peak, reached after the warm-up."""
     min_learning_rate: float = 5e-7
-    """Value at the last step."""
+    """Value after the last step."""
     warmup_steps: int = 1000
     warmup_share: float | None = None
     """Warm-up as a share of the run, in place of ``warmup_steps``; all published recipes warm up for a tenth."""
     weight_decay: float = 0.05
-    """On parameters with at least two axes that are not biases."""
+    """Applied to parameters with at least two axes that are not biases."""
     betas: tuple[float, float] = (0.9, 0.95)
     clip_norm: float | None = None
     """Largest norm of the gradient; None does not clip (published)."""
     rules: Sequence[ParameterRule] = ()
-    """What learns at another rate or decay."""
+    """Parameters with another learning rate or weight decay."""
 
     def warmup(self, total_steps: int) -> int:
         """Warm-up steps of a run."""
@@ -68,7 +68,7 @@ def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
         The frozen names.
 
     Raises:
-        ValueError: for a pattern that matches nothing, which is a mistake in the config.
+        ValueError: a pattern matches nothing, which is a mistake in the config.
     """
     frozen = []
     for pattern in patterns:
@@ -86,13 +86,13 @@ def freeze(model: nn.Module, patterns: Iterable[str]) -> list[str]:
 def parameter_groups(
     model: nn.Module, weight_decay: float, rules: Sequence[ParameterRule] = ()
 ) -> list[dict[str, Any]]:
-    """Trainable parameters by what they share: weight decay and the factor on the learning rate.
+    """Group trainable parameters by weight decay and learning-rate factor.
 
     Without rules there are two groups: with decay (two axes and more, no bias) and without.
 
     Args:
         model: a network, or a Lightning module that holds it as ``model``: the rules see the network's own names.
-        weight_decay: of what no rule says otherwise.
+        weight_decay: default where no rule sets another.
         rules: see `ParameterRule`.
 
     Returns:
@@ -135,7 +135,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig, total_steps: int)
 
     def factor(step: int) -> float:
         if step < warmup:
-            return (step + 1) / warmup
+            return step / warmup
         progress = (step - warmup) / max(1, total_steps - warmup)
         return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
@@ -143,7 +143,7 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig, total_steps: int)
 
 
 def _deepest_layers(rules: Sequence[ParameterRule], names: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """(pattern, largest layer number it finds) of every rule; 0 where it does not ask for layers."""
+    """(pattern, largest layer number found) of every rule; 0 if the pattern has no layer group."""
     for rule in rules:
         matches = [match for name in names if (match := re.match(rule.pattern, name))]
         if not matches:

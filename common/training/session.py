@@ -27,35 +27,35 @@ def fit(
     callbacks: Sequence[Callback],
     make_trainer: Callable[[list[Callback]], Trainer],
 ) -> Trainer:
-    """Train to the end, or until a scheduler asks to stop.
+    """Train to the end, or until a scheduler requests a stop.
 
     Args:
         settings: see ``configs/train.yaml``.
         data: windows for training and validation.
         objective: model, loss and optimizer.
-        callbacks: what happens beside the training.
+        callbacks: Lightning callbacks.
         make_trainer: builds Lightning's trainer around all callbacks.
 
     Returns:
         The trainer, with the last metrics.
 
     Raises:
-        CheckpointError: when the checkpoint to go on from is missing or damaged.
-        SystemExit: with the code to re-queue on, when a scheduler asked to stop; see
+        CheckpointError: the checkpoint to resume from is missing or damaged.
+        SystemExit: with the re-queue code, when a scheduler requested a stop; see
             `common.training.callbacks.preemption`.
     """
     checkpoint = choose_checkpoint(settings.resume, f"{settings.output}/checkpoints")
     torch.set_float32_matmul_precision(settings.matmul_precision)
     _describe(objective)
     objective.accelerate(settings.recompute_activations, settings.compile)
-    # First in the list, so that the average is in place when the others see the end of the training.
+    # First in the list, so that averaged weights are in place when the others run at the end of training.
     average = [EMAWeightAveraging(decay=settings.ema_decay)] if settings.ema_decay else []
     trainer = make_trainer([*average, *callbacks])
     with _attention(settings.attention_backend), signals_forwarded():
         try:
             path = None if checkpoint is None else str(checkpoint)
             trainer.fit(objective, datamodule=data, ckpt_path=path, weights_only=True)
-        except ProcessExitedException as error:  # a rank that is a fork of this process has left with a code
+        except ProcessExitedException as error:  # a rank that is a fork of this process has exited with a code
             raise SystemExit(error.exit_code) from None
     return trainer
 
@@ -65,7 +65,7 @@ def _describe(objective: Objective) -> None:
     learning = sum(p.numel() for p in parameters if p.requires_grad)
     total = sum(p.numel() for p in parameters)
     name = type(objective.model).__name__
-    logger.info("%s: %.2f M parameters, %.2f M of them learn", name, total / 1e6, learning / 1e6)
+    logger.info("%s: %.2f M parameters, %.2f M of them trainable", name, total / 1e6, learning / 1e6)
 
 
 def _attention(backend: str | None) -> contextlib.AbstractContextManager:

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """The scalars of ``configs/train.yaml``; what they mean is written there."""
+    """The scalars of ``configs/train.yaml``, which explains them."""
 
     output: str
     """Folder for checkpoints, logs, learning curve and weights."""

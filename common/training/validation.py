@@ -10,7 +10,7 @@ import torch
 
 
 class WindowStatistics:
-    """Collects one value per term and window, and sums them up when the validation ends.
+    """Collects one value per term and window, and summarizes them when the validation ends.
 
     The median is over windows, so it depends neither on the batch size nor on the number of ranks, and a few windows
     without a solution do not move it: the published "best" checkpoint is chosen by it.
@@ -20,12 +20,12 @@ class WindowStatistics:
         self._values: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
 
     def add(self, dataset: str, window: int, terms: Mapping[str, float]) -> None:
-        """Take the terms of a window; its number keeps a window that several ranks saw from counting twice."""
+        """Add the terms of a window; its number prevents counting a window twice that several ranks saw."""
         for term, value in terms.items():
             self._values[dataset, term][window] = value
 
     def summarize(self, datasets: Sequence[str]) -> dict[str, float]:
-        """Means and medians, the same on every rank; the statistics start anew.
+        """Means and medians, the same on every rank; resets the statistics.
 
         Args:
             datasets: names of the validation sets, in order. Every rank calls with the same ones.
@@ -48,7 +48,7 @@ class WindowStatistics:
 
 
 def _merge(values: dict[tuple[str, str], dict[int, float]]) -> dict[tuple[str, str], dict[int, float]]:
-    """The values of all ranks."""
+    """Merge the values of all ranks."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return values
     everyone: list[dict[tuple[str, str], dict[int, float]]] = [{} for _ in range(torch.distributed.get_world_size())]

@@ -1,7 +1,7 @@
 """A map on disk for sessions without an end: points are appended, read through memory maps, and survive a crash.
 
 A folder holds ``map.json`` (what it is), ``points_000000.bin`` and so on (records, a fixed number per file) and
-``journal.bin`` (what of them counts). A commit writes records, brings them to the disk, and only then adds its line
+``journal.bin`` (which of them are valid). A commit writes records, brings them to the disk, and only then adds its line
 to the journal; whatever a crash or a full disk leaves behind beyond the last good line is cut off when the map is
 opened again. Files are written, not mapped for writing: on a full disk a write is an error that can be handled, a
 store into a mapped page kills the process.
@@ -58,7 +58,7 @@ class DiskMap:
         self.folder, self.commit_every = Path(folder), commit_every
         self.chunk_points = self._open_folder(chunk_points)
         self.num_points = 0
-        """Committed, those of removed frames included."""
+        """Committed points, including those of removed frames."""
         self.num_cut = 0
         """Journal entries that a crash had left unfinished."""
         self._pending: list[tuple[int, NDArray]] = []
@@ -79,7 +79,7 @@ class DiskMap:
             self.commit()
 
     def commit(self) -> None:
-        """Bring everything to the disk now. Raises OSError as `append` does."""
+        """Write everything pending to the disk. Raises OSError as `append` does."""
         if not self._pending:
             return
         entries = np.zeros(len(self._pending), _ENTRY)
@@ -94,7 +94,7 @@ class DiskMap:
         self._pending = []
 
     def remove(self, frame: int) -> None:
-        """Points of the frame no longer count; their room is not given back. Commits."""
+        """Remove a frame: its points no longer count, but keep their space on the disk. Commits."""
         self.commit()
         entry = np.zeros(1, _ENTRY)
         entry["kind"], entry["frame"], entry["start"] = _REMOVAL, frame, self.num_points
@@ -107,7 +107,7 @@ class DiskMap:
             self.remove(number)
 
     def frames(self) -> Iterator[tuple[int, NDArray]]:
-        """Committed frames that count and their records, in order; the records are read from disk as they are used."""
+        """Committed frames that were not removed, with their records, in order; records are read from disk on use."""
         entries = self._read_entries()
         is_removal = entries["kind"] == _REMOVAL
         # A removal concerns what came before it: a frame of the same number may be added again.
@@ -119,7 +119,7 @@ class DiskMap:
             yield int(entry["frame"]), self._records(int(entry["start"]), int(entry["count"]))
 
     def close(self) -> None:
-        """Commit the rest."""
+        """Commit what is pending."""
         self.commit()
 
     def __enter__(self) -> DiskMap:
@@ -146,7 +146,7 @@ class DiskMap:
         return own
 
     def _recover(self) -> None:
-        """Cut off what no good journal entry vouches for."""
+        """Truncate the files to what intact journal entries cover."""
         path = self.folder / "journal.bin"
         path.touch()
         raw = np.fromfile(path, np.uint8)
@@ -157,7 +157,7 @@ class DiskMap:
             if int(entry["crc"]) != _entry_crc(entry) or int(entry["start"]) != total:
                 break
             good, total = good + 1, total + int(entry["count"])
-        # Records reach the disk before their entry; the last commit is checked all the same, for lying disks.
+        # Records reach the disk before their entry; the last commit is checked too, for disks that reorder writes.
         while good and not self._is_whole(entries[good - 1]):
             good -= 1
             total = int(entries[good]["start"])
@@ -218,7 +218,7 @@ class DiskMap:
             raise
 
     def _flush_folder(self) -> None:
-        """A new file's name must be on the disk before the journal speaks of it."""
+        """Sync the folder: a new file's name must be on the disk before the journal refers to it."""
         if os.name == "nt":  # Windows cannot open folders
             return
         descriptor = os.open(self.folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""From the pictures of a stream to network images, undistorted where the camera is calibrated."""
+"""Preparation of a stream's pictures for the networks, undistorted where the camera is calibrated."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PreparedFrame:
 
 
 class FramePreparer:
-    """Undistorts, resizes and normalizes. Holds nothing of a scene, so another thread than the session's may use it."""
+    """Undistorts, resizes and normalizes. Holds no state of a scene, so another thread may use it."""
 
     def __init__(self, size: tuple[int, int], calibration: Calibration | None = None) -> None:
         """
@@ -63,7 +63,7 @@ class FramePreparer:
     def all(
         self, images: Sequence[NDArray[np.uint8] | PreparedFrame] | NDArray[np.uint8] | Tensor
     ) -> list[PreparedFrame]:
-        """Prepare what a caller has: pictures, frames that are prepared already, or a float tensor of network images.
+        """Prepare pictures, frames that are prepared already, or a float tensor of network images.
 
         Args:
             images: a sequence of (H, W, 3) uint8 pictures or of `PreparedFrame`; (F, H, W, 3) uint8; or (F, 3, H, W)

@@ -1,4 +1,4 @@
-"""What a live run leaves behind: a folder per segment, written when the segment ends."""
+"""Result folders of a live run: one per segment, written when the segment ends."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SegmentWriter:
             self._write(segment)
 
     def segment_ended(self, segment: FinishedSegment) -> None:
-        """For `LiveReconstruction`: its last answers have not been taken yet, so it is written a moment later."""
+        """Listener for `LiveReconstruction`. The next `take`, which has its last answers, writes the segment."""
         self._finished.append(segment)
 
     def _write(self, segment: FinishedSegment) -> None:

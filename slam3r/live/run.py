@@ -115,7 +115,7 @@ def reconstruct_live(
     view: ViewSettings | None = None,
     overwrite: bool = False,
 ) -> tuple[LiveStatistics, list[Path]]:
-    """The live face: everything that ``scripts/reconstruct.py live=true`` does.
+    """Reconstruct a source live: everything that ``scripts/reconstruct.py live=true`` does.
 
     Returns:
         The session in numbers, and the folders that were written.
@@ -135,7 +135,7 @@ def reconstruct_live(
 
 
 def open_viewer(view: ViewSettings) -> Viewer | None:
-    """The viewer that was asked for.
+    """Open the viewer that was asked for; None for none.
 
     Raises:
         ConfigurationError: rerun was asked for and is not installed.

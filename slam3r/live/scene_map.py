@@ -45,13 +45,13 @@ class MapDelta:
 
 
 class SceneMap:
-    """Points of one world, at most `max_points`."""
+    """Map of one world with at most `max_points` points."""
 
     def __init__(self, settings: MapSettings | None = None) -> None:
         self.settings = settings or MapSettings()
         self._buckets = self.settings.max_points // WAYS
         size = self._buckets * WAYS
-        # Filled, not reserved: what the map costs is taken at once, so that memory stays flat from here on.
+        # Filled, not only reserved: all memory of the map is taken at once and stays constant from here on.
         self._keys = np.full(size, EMPTY)
         self._values = np.full((size, 6), 0, np.float32)  # position, colour: weighted means
         self._weights = np.full(size, 0, np.float32)
@@ -72,7 +72,7 @@ class SceneMap:
             points: world.
             colors: RGB.
             confidence: the weights of the means.
-            frame: that they come from; numbers must not decrease.
+            frame: number of the frame that they come from; must not decrease.
         """
         keys, values, weights = self._voxel_means(points, colors, confidence)
         slots = self._find(keys)
@@ -164,7 +164,7 @@ class SceneMap:
     def _make_room(
         self, keys: NDArray[np.int64], weights: NDArray[np.float32], merging: NDArray[np.int64]
     ) -> NDArray[np.int64]:
-        """Cleared slots for new keys, which then own them; -1 where the bucket has nothing that may go.
+        """Cleared slots for new keys, which then own them; -1 where nothing in the bucket may be evicted.
 
         Args:
             keys: (K,) different from each other and not in the map.

@@ -170,7 +170,7 @@ class LiveSegment:
         }
 
     def push(self, frames: Sequence[PreparedFrame], waiting: Sequence[WaitingFrame]) -> list[FrameUpdate]:
-        """Take frames, and what the session knows of each; answers to frames that are finished by now."""
+        """Take frames, with what the session knows of each; returns the answers to frames that are finished by now."""
         timer = self.reconstructor.timer
         with timer("motion"):
             for frame in frames:
@@ -185,7 +185,7 @@ class LiveSegment:
         return updates
 
     def finish(self) -> list[FrameUpdate]:
-        """The segment is over: answers to all frames that still wait. Those of an unfounded world are rejected."""
+        """End the segment; returns answers to all frames that still wait. Without a founded world they are rejected."""
         try:
             updates = [self._answer(frame) for frame in self.reconstructor.drain()] if self.num_pushed else []
         except SequenceTooShort as error:
@@ -194,11 +194,11 @@ class LiveSegment:
         return updates
 
     def commit(self) -> None:
-        """Bring the map on disk to the disk."""
+        """Commit the map on disk."""
         self._write_disk(None, 0)
 
     def summary(self, ended_by: str) -> SegmentSummary:
-        """For the statistics."""
+        """Summary of the segment, for the statistics."""
         return SegmentSummary(
             self.number,
             self.name,
@@ -265,7 +265,7 @@ class LiveSegment:
                     new = delta.new
                     self.disk.append(delta.points[new], delta.colors[new], delta.confidence[new], number)
         except OSError as error:
-            logger.error("map on disk %s: %s; it ends here, the session goes on", self.disk.folder, error)
+            logger.error("map on disk %s: %s; it ends here, the session continues", self.disk.folder, error)
             self.disk = None
 
     def _adapt_stride(self) -> None:

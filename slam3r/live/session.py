@@ -70,9 +70,9 @@ class LiveReconstruction:
             networks: may be shared by many sessions that take turns.
             settings: of the session.
             calibration: frames are undistorted, and poses and intrinsics use it; estimated where None.
-            on_segment_end: is given every closed segment that has registered frames, with its map, before the answers
-                to its last frames are returned. What it raises comes out of the call that ended the segment, which
-                has then ended all the same; its last answers are in `undelivered`.
+            on_segment_end: called with every closed segment that has registered frames, with its map, before the
+                answers to its last frames are returned. An exception of it propagates from the call that ended the
+                segment, which stays ended; its last answers are then in `undelivered`.
             resuming: the folder of `StreamingSettings.disk_map` holds this session's maps already (`restore`).
 
         Raises:
@@ -166,28 +166,23 @@ class LiveReconstruction:
 
     @property
     def state(self) -> TrackingState:
-        """Of the segment at hand; initialising where there is none."""
+        """State of the open segment; initialising where there is none."""
         return TrackingState.INITIALISING if self._segment is None else self._segment.monitor.state
 
     @property
     def map(self) -> SceneMap | None:
-        """Of the segment at hand."""
+        """Map of the open segment; None where there is none."""
         return None if self._segment is None else self._segment.map
 
     @property
     def waiting(self) -> tuple[tuple[int, str, float], ...]:
-        """(number, name, timestamp) of the frames that have no answer yet, oldest first. After `restore`, whoever
-        delivers frames again must leave these out: the session has them."""
+        """(number, name, timestamp) of the frames that have no answer yet, oldest first. After `restore`, a
+        caller that delivers frames again must leave these out: the session has them."""
         segment = self._segment
         return () if segment is None else tuple((item.number, item.name, item.timestamp) for item in segment.waiting)
 
-    @property
-    def num_waiting(self) -> int:
-        """Frames that have no answer yet."""
-        return 0 if self._segment is None else len(self._segment.waiting)
-
     def statistics(self) -> LiveStatistics:
-        """Counts, latencies and throughput so far. Cheap; takes no part in the reconstruction."""
+        """Counts, latencies and throughput so far. Cheap."""
         return self._meter.statistics(self._segment, self._num_frames)
 
     def checkpoint(self, path: str | Path) -> None:

@@ -131,7 +131,7 @@ class LiveSettings:
     """A live session."""
 
     reconstruction: ReconstructionSettings = field(default_factory=lambda: for_live(ReconstructionSettings()))
-    """Of every segment; see `for_live`."""
+    """Settings of every segment; see `for_live`."""
     streaming: StreamingSettings = field(default_factory=StreamingSettings)
     size: tuple[int, int] = (224, 224)
     """(height, width) of the network images."""
@@ -143,7 +143,7 @@ class LiveSettings:
 
     @property
     def largest_stride(self) -> int:
-        """Of any frame of the session."""
+        """Largest stride of any frame of the session."""
         settings = self.reconstruction
         return max(settings.stride_max if self.streaming.stride.adapt else 1, settings.keyframe_stride)
 
@@ -151,7 +151,7 @@ class LiveSettings:
     def largest_delay(self) -> int:
         """Frames that may wait for their update at once, at most: while the stride is searched and the world founded.
 
-        A queue in front of the session that waits for updates before it gives more frames must let so many through.
+        A queue in front of the session that waits for updates before it gives more frames must hold at least this many.
         """
         settings = self.reconstruction
         founding = settings.initial_window * max(settings.stride_max, settings.keyframe_stride)

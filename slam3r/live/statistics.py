@@ -1,4 +1,4 @@
-"""How fast a live session is, and what became of its frames. Everything is bounded in memory."""
+"""Speed of a live session, and what became of its frames. Everything is bounded in memory."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ class LiveStatistics:
 
     state: TrackingState
     segment: int | None
-    """Number of the segment at hand; None between two."""
+    """Number of the open segment; None between two."""
     stride: int | None
     motion: float | None
     """Per frame, smoothed, in image widths."""
     frames_pushed: int
     frames_registered: int
     frames_rejected: int
-    """Never registered: their segment ended before its world was founded."""
+    """Frames that were never registered: their segment ended before its world was founded."""
     frames_by_state: dict[TrackingState, int]
     frames_waiting: int
     segments_closed: int
@@ -150,7 +150,7 @@ class SessionMeter:
                 self._stages.setdefault(stage, deque(maxlen=WINDOW)).append(spent / pushed)
 
     def statistics(self, segment: LiveSegment | None, frames_pushed: int) -> LiveStatistics:
-        """All of it, with the open segment added."""
+        """Statistics at this moment, with the open segment included."""
         busy = sum(self._timer.seconds.values())
         elapsed = self._answered[-1] - self._answered[0] if len(self._answered) > 1 else 0.0
         monitor = None if segment is None else segment.monitor

@@ -1,7 +1,7 @@
 """The keyframe stride of a live stream follows the camera's motion.
 
-The published search finds, on the first frames, the stride whose windows the network is most sure of. What it found
-is taken as an amount of image motion between keyframes; when the camera moves faster or slower later, the stride
+The published search finds, on the first frames, the stride whose windows the network is most confident of. Its result
+is read as an amount of image motion between keyframes; when the camera moves faster or slower later, the stride
 changes so that this amount stays.
 """
 
@@ -61,7 +61,7 @@ class MotionMeter:
 
 @dataclass
 class StrideController:
-    """Keeps the motion between keyframes."""
+    """Keeps the image motion between keyframes constant."""
 
     settings: StrideSettings
     bounds: tuple[int, int]
@@ -81,7 +81,7 @@ class StrideController:
         self.motion, self.target, self.since_change = state["motion"], state["target"], state["since_change"]
 
     def found(self, stride: int) -> None:
-        """The search chose a stride: the motion at hand times the stride is the motion to keep."""
+        """Take the stride that the search chose: the present motion times the stride is the motion to keep."""
         smallest, largest = self.settings.target_range
         self.target = min(max((self.motion or 0.0) * stride, smallest), largest)
 

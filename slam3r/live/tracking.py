@@ -1,4 +1,4 @@
-"""Whether a live camera is still followed: initialising, tracking, lost, relocalised."""
+"""Tracking state of a live camera: initialising, tracking, lost, relocalised."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class TrackingState(str, Enum):
 
 @dataclass
 class TrackingMonitor:
-    """The state machine of one segment. Tell it of every registered frame, in order."""
+    """State machine of one segment; `observe` takes every registered frame, in order."""
 
     settings: TrackingSettings
     threshold: float
     """Mean registered confidence below which a frame failed."""
     state: TrackingState = TrackingState.INITIALISING
     failures: int = 0
-    """In a row."""
+    """Failed frames in a row."""
     successes: int = 0
-    """In a row."""
+    """Good frames in a row."""
     frames_lost: int = 0
-    """Since the loss; 0 while not lost."""
+    """Frames since the loss; 0 while not lost."""
     losses: int = 0
     relocalisations: int = 0
 
@@ -61,8 +61,7 @@ class TrackingMonitor:
 
         Args:
             frame: the next registered frame.
-            founding: whether it belongs to the frames that founded the world. They cannot be lost: there is nothing
-                that they could have been lost from.
+            founding: whether it belongs to the frames that founded the world, which cannot be lost.
         """
         if founding:
             return self.state

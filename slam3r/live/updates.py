@@ -1,4 +1,4 @@
-"""What comes out of a live session."""
+"""Answers of a live session, and its closed segments."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class FrameUpdate:
     """The answer to one frame. Every frame that was pushed gets exactly one, in the order of pushing."""
 
     number: int
-    """Of the frame in the session, from 0; goes on over segments."""
+    """Number of the frame in the session, from 0 and across segments."""
     name: str
     timestamp: float
     """Seconds, as pushed."""
     segment: int
-    """Number of the segment. Every segment has a world of its own: coordinates of two do not compare."""
+    """Number of the segment. Every segment has a world of its own: coordinates of two are not comparable."""
     state: TrackingState
-    """After this frame."""
+    """State after this frame."""
     frame: RegisteredFrame | None
     """Its `index` counts within the segment. None if the segment ended before its world was founded."""
     reason: str | None = None
@@ -54,12 +54,12 @@ class SegmentSummary:
     number: int
     name: str
     first_frame: int
-    """Number in the session."""
+    """Number of its first frame in the session."""
     num_frames: int
-    """Pushed."""
+    """Frames pushed."""
     num_registered: int
     stride: int | None
-    """At the end; None if it was never found."""
+    """Stride at the end; None if it was never found."""
     losses: int
     relocalisations: int
     ended_by: str
@@ -68,7 +68,7 @@ class SegmentSummary:
 
 @dataclass(frozen=True)
 class FinishedSegment:
-    """A closed segment with its map, for whoever wants to save it: handed out once, and not kept."""
+    """A closed segment with its map; handed out once, and not kept."""
 
     summary: SegmentSummary
     map: SceneMap

@@ -11,7 +11,7 @@ from common.errors import ConfigurationError
 from slam3r.live.updates import FrameUpdate
 
 IMAGE_EVERY = 5
-"""Frames between pictures that are shown."""
+"""Every n-th picture is shown."""
 
 
 class Viewer(Protocol):

@@ -61,7 +61,7 @@ class BackboneConfig:
 
 
 def initialize_weights(model: nn.Module) -> None:
-    """Initialization for training from nothing; published weights overwrite it.
+    """Initialize the weights for training from scratch; published weights overwrite them.
 
     Xavier-uniform matrices, zero biases and unit norms as in CroCo v2, with two changes that small networks need to
     leave the constant solution: residual branches start small (GPT-2, Radford et al. 2019), so that tokens keep what
@@ -88,10 +88,10 @@ def initialize_weights(model: nn.Module) -> None:
 
 
 def with_fresh_confidence(model: ModelT, enabled: bool = True) -> ModelT:
-    """Let a model's linear heads begin at confidence 2 everywhere, whatever they have learnt of it, if `enabled`.
+    """Reset the confidences of a model's linear heads to 2 everywhere, if `enabled`.
 
     While a network errs by more than the loss's alpha, its confidences settle at 1, where their gradient vanishes;
-    this wakes them for a stage with a larger alpha.
+    this revives them for a training stage with a larger alpha.
     """
     with torch.no_grad():
         for head in model.modules() if enabled else ():

@@ -26,7 +26,7 @@ class CorrelationHead(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # 1e-5, not the 1e-6 of all other norms: so it was trained.
+        # 1e-5, not the 1e-6 of all other norms: the published weights were trained with it.
         self.norm = nn.LayerNorm(width, eps=1e-5)
         self.mlp = Mlp(width, width, out=1)
 

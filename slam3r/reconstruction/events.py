@@ -1,4 +1,4 @@
-"""What the reconstructor decided, for whoever wants to watch: tests, the summary, a user interface."""
+"""Decisions of the reconstructor, reported to its observer: tests, the summary, a user interface."""
 
 from __future__ import annotations
 

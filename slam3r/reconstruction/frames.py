@@ -1,4 +1,4 @@
-"""Frames inside the reconstructor, and frames it hands out."""
+"""Frames inside the reconstructor, and the frames that it hands out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.data.sources.preprocess import denormalize
-from slam3r.reconstruction.tracks import TrackedPicture
+from slam3r.reconstruction.placement.tracks import TrackedPicture
 
 Status = Literal["registered", "low_confidence"]
 
@@ -101,14 +101,14 @@ class RegisteredFrame:
     local_confidence: Tensor
     """(H, W); for frames of the initial window the confidence they had there."""
     mean_confidence: float
-    """Of the registration."""
+    """L2W's mean confidence over all pixels."""
     local_mean_confidence: float
     keyframe: bool
-    """A multiple of the stride: one of the frames that windows are made of. What enters the buffering set is told by
-    `slam3r.reconstruction.events.Buffered`."""
+    """A multiple of the stride: one of the frames that windows are made of. Not the same as a member of the buffering
+    set, see `slam3r.reconstruction.events.Buffered`."""
     status: Status
     camera_to_world: Tensor | None
-    """(4, 4) OpenCV; None where the pose could not be solved, never a made-up one."""
+    """(4, 4) OpenCV; None where no pose was found, never a made-up one."""
     intrinsics: Tensor
     """(3, 3) network pixels, shared by all frames."""
     pose_inliers: float

@@ -1,4 +1,4 @@
-"""The initial window: it founds the world."""
+"""The initial window, whose pointmaps found the world."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from common.backbone import PatchGrid
+from common.errors import InputError
 from common.views import Pointmaps
 from slam3r.reconstruction.events import Initialized, Observer, WindowTried
 from slam3r.reconstruction.networks import Networks
@@ -16,7 +17,7 @@ from slam3r.reconstruction.scaling import normalize_confident
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 SMALLEST_WINDOW = 3
-"""A window is never shrunk below this for want of confidence."""
+"""A window of low confidence is not shrunk below this."""
 
 
 @dataclass
@@ -29,9 +30,40 @@ class InitialScene:
     points: Tensor
     """(V, H, W, 3) world; jointly normalized over the confident points, 0 elsewhere."""
     confidence: Tensor
-    """(V, H, W) of I2P."""
+    """(V, H, W) I2P's confidence."""
     valid: Tensor
     """(V, H, W) bool: the confident points."""
+
+
+class SequenceTooShort(InputError, ValueError):
+    """The sequence ended before the initial window was full."""
+
+
+def initial_window(received: int, ended: bool, stride: int, settings: ReconstructionSettings) -> int | None:
+    """Number of keyframes to begin with; None while frames are missing that may still come.
+
+    Args:
+        received: frames pushed so far.
+        ended: no more will come; a smaller window, of two keyframes at least, has to do then.
+        stride: keyframe stride.
+        settings: the number wanted.
+
+    Raises:
+        SequenceTooShort: there are not even two keyframes.
+    """
+    window = settings.initial_window
+    if received >= window * stride:
+        return window
+    if not ended:
+        return None
+    window = max(2, min(window, received // stride))
+    needed = (window - 1) * stride + 1
+    if received < needed:
+        raise SequenceTooShort(
+            f"{received} frames do not fill an initial window of {window} keyframes at stride {stride}; "
+            f"give at least {needed} frames, or a smaller stride"
+        )
+    return window
 
 
 def initialize(
@@ -43,7 +75,7 @@ def initialize(
     settings: ReconstructionSettings,
     observe: Observer,
 ) -> InitialScene:
-    """Try every frame of the window as reference and keep the most confident; shrink a window that nobody is sure of.
+    """Try every frame of the window as reference and keep the most confident; shrink a low-confidence window.
 
     Args:
         tokens: frame -> (N, E); frames 0, stride, .., (window - 1) stride are read.
@@ -52,7 +84,7 @@ def initialize(
         window: keyframes to begin with.
         networks: decode the windows.
         settings: thresholds and batch sizes.
-        observe: is told of every window and reference tried.
+        observe: called with every window and reference tried.
     """
     while True:
         frames = [position * stride for position in range(window)]

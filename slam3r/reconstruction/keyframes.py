@@ -1,4 +1,4 @@
-"""The keyframe stride: how far apart frames should be for windows that the network is sure of."""
+"""The keyframe stride: the spacing of frames whose windows the network is most confident of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slam3r.reconstruction.settings import ReconstructionSettings
 SEARCH_RADIUS = 3
 """Neighbours on either side in the search's windows, whatever the reconstruction uses (published behaviour)."""
 SEARCH_WINDOWS = 10
-"""Windows tried per stride, at most."""
+"""Largest number of windows tried per stride."""
 
 
 def neighbours(frame: int, stride: int, radius: int, last: int, first: int = 0) -> list[int]:
@@ -41,7 +41,7 @@ def find_stride(
         networks: decode the windows.
         settings: range of strides.
         random: draws the windows' centres.
-        observe: is told of every stride tried.
+        observe: called with every stride tried.
     """
     count = len(tokens)
     best_stride, best_score = 1, -np.inf

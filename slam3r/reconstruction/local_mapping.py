@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from common.backbone import PatchGrid
-from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import LocalPointmap
 from slam3r.reconstruction.keyframes import neighbours
+from slam3r.reconstruction.memory.frame_store import FrameStore
 from slam3r.reconstruction.networks import Networks
 from slam3r.reconstruction.scaling import normalize_confident
 from slam3r.reconstruction.settings import ReconstructionSettings
@@ -27,7 +27,7 @@ def plan_windows(
         frames: whose windows to plan, in order.
         stride: keyframe stride.
         look_ahead: frames after a frame that its window may use.
-        last: last frame that is there.
+        last: last frame received.
         settings: radius and batch size.
         first: first frame whose tokens are held; later than the window only after the stride has grown.
     """

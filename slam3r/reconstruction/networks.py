@@ -29,7 +29,7 @@ class Networks:
             image_to_points: I2P; its encoder makes the tokens of both.
             local_to_world: L2W, for tokens of the same width.
             device: where to run; the models are moved there.
-            dtype: of the matrix products (see `common.backbone.precision`).
+            dtype: type of the matrix products (see `common.backbone.precision`).
             memory_chunk: memory views attended at once.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Camera parameters as a by-product: the method needs none, its users do."""
+"""Intrinsics and poses derived from pointmaps: the method itself needs no camera parameters, its users do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slam3r.reconstruction.frames import LocalPointmap, WorldPointmap
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 DEFAULT_FIELD_OF_VIEW = 60.0
-"""Degrees; stands in when no frame gives a focal length (then every pose is doubtful too)."""
+"""Degrees; used when no frame yields a focal length (then every pose is doubtful too)."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class SolvedPose:
 
 
 class PoseSolver:
-    """One focal length for the video, then a pose per frame."""
+    """Estimates one focal length for the video, then a pose per frame."""
 
     def __init__(
         self, settings: ReconstructionSettings, size: tuple[int, int], intrinsics: Tensor | None = None
@@ -41,14 +41,14 @@ class PoseSolver:
         self._settings = settings
         self.size = size
         self.intrinsics: Tensor | None = None if intrinsics is None else intrinsics.cpu().float()
-        """(3, 3) network pixels: given, or there once `estimate_intrinsics` has run."""
+        """(3, 3) network pixels: given, or set by `estimate_intrinsics`."""
 
     def estimate_intrinsics(self, pointmaps: list[Tensor], confidences: list[Tensor]) -> Tensor:
-        """Shared pinhole from camera-frame pointmaps: median of the frames' Weiszfeld focal lengths.
+        """Estimate a shared pinhole camera from camera-frame pointmaps: median of the frames' Weiszfeld focal lengths.
 
         Args:
             pointmaps: (H, W, 3) each, in the frame's own camera, any scale.
-            confidences: (H, W) each; points above the local threshold vote, or the better half where too few are.
+            confidences: (H, W) each; points above the local threshold count, or the better half where those are few.
 
         Returns:
             (3, 3) intrinsics in network pixels, principal point in the middle.
@@ -74,8 +74,12 @@ class PoseSolver:
         self.size, self.intrinsics = (height, width), state["intrinsics"]
 
     def solve(self, world: WorldPointmap, local: LocalPointmap | None) -> SolvedPose:
-        """Pose of one registered frame by the method of the settings; initial frames, which have no local pointmap,
-        always by PnP."""
+        """Solve the pose of a registered frame by the method of the settings; without a local pointmap always by PnP.
+
+        Args:
+            world: the frame's registered pointmap.
+            local: its own pointmap; None for the frames of the initial window.
+        """
         assert self.intrinsics is not None, "estimate_intrinsics comes first"
         confidence = world.confidence.cpu().float()
         points = world.points.cpu().float()

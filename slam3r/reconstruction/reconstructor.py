@@ -1,4 +1,4 @@
-"""The one state machine: frames in, registered frames out. Offline, live, service, app and evaluation drive it.
+"""The reconstructor: frames in, registered frames out. Offline, live, service, app and evaluation drive it.
 
 SLAM3R, Liu, Dong et al., CVPR 2025, section 3.4, as a stream. A frame's window reaches ``look_ahead`` frames beyond
 it; with ``window_radius * stride`` (the default) the results, random draws included, are those of the published
@@ -9,35 +9,32 @@ set and of the current stride.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from common.backbone import PatchGrid
-from common.errors import InputError
 from common.meters import StageTimer
 from slam3r.reconstruction.events import Initialized, Observer, Registered
-from slam3r.reconstruction.frame_store import FrameStore
+from slam3r.reconstruction.finishing import finish_frame
 from slam3r.reconstruction.frames import FrameInput, RegisteredFrame
-from slam3r.reconstruction.initialization import initialize
+from slam3r.reconstruction.initialization import initial_window, initialize
 from slam3r.reconstruction.keyframes import find_stride
 from slam3r.reconstruction.local_mapping import decode_windows, plan_windows
+from slam3r.reconstruction.memory.frame_store import FrameStore
+from slam3r.reconstruction.memory.progress import Progress
+from slam3r.reconstruction.memory.random_state import load_random_state, random_state
+from slam3r.reconstruction.memory.scene_buffer import BufferingSet
 from slam3r.reconstruction.networks import Networks
 from slam3r.reconstruction.poses import PoseSolver
-from slam3r.reconstruction.random_state import load_random_state, random_state
 from slam3r.reconstruction.registration import adopt_initial_frames, register, rescale_initial_confidence
 from slam3r.reconstruction.retrieval import retrieve
-from slam3r.reconstruction.scene_buffer import BufferingSet
 from slam3r.reconstruction.settings import ReconstructionSettings
 
-_COUNTERS = ("received", "next_local", "next_frame", "stride", "stride_since", "first_held", "largest_stride")
 LOCAL_BATCHES = 8
 """Batches of windows decoded before frames are registered; bounds how many local pointmaps wait."""
-
-
-class SequenceTooShort(InputError, ValueError):
-    """The sequence ended before the initial window was full."""
 
 
 class Reconstructor:
@@ -56,7 +53,7 @@ class Reconstructor:
         Args:
             networks: the two models; may be shared by many reconstructors.
             settings: hyper-parameters; published defaults where None.
-            observe: is told of every decision, in order.
+            observe: called with every decision, in order.
             intrinsics: (3, 3) in network pixels where the camera is calibrated; estimated where None.
             largest_stride: upper bound for `change_stride`; tokens are kept for its windows.
             timer: for the seconds per stage; a new one where None.
@@ -68,14 +65,9 @@ class Reconstructor:
         self._observe: Observer = observe or (lambda event: None)
         self._random = np.random.RandomState(self.settings.seed)
         self._store = FrameStore()
-        self._received = 0
-        self._next_local = 0
-        self._next_frame = 0
+        self._at = Progress(None if self.settings.keyframe_stride == -1 else self.settings.keyframe_stride)
         self._ended = False
-        self._stride = None if self.settings.keyframe_stride == -1 else self.settings.keyframe_stride
         self._largest_stride = largest_stride or 0
-        self._stride_since = 0
-        self._first_held = 0
         self._intrinsics = intrinsics
         # Made by the first push, by the initial window, and by the frames between its keyframes.
         self._grid: PatchGrid | None = None
@@ -86,7 +78,7 @@ class Reconstructor:
     @property
     def stride(self) -> int | None:
         """Keyframe stride; None until it is found."""
-        return self._stride
+        return self._at.stride
 
     @property
     def num_held(self) -> int:
@@ -109,8 +101,9 @@ class Reconstructor:
             raise ValueError(f"a stride is at least 1, got {stride}")
         if self._buffer is None or self._ended:
             raise RuntimeError("the stride can change between the founding of the world and the end of the sequence")
-        if stride != self._stride:
-            self._stride, self._buffer.stride, self._stride_since = stride, stride, self._next_local
+        if stride != self.stride:
+            self._at.stride, self._buffer.stride = stride, stride
+            self._at.stride_since = self._at.next_local
 
     def push(
         self, images: Tensor, timestamps: Sequence[float] | None = None, names: Sequence[str] | None = None
@@ -135,16 +128,16 @@ class Reconstructor:
         with self.timer("encode"):
             tokens, self._grid = self.networks.encode(images, self.settings.encode_batch)
         for offset, (token, image) in enumerate(zip(tokens, images.cpu(), strict=True)):
-            index = self._received
+            index = self._at.received
             timestamp = float(index) if timestamps is None else float(timestamps[offset])
             name = str(index) if names is None else names[offset]
             # Own memory: a view would keep the whole batch alive for one buffered frame.
             self._store.inputs[index] = FrameInput(token.clone(), image.clone(), timestamp, name)
-            self._received += 1
+            self._at.received += 1
         return list(self._advance())
 
     def flush(self) -> list[RegisteredFrame]:
-        """The sequence is over: register the rest. `drain` does the same one frame at a time.
+        """Register the rest of a sequence that is over. `drain` does the same one frame at a time.
 
         Raises:
             SequenceTooShort: if not even the initial window is full.
@@ -152,7 +145,7 @@ class Reconstructor:
         return list(self.drain())
 
     def drain(self) -> Iterator[RegisteredFrame]:
-        """The sequence is over: register the rest, and hand out every frame as soon as it is finished.
+        """Register the rest of a sequence that is over, and yield every frame as soon as it is finished.
 
         Memory stays bounded however many frames are left, which after a stride search are all of them.
 
@@ -171,10 +164,10 @@ class Reconstructor:
             RuntimeError: after `flush`.
         """
         if self._ended:
-            raise RuntimeError("a flushed reconstructor has nothing to go on with")
+            raise RuntimeError("a flushed reconstructor cannot be resumed")
         founding = self._founding
         return {
-            **{name: getattr(self, f"_{name}") for name in _COUNTERS},
+            "progress": asdict(self._at),
             "random": random_state(self._random),
             "frames": self._store.state_dict(),
             "grid": None if self._grid is None else [self._grid.height, self._grid.width],
@@ -189,8 +182,7 @@ class Reconstructor:
         Raises:
             KeyError, ValueError, TypeError: the state is incomplete or not one.
         """
-        for name in _COUNTERS:
-            setattr(self, f"_{name}", state[name])
+        self._at = Progress(**state["progress"])
         load_random_state(self._random, state["random"])
         self._store.load_state_dict(state["frames"], self.networks.device)
         if state["grid"] is not None:
@@ -216,55 +208,51 @@ class Reconstructor:
             raise ValueError(f"all frames of a sequence have one size: expected {self._poses.size}, got {size}")
 
     def _advance(self) -> Iterator[RegisteredFrame]:
-        """Do, in the algorithm's order, what the frames at hand allow."""
-        if self._stride is None:
-            self._stride = self._search_stride()
-            if self._stride is None:
+        """Do what the frames at hand allow, in the order of the algorithm."""
+        if self._at.stride is None:
+            self._at.stride = self._search_stride()
+            if self._at.stride is None:
                 return
         if self._founding is None:
-            self._founding = self._found_world(self._stride)
+            self._founding = self._found_world(self._at.stride)
             if self._founding is None:
                 return
-        size = self.settings.frames_per_round(self._stride)
+        size = self.settings.frames_per_round(self._at.stride)
         moved = True
         while moved:
-            moved = self._make_local_pointmaps(self._stride, self._founding)
+            moved = self._make_local_pointmaps(self._at.stride, self._founding)
             if self._buffer is None:
-                if self._next_local <= self._founding.frames[-1]:
+                if self._at.next_local <= self._founding.frames[-1]:
                     continue
-                self._buffer = self._register_head(self._stride, self._founding)
-                yield from (self._finish(frame) for frame in range(self._next_frame))
+                self._buffer = self._register_head(self._at.stride, self._founding)
+                yield from (self._finish(frame) for frame in range(self._at.next_frame))
             while self._round_ready(size):
                 yield from self._register_round(size, self._buffer)
-            reach = self.settings.window_radius * max(self._stride, self._largest_stride)
-            # Neighbours that frames are placed by: tokens and registered points.
-            placing = self._next_frame - self.settings.rigid_neighbours * max(self._stride, self._largest_stride)
-            offered = min(placing, self._buffer.milestone)
-            needed = min(self._next_local - reach, offered)
-            self._first_held = max(self._first_held, needed)
-            self._store.forget(needed, offered, self._buffer.frames)
+            self._forget(self._at.stride, self._buffer)
+
+    def _forget(self, stride: int, buffer: BufferingSet) -> None:
+        """Drop the frames that no later step reads."""
+        stride = max(stride, self._largest_stride)
+        # Rigid placement reads tokens and registered points of neighbours.
+        placing = self._at.next_frame - self.settings.rigid_neighbours * stride
+        offered = min(placing, buffer.milestone)
+        needed = min(self._at.next_local - self.settings.window_radius * stride, offered)
+        self._at.first_held = max(self._at.first_held, needed)
+        self._store.forget(needed, offered, buffer.frames)
 
     def _search_stride(self) -> int | None:
         wanted = self.settings.stride_search_frames
-        if not self._ended and (wanted is None or self._received < wanted):
+        if not self._ended and (wanted is None or self._at.received < wanted):
             return None
-        looked_at = self._received if wanted is None else min(wanted, self._received)
+        looked_at = self._at.received if wanted is None else min(wanted, self._at.received)
         tokens = [self._store.inputs[index].tokens for index in range(looked_at)]
         with self.timer("stride search"):
             return find_stride(tokens, self._patch_grid, self.networks, self.settings, self._random, self._observe)
 
     def _found_world(self, stride: int) -> Initialized | None:
-        window = self.settings.initial_window
-        if self._received < window * stride:
-            if not self._ended:
-                return None
-            window = max(2, min(window, self._received // stride))
-            needed = (window - 1) * stride + 1
-            if self._received < needed:
-                raise SequenceTooShort(
-                    f"{self._received} frames do not fill an initial window of {window} keyframes at stride {stride}; "
-                    f"give at least {needed} frames, or a smaller stride"
-                )
+        window = initial_window(self._at.received, self._ended, stride, self.settings)
+        if window is None:
+            return None
         tokens = {index: self._store.inputs[index].tokens for index in range(0, window * stride, stride)}
         with self.timer("initialization"):
             scene = initialize(tokens, self._patch_grid, stride, window, self.networks, self.settings, self._observe)
@@ -275,17 +263,17 @@ class Reconstructor:
         """Decode a few batches of the next frames whose look-ahead is complete; returns whether there were any."""
         look_ahead = self.settings.look_ahead
         look_ahead = self.settings.window_radius * stride if look_ahead is None else look_ahead
-        last = self._received - 1
-        end = self._received if self._ended else max(self._next_local, self._received - look_ahead)
+        last = self._at.received - 1
+        end = self._at.received if self._ended else max(self._at.next_local, self._at.received - look_ahead)
         # Not all at once: after a stride search every frame of the video is waiting.
-        end = min(end, self._next_local + LOCAL_BATCHES * self.settings.window_batch)
-        if end <= self._next_local:
+        end = min(end, self._at.next_local + LOCAL_BATCHES * self.settings.window_batch)
+        if end <= self._at.next_local:
             return False
-        frames = [frame for frame in range(self._next_local, end) if frame not in founding.frames]
+        frames = [frame for frame in range(self._at.next_local, end) if frame not in founding.frames]
         with self.timer("local pointmaps"):
-            for windows in plan_windows(frames, stride, look_ahead, last, self.settings, self._first_held):
+            for windows in plan_windows(frames, stride, look_ahead, last, self.settings, self._at.first_held):
                 decode_windows(windows, self._store, self._patch_grid, self.networks, self.settings)
-        self._next_local = end
+        self._at.next_local = end
         return True
 
     def _register_head(self, stride: int, founding: Initialized) -> BufferingSet:
@@ -299,19 +287,19 @@ class Reconstructor:
         if self._pose_solver.intrinsics is None:
             self._pose_solver.estimate_intrinsics([x.raw_points for x in seen], [x.confidence for x in seen])
         rescale_initial_confidence(founding.frames, head, self._store)
-        self._next_frame = founding.frames[-1] + 1
-        return BufferingSet(founding.frames, stride, self._next_frame, self.settings, self._random)
+        self._at.next_frame = founding.frames[-1] + 1
+        return BufferingSet(founding.frames, stride, self._at.next_frame, self.settings, self._random)
 
     def _round_ready(self, size: int) -> bool:
-        end = self._next_frame + size
+        end = self._at.next_frame + size
         if self._ended:
-            end = min(end, self._received)
-        return self._next_frame < end <= self._next_local
+            end = min(end, self._at.received)
+        return self._at.next_frame < end <= self._at.next_local
 
     def _register_round(self, size: int, buffer: BufferingSet) -> list[RegisteredFrame]:
-        assert self._stride is not None, "frames are registered after the stride was found"
-        frames = list(range(self._next_frame, min(self._next_frame + size, self._received)))
-        # Every second frame asks, as published.
+        assert self._at.stride is not None, "frames are registered after the stride was found"
+        frames = list(range(self._at.next_frame, min(self._at.next_frame + size, self._at.received)))
+        # Every second frame is a query, as published.
         queries, candidates = frames[::2], tuple(buffer.frames)
         with self.timer("retrieval"):
             positions, scores = retrieve(
@@ -325,42 +313,20 @@ class Reconstructor:
         selected = tuple(candidates[position] for position in positions)
         self._observe(Registered(candidates, tuple(queries), selected, None if scores is None else tuple(scores)))
         with self.timer("registration"):
-            register([frames], selected, self._stride, self._store, self._patch_grid, self.networks, self.settings)
-        self._next_frame = frames[-1] + 1
+            register([frames], selected, self._at.stride, self._store, self._patch_grid, self.networks, self.settings)
+        self._at.next_frame = frames[-1] + 1
         finished = [self._finish(frame) for frame in frames]
         registered_means = {frame: world.mean_confidence for frame, world in self._store.world.items()}
         local_means = {frame: local.mean_confidence for frame, local in self._store.local.items()}
-        for change in buffer.update(self._next_frame, registered_means, local_means):
+        for change in buffer.update(self._at.next_frame, registered_means, local_means):
             self._observe(change)
         return finished
 
     def _finish(self, index: int) -> RegisteredFrame:
-        """Everything that is known of a registered frame, on the CPU."""
-        assert self._stride is not None and self._founding is not None
-        source, world, local = self._store.inputs[index], self._store.world[index], self._store.local[index]
-        is_founding = index in self._founding.frames
-        assert self._pose_solver.intrinsics is not None, "intrinsics are estimated with the head frames"
-        own_camera = not is_founding or index == self._founding.frames[self._founding.reference]
+        assert self._founding is not None
+        keyframe, weak = self._at.is_keyframe(index), self.settings.weak_confidence
         with self.timer("pose"):
-            pose = self._pose_solver.solve(world, None if is_founding else local)
-        return RegisteredFrame(
-            index=index,
-            name=source.name,
-            timestamp=source.timestamp,
-            image=source.image,
-            world_points=world.points.cpu(),
-            world_confidence=world.confidence.cpu(),
-            valid=world.valid.cpu(),
-            local_points=local.raw_points.cpu() if own_camera else None,
-            local_confidence=local.confidence.cpu(),
-            mean_confidence=world.mean_confidence,
-            local_mean_confidence=local.mean_confidence,
-            keyframe=(index - self._stride_since) % self._stride == 0,
-            status="registered" if world.mean_confidence >= self.settings.weak_confidence else "low_confidence",
-            camera_to_world=pose.camera_to_world,
-            intrinsics=self._pose_solver.intrinsics,
-            pose_inliers=pose.inliers,
-        )
+            return finish_frame(index, self._store, self._founding, self._pose_solver, keyframe, weak)
 
     @property
     def _patch_grid(self) -> PatchGrid:

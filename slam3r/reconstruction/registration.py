@@ -1,4 +1,4 @@
-"""Registering frames into the world by L2W."""
+"""Registration of frames into the world by L2W."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import replace
 import torch
 
 from common.backbone import PatchGrid
-from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import LocalPointmap, WorldPointmap
 from slam3r.reconstruction.initialization import InitialScene
-from slam3r.reconstruction.neighbour_votes import votes_of_neighbours
+from slam3r.reconstruction.memory.frame_store import FrameStore
 from slam3r.reconstruction.networks import Networks
-from slam3r.reconstruction.placement import place, whole_shapes
+from slam3r.reconstruction.placement.neighbour_votes import votes_of_neighbours
+from slam3r.reconstruction.placement.rigid import place, whole_shapes
+from slam3r.reconstruction.placement.track_votes import votes_of_tracks
+from slam3r.reconstruction.placement.votes import votes_of_network
 from slam3r.reconstruction.scaling import normalize_all
 from slam3r.reconstruction.settings import ReconstructionSettings
-from slam3r.reconstruction.track_votes import votes_of_tracks
-from slam3r.reconstruction.votes import votes_of_network
 
 
 def register(
@@ -56,7 +56,7 @@ def _register_batch(
     networks: Networks,
     settings: ReconstructionSettings,
 ) -> dict[int, WorldPointmap]:
-    """The world pointmaps of a few groups' frames."""
+    """Register a few groups at once; returns their frames' world pointmaps."""
     count = len(groups)
     frames = [frame for group in groups for frame in group]
     tokens = store.tokens(references)[None]
@@ -88,7 +88,7 @@ def _register_batch(
         world = place(shapes, world, valid.flatten(1).any(dim=1), votes)
     means = confidence.double().flatten(1).mean(dim=1)
     if settings.rigid_registration:
-        # The shape is I2P's, and so is the word on each pixel; but in a lost frame none is surer than of its place.
+        # The shape is I2P's, so each pixel has I2P's confidence; in a lost frame none exceeds L2W's mean.
         shape_confidence = torch.stack([store.local[frame].confidence for frame in frames])
         most = torch.where(means < settings.weak_confidence, means, torch.inf).to(confidence)
         confidence = torch.minimum(shape_confidence, most[:, None, None])

@@ -1,4 +1,4 @@
-"""Which buffered frames see the same place as the frames to register."""
+"""Retrieval of the buffered frames that see the same place as the frames to register."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bringing pointmaps to the unit that the networks expect."""
+"""Normalization of pointmaps to the unit that the networks expect."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class ReconstructionSettings:
     normalize_input: bool = False
     """Bring the references to unit scale before L2W, and its answer back."""
     rigid_registration: bool = False
-    """Keep the shape of a frame's local pointmap and only place it as a whole. For small networks; not published."""
+    """Keep the shape of a frame's local pointmap, and place it as a whole. For small networks; not published."""
     rigid_neighbours: int = 0
     """Registered frames before a frame that vote on its place beside L2W, through an I2P window of its own. Read only
     with ``rigid_registration``."""
@@ -62,11 +62,10 @@ class ReconstructionSettings:
     focal_frames: int = 10
     """Frames from which the shared focal length is estimated, at most."""
     pose_method: Literal["pnp", "pointmaps", "pnp_first"] = "pointmaps"
-    """Poses from pixels and world points (PnP), or from pairs of local and world points (closed form, robust). The
-    second needs no focal length and was better with our weights: 0.47 m against 0.77 m on one room, the demo's. The
-    third takes the second where PnP finds no pose; for calibrated cameras."""
+    """Poses from pixels and world points (``pnp``), or from pairs of local and world points (``pointmaps``: in closed
+    form, robust, no focal length needed). ``pnp_first``, for calibrated cameras: pointmaps where PnP fails."""
     seed: int = 42
-    """Of the random draws: stride windows, then the reservoir."""
+    """Seed of the random draws: stride windows, then the reservoir."""
     encode_batch: int = 10
     """Frames encoded at once."""
     window_batch: int = 4

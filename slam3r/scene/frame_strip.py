@@ -1,4 +1,4 @@
-"""A picture of some frames: what the camera saw, how deep the network thinks it is, and how sure it was."""
+"""A picture of a few frames: image, predicted depth and confidence."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def frame_depth(frame: RegisteredFrame) -> NDArray[np.float32]:
 
 
 def draw_strip(frames: Sequence[StripFrame]) -> NDArray[np.uint8]:
-    """A column per frame: image, depth (near is warm), confidence (sure is bright; one scale for all frames).
+    """A column per frame: image, depth (near is warm), confidence (high is bright; one scale for all frames).
 
     Args:
         frames: at least one, of equal size.

@@ -1,6 +1,6 @@
 """The result folder of a reconstruction.
 
-Every file is written atomically, what is dear first, ``summary.json`` last: a folder with a summary is complete. A
+Every file is written atomically, the most valuable first, ``summary.json`` last: a folder with a summary is complete. A
 picture that cannot be drawn costs a warning, not the results.
 """
 
@@ -42,11 +42,11 @@ _NO_PICTURES = "its pictures are in no files that other programs read the same; 
 
 
 class OutputExists(InputError):
-    """A folder holds the results of an earlier run, and nobody said that they may go."""
+    """A folder holds the results of an earlier run, and overwriting was not requested."""
 
 
 def check_output(folder: str | Path, overwrite: bool, folders: Sequence[str] = ()) -> None:
-    """Whether results may be written to a folder; nothing is made or removed.
+    """Check that results may be written to a folder; creates and removes nothing.
 
     Args:
         folder: where to write.
@@ -55,7 +55,7 @@ def check_output(folder: str | Path, overwrite: bool, folders: Sequence[str] = (
             lists it: ``images`` and ``sparse`` are also what others call their input.
 
     Raises:
-        OutputExists: there are results and `overwrite` is off, a folder is somebody else's, or `folder` is a file.
+        OutputExists: there are results and `overwrite` is off, a folder is not of a run, or `folder` is a file.
     """
     path = Path(folder).expanduser()
     if path.exists() and not path.is_dir():

@@ -102,7 +102,7 @@ class PredictionRecorder:
             writer.close()
 
     def write_metadata(self, scene: SceneData, name: str) -> None:
-        """What the arrays do not tell, under the published names."""
+        """Write what the arrays do not hold, under the published names."""
         content = {
             "scene_id": name,
             "init_winsize": len(scene.initial_window),

@@ -45,7 +45,7 @@ def stream(
         frames: usually from `common.data.sources.prefetch.prefetch`.
         reconstructor: new; it is at its end afterwards.
         batch: frames pushed at once.
-        on_read: is told of every frame before it is pushed, in the order of `RegisteredFrame.index`.
+        on_read: called with every frame before it is pushed, in the order of `RegisteredFrame.index`.
 
     Raises:
         InputError: from the source, or `SequenceTooShort` at the end.
@@ -69,7 +69,7 @@ def stream(
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where a frame came from; what `Reconstructor` need not know."""
+    """Where a frame came from, which the reconstructor does not need to know."""
 
     number: int
     file: Path | None
@@ -77,7 +77,7 @@ class _Origin:
 
 
 class OfflineRun:
-    """Drives one reconstruction. `execute` once."""
+    """Drives one reconstruction; `execute` runs once."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class OfflineRun:
             options: sizes of batches.
             sinks: further ones, beside those that make the scene.
             images: folder to write the original frames to; None for not at all.
-            observer: is told what the reconstructor decides.
+            observer: called with every decision of the reconstructor.
             held: takes what refinement needs; None for nothing.
         """
         assert export.confidence is not None
@@ -152,7 +152,7 @@ class OfflineRun:
         return self._scene(source, model, time.perf_counter() - start, interrupted)
 
     def _prepare(self, frame: Frame) -> tuple[Frame, Preprocessed]:
-        """In the reading thread. The original pixels go no further: they would fill the memory."""
+        """Prepare a frame, in the reading thread. Its original pixels are dropped: they would fill the memory."""
         prepared = preprocess(frame.image, self._options.size)
         if self._source is not None:
             self._source.note_crop(prepared.original_size, self._options.size)

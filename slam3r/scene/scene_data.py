@@ -22,7 +22,7 @@ class SceneFrame(FrameSummary):
     """A registered frame with the picture that it came from."""
 
     number: int
-    """Of the file or video frame in the whole input; frames that were not taken or skipped count."""
+    """Number of the file or video frame in the whole input; frames that were not taken or skipped count."""
     original_size: tuple[int, int]
     """(height, width) of the picture, upright."""
     intrinsics: NDArray[np.float64]
@@ -85,9 +85,9 @@ class SceneData:
     num_confident: int
     """Points above the threshold, kept or not."""
     highest_confidence: float
-    """Of all points."""
+    """Highest confidence of all points."""
     seconds: dict[str, float]
-    """Per stage."""
+    """Seconds per stage."""
     total_seconds: float
     """From the first frame read to the last registered; loading the model and writing files do not count."""
     peak_memory: MemoryPeak

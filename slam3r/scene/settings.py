@@ -20,11 +20,11 @@ class ExportSettings:
     unconfirmed: bool = False
     """Keep the points of a refined scene that no other view confirms as well."""
     max_points: int = 2_000_000
-    """Of these, a uniform random choice of at most so many; 0 keeps all."""
+    """Largest number of points kept, a uniform random choice; 0 keeps all."""
     colmap: bool = False
     """Write a COLMAP model to ``sparse/0``."""
     colmap_points: int = 200_000
-    """Points in it, at most."""
+    """Largest number of points in it."""
     depths: bool = False
     """Write depth maps in the pixels of the original pictures to ``depths``."""
     images: bool | None = None
@@ -46,7 +46,7 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a run goes about its work; none of it but the size changes results."""
+    """How a run works; of these settings only the size changes results."""
 
     device: str = "auto"
     """auto, cuda, mps or cpu."""

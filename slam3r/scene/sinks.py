@@ -1,4 +1,4 @@
-"""Where registered frames go. A sink decides what is kept of them; the reconstructor keeps nothing for it."""
+"""Sinks of registered frames. A sink decides what is kept of them; the reconstructor keeps nothing for it."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class PointStore:
         self.num_seen = 0
         """Confident points so far, of which at most `max_points` are held."""
         self.highest_confidence = -np.inf
-        """Of all points, confident or not."""
+        """Highest confidence of all points, confident or not."""
         self._random = np.random.default_rng(seed)
         self._limit = np.inf
-        """A key from which on points cannot stay."""
+        """Points whose key is at least this cannot stay."""
         self._parts: list[_Points] = []
         self._held = 0
 
@@ -91,7 +91,7 @@ class PointStore:
         self._parts, self._held = [_Points(*(column[keep] for column in held.columns))], int(keep.sum())
 
     def close(self) -> None:
-        """Let go of what is beyond the bound."""
+        """Drop the points beyond the bound."""
         self._choose()
 
     @property
@@ -155,7 +155,7 @@ class FrameSummary:
     status: Status
     keyframe: bool
     mean_confidence: float
-    """Of the registration, over all pixels."""
+    """Mean confidence of the registration, over all pixels."""
     min_confidence: float
     local_mean_confidence: float
     pose_inliers: float
@@ -164,7 +164,7 @@ class FrameSummary:
 
 
 class FrameRecorder:
-    """Poses, confidences and statuses of all frames."""
+    """Records poses, confidences and statuses of all frames."""
 
     def __init__(self) -> None:
         self.frames: list[FrameSummary] = []

@@ -1,4 +1,4 @@
-"""A reconstruction in numbers, and what a user should know of it."""
+"""Summary of a reconstruction in numbers, and warnings for the user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FEW_POINTS = 0.2
 
 
 def summarize(scene: SceneData) -> dict[str, Any]:
-    """What ``summary.json`` says: the run in numbers."""
+    """Content of ``summary.json``: the run in numbers."""
     means = [frame.mean_confidence for frame in scene.frames]
     weak = [frame.name for frame in scene.frames if frame.status == "low_confidence"]
     return {
@@ -64,7 +64,7 @@ def summarize(scene: SceneData) -> dict[str, Any]:
 
 
 def find_warnings(scene: SceneData) -> list[str]:
-    """What went less than well, a sentence each."""
+    """Warnings about the result, a sentence each."""
     found: list[str] = []
     if len(scene.points) == 0:
         found.append(
@@ -98,5 +98,5 @@ def _few_points(scene: SceneData, share: float) -> str:
 
 
 def _number(value: float | np.floating) -> float | None:
-    """For JSON, which knows no NaN and no infinity."""
+    """A number for JSON, which has no NaN and no infinity."""
     return round(float(value), 5) if np.isfinite(value) else None

@@ -22,6 +22,7 @@ from slam3r.training.losses import (
     CONFIDENCE_WEIGHT,
     RegistrationInputs,
     Targets,
+    clip_distance,
     correlation_loss,
     image_to_points_loss,
     local_to_world_loss,
@@ -51,6 +52,7 @@ class ImageToPointsObjective(Objective):
         alpha: float = CONFIDENCE_WEIGHT,
         min_views: int | None = None,
         auxiliary: AuxiliaryHead | None = None,
+        max_distance: float | None = None,
     ) -> None:
         """
         Args:
@@ -58,9 +60,12 @@ class ImageToPointsObjective(Objective):
             min_views: draw the number of views per step between this and the window's length, and the reference at
                 random; None takes the whole window with its middle view as reference (published).
             auxiliary: a second task for the encoder; for networks that start from nothing.
+            max_distance: true points at this distance or farther from the reference camera do not count, in the unit of
+                the data; None keeps all (published). For data with sky or unreliable far depth.
         """
         super().__init__(model, optimizer, frozen)
         self.auxiliary = auxiliary
+        self.max_distance = max_distance
         self.alpha = alpha
         self.min_views = min_views
 
@@ -73,7 +78,10 @@ class ImageToPointsObjective(Objective):
             views, reference = _select_views(views, count, generator), 0
         tokens, grid = self.model.encode(views.images)
         predicted = self.model(tokens, grid, reference)
-        terms = image_to_points_loss(predicted, points_in_view(views, reference), self.alpha)
+        targets = points_in_view(views, reference)
+        if self.max_distance is not None:
+            targets = clip_distance(targets, self.max_distance)
+        terms = image_to_points_loss(predicted, targets, self.alpha)
         result = {**terms, "regression": terms["regression"] / views.images.shape[1]}
         if self.auxiliary is not None:
             extra = self.auxiliary(tokens, views)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from common.errors import ConfigurationError
-from data_process.formats.scannet_labels import CLASSES, LabelTable
+from data_process.formats.scannet_labels import CLASSES, UNLABELLED, LabelTable
 from data_process.scannet import ScanNetSettings, convert, find_scenes
 from data_process.writing.manifest import DatasetInfo, verify
 from data_process.writing.runner import ProcessSummary, process
@@ -29,6 +29,7 @@ from tests.support.raw_trees import (
     sens_bytes,
     write,
 )
+from tests.support.uni3r_parity import find
 
 TABLE = (
     "id\traw_category\tcategory\tcount\tnyu40id\tnyuClass\tnyu40class\n"
@@ -39,6 +40,16 @@ TABLE = (
 )
 RAW_IDS = np.array([0, 1, 2, 14, 1163, 900], np.uint16)
 EXPECTED = [255, CLASSES.index("wall"), CLASSES.index("chair"), 7, CLASSES.index("sofa"), 7]
+
+
+def test_published_mapping_of_raw_ids(tmp_path: Path) -> None:
+    """There classes count from 1, and 0 is unlabelled."""
+    recorded = json.loads(find("protocol.json").read_text())["label_map"]
+    rows = [f"{number}\t{name}\n" for number, name in recorded["nyu40class_of_id"].items()]
+    write(tmp_path / "labels.tsv", "id\tnyu40class\n" + "".join(rows))
+    assert list(CLASSES) == recorded["labels"]
+    found = LabelTable(tmp_path / "labels.tsv")(np.array(recorded["raw_ids"]))
+    assert found.tolist() == [value - 1 if value else UNLABELLED for value in recorded["mapped"]]
 
 
 def run(raw: Path, output: Path, **settings) -> ProcessSummary:

@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from common.checkpoints.detect import CROCO, DUST3R, SLAM3R_I2P, SLAM3R_L2W, KeyMap
 from common.checkpoints.sizes import sizes_from_published_config
 from slam3r.models import ImageToPoints, LocalToWorld
-from tests.support.paths import GOLDENS, SHARED
+from tests.support.vector_files import find_vectors, metadata
 
 TOLERANCE = 2e-5
 """Largest absolute difference over the largest absolute value, float32."""
@@ -36,11 +34,8 @@ KEY_MAPS: dict[str, KeyMap] = {"i2p": SLAM3R_I2P, "l2w": SLAM3R_L2W, "dust3r": D
 
 
 def find(name: str) -> Path:
-    """A vector file: the copy among the goldens, or the original where it is at hand; skips the test otherwise."""
-    for folder in (GOLDENS, SHARED / "parity"):
-        if (folder / name).is_file():
-            return folder / name
-    pytest.skip(f"{name} holds images and is not copied into the repository; ../shared/parity is not here")
+    """A vector file of SLAM3R; skips the test where it is missing."""
+    return find_vectors("parity", name, name)
 
 
 def vectors(name: str) -> dict[str, Tensor]:
@@ -50,12 +45,14 @@ def vectors(name: str) -> dict[str, Tensor]:
 
 def header(name: str) -> dict:
     """The description in a vector file, JSON values parsed."""
-    with safe_open(find(f"{name}.safetensors"), "pt") as file:
-        raw = dict(file.metadata())
-    for key in ("config", "hooks", "image_size", "cases", "grid"):
-        if key in raw:
-            raw[key] = json.loads(raw[key])
-    return raw
+    return metadata(find(f"{name}.safetensors"))
+
+
+def salt_of(info: dict, family: str) -> str:
+    """The salt of one of the networks of a vector file, from its header."""
+    if family == "l2w":
+        return info["salt_l2w"] if "salt_l2w" in info else info["salt"]
+    return next(info[key] for key in ("salt_i2p", "encoder_salt", "salt") if key in info)
 
 
 def frames(ids: Tensor | list[int] | None = None, kind: str = "images") -> Tensor:
@@ -167,18 +164,24 @@ def sizes(config: dict) -> dict:
 
 
 @cache
-def _filled(network: type[ModelT], config: str, family: str, salt: str) -> ModelT:
-    return fill(network(**sizes(json.loads(config))), family, salt)
+def _filled(network: type[ModelT], config: str, family: str, salt: str, confidence_offset: float = 0.0) -> ModelT:
+    return fill(network(**sizes(json.loads(config))), family, salt, confidence_offset)
+
+
+def _network(network: type[ModelT], vector_file: str, family: str) -> ModelT:
+    info = header(vector_file)
+    offset = float(info.get("confidence_offset", 0))
+    return _filled(network, json.dumps(info["config"]), family, salt_of(info, family), offset)
 
 
 def image_to_points(vector_file: str, family: str = "i2p") -> ImageToPoints:
     """The I2P network of a vector file. Shared between tests: copy it before changing it."""
-    return _filled(ImageToPoints, json.dumps(header(vector_file)["config"]), family, "")
+    return _network(ImageToPoints, vector_file, family)
 
 
 def local_to_world(vector_file: str) -> LocalToWorld:
     """The L2W network of a vector file. Shared between tests: copy it before changing it."""
-    return _filled(LocalToWorld, json.dumps(header(vector_file)["config"]), "l2w", "l2w/")
+    return _network(LocalToWorld, vector_file, "l2w")
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:

@@ -13,43 +13,54 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from common.checkpoints.detect import UNI3R, KeyMap
-from tests.support.parity import GOLDENS
-from tests.support.paths import SHARED
+from tests.support.vector_files import find_vectors, metadata
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
-def find(name: str) -> Path:
-    """A vector file: the copy among the goldens (``uni3r_<name>``), or the original where it is at hand; else skips."""
-    for path in (GOLDENS / f"uni3r_{name}", GOLDENS / name, SHARED / "parity_uni3r" / name):
-        if path.is_file() and (path.parent != GOLDENS or path.name != "activations.safetensors"):
-            return path
-    pytest.skip(f"{name} holds images and is not copied into the repository; ../shared/parity_uni3r is not here")
+def find(name: str, excerpt: str | None = None) -> Path:
+    """A vector file of Uni3R; skips the test where it is missing.
+
+    Args:
+        name: of the file among the recorded vectors.
+        excerpt: the golden that holds some of its entries; None: the golden is a copy, ``uni3r_{name}`` or ``name``.
+    """
+    goldens = (excerpt,) if excerpt else (f"uni3r_{name}", name)
+    return find_vectors("parity_uni3r", name, *goldens)
 
 
-def vectors(name: str) -> dict[str, Tensor]:
-    """All tensors of a vector file."""
-    return load_file(find(f"{name}.safetensors"))
+def vectors(name: str, excerpt: str | None = None) -> dict[str, Tensor]:
+    """All tensors of a vector file, or of its excerpt among the goldens."""
+    return load_file(find(f"{name}.safetensors", excerpt and f"{excerpt}.safetensors"))
 
 
-def header(name: str) -> dict:
+def figures(name: str, entry: str, excerpt: str) -> dict:
+    """One entry of a JSON file of vectors; the golden ``excerpt`` holds nothing but this entry."""
+    path = find(f"{name}.json", f"{excerpt}.json")
+    content = json.loads(path.read_text())
+    return content.get(entry, content)
+
+
+def header(name: str, excerpt: str | None = None) -> dict:
     """The configuration in a vector file."""
-    with safe_open(find(f"{name}.safetensors"), "pt") as file:
-        return json.loads(file.metadata()["config"])
+    return metadata(find(f"{name}.safetensors", excerpt and f"{excerpt}.safetensors"))["config"]
 
 
 @cache
 def published_keys(name: str = "uni3r_keys") -> dict[str, list[int]]:
     """Published names and shapes, in the order of the file."""
-    content = json.loads(find(f"{name}.json").read_text())
-    return content.get("keys", content)
+    return json.loads(find(f"{name}.json").read_text())
+
+
+@cache
+def toy_keys(vector_file: str) -> dict[str, list[int]]:
+    """Published names and shapes of the toy model of a vector file."""
+    return figures("small_keys", vector_file, f"uni3r_{vector_file}_keys")
 
 
 def weight_of(key: str, shape: torch.Size) -> Tensor:

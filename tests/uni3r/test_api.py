@@ -21,7 +21,7 @@ from uni3r.posing.known_cameras import read_cameras
 from uni3r.scene.settings import ExportSettings, FlightSettings
 
 QUICK = {"refinement": {"shrink": (8,), "renderings": 1}, "progress": False, "size": SIZE}
-SMALL = {"flight": {"frames": 3}, "film_scale": 1, "progress": False}
+SMALL = {"flight": {"frames": 3}, "film_scale": 1, "splat": True, "progress": False}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,7 @@ def test_a_folder_of_pictures_becomes_a_folder_of_results(model: dict, pictures:
     out = tmp_path / "out"
     assert scene.gaussians.count == 3 * SIZE[0] * SIZE[1]
     assert load_ply(out / "gaussians.ply").count == scene.gaussians.count
+    assert (out / "gaussians.splat").stat().st_size == 32 * scene.gaussians.count
     summary = json.loads((out / "summary.json").read_text())
     assert summary["views"] == ["photo0.png", "photo1.png", "photo2.png"]
     assert summary["poses_from"] == "own"

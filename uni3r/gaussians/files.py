@@ -1,9 +1,9 @@
-"""Gaussians on disk: the PLY of 3D Gaussian splatting, which viewers and editors open, and the small ``.splat``.
+"""Files of Gaussians: the PLY of 3D Gaussian splatting, which viewers and editors open, and the compact ``.splat``.
 
 The PLY (Kerbl et al. 2023) holds float32 properties per Gaussian: ``x y z nx ny nz f_dc_0..2 f_rest_* opacity
 scale_0..2 rot_0..3``. Opacities are stored as logits and scales as logarithms; ``f_rest`` has all coefficients of red,
-then green, then blue; ``rot`` is (w, x, y, z). Semantic features, where there are any, follow as ``semantic_0`` and on:
-readers that do not know them skip them.
+then green, then blue; ``rot`` is (w, x, y, z). Semantic features, if any, follow as ``semantic_0`` and so on;
+other readers ignore them.
 
 A ``.splat`` has 32 bytes per Gaussian, in falling order of size times opacity: position (3 float32), scale (3 float32),
 colour and opacity (4 uint8), quaternion (w, x, y, z) as 4 uint8 around 128. Directional colour and features are lost.
@@ -31,16 +31,16 @@ _ROTATION = tuple(f"rot_{part}" for part in range(4))
 _REST, _SEMANTIC = "f_rest_", "semantic_"
 _SMALLEST_SCALE = 1e-12
 _OPACITY_MARGIN = 1e-6
-"""Opacities of exactly 0 and 1 have no finite logit; they are stored this far inside."""
+"""Opacities are clamped by this much from 0 and 1, whose logits are infinite."""
 
 
 def save_ply(path: str | os.PathLike[str], gaussians: Gaussians, with_features: bool = True) -> None:
     """Write one scene, atomically.
 
     Args:
-        path: of the ``.ply`` file.
+        path: the ``.ply`` file.
         gaussians: a batch of one scene.
-        with_features: also write the semantic features, where there are any.
+        with_features: also write the semantic features, if any.
 
     Raises:
         ValueError: for a batch of several scenes.
@@ -57,13 +57,13 @@ def save_ply(path: str | os.PathLike[str], gaussians: Gaussians, with_features: 
 
 
 def load_ply(path: str | os.PathLike[str]) -> Gaussians:
-    """Read a scene that 3D Gaussian splatting, `save_ply` or any editor of such files wrote.
+    """Read a scene written by 3D Gaussian splatting, `save_ply` or any editor of such files.
 
     Returns:
         A batch of one scene, on the CPU.
 
     Raises:
-        InputError: naming the file, when it is missing, no PLY, or lacks what a Gaussian needs.
+        InputError: the file is missing, not a PLY, or lacks properties of a Gaussian.
     """
     try:
         rows = read_vertices(path)
@@ -89,7 +89,7 @@ def load_ply(path: str | os.PathLike[str]) -> Gaussians:
 
 
 def save_splat(path: str | os.PathLike[str], gaussians: Gaussians) -> None:
-    """Write one scene as ``.splat``, atomically; see the module for what is kept.
+    """Write one scene as ``.splat``, atomically; the module's docstring says what is lost.
 
     Raises:
         ValueError: for a batch of several scenes.
@@ -109,7 +109,7 @@ def save_splat(path: str | os.PathLike[str], gaussians: Gaussians) -> None:
 
 
 def _one_scene(gaussians: Gaussians) -> Gaussians:
-    """Without the batch axis, on the CPU."""
+    """Drop the batch axis and move to the CPU."""
     if gaussians.means.ndim != 3 or len(gaussians.means) != 1:
         raise ValueError(f"a file holds one scene; got means of shape {tuple(gaussians.means.shape)}, not (1, N, 3)")
     return gaussians[0]._map(lambda tensor: tensor.detach().float().cpu())

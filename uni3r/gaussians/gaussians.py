@@ -1,4 +1,4 @@
-"""The scene as Uni3R sees it: semantic 3-D Gaussians, batched (Kerbl et al. 2023; Uni3R section 3.2)."""
+"""Batched semantic 3-D Gaussians (Kerbl et al. 2023; Uni3R section 3.2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uni3r.gaussians.spherical_harmonics import rotate_harmonics
 
 @dataclass
 class Gaussians(TensorFields):
-    """N Gaussians of every scene of a batch. The world frame is the camera of view 0 unless the producer says other."""
+    """N Gaussians of every scene of a batch. The world frame is that of view 0 unless stated otherwise."""
 
     means: Tensor
     """(B, N, 3) centres, in the unit of the scene."""
@@ -48,11 +48,11 @@ class Gaussians(TensorFields):
         return axes @ axes.mT
 
     def take(self, index: Tensor) -> Gaussians:
-        """Chosen Gaussians: an index (M,) or mask (N,) for all scenes alike; a scene at a time where they differ."""
+        """Select Gaussians by an index (M,) or mask (N,), the same for all scenes of the batch."""
         return self._map(lambda tensor: tensor[:, index])
 
     def crop(self, low: Tensor, high: Tensor) -> Gaussians:
-        """The Gaussians of one scene whose centres lie in a box.
+        """Select the Gaussians of one scene whose centres lie in a box.
 
         Args:
             low: (3,) smallest coordinates, included.
@@ -68,10 +68,10 @@ class Gaussians(TensorFields):
 
     @staticmethod
     def merge(parts: Sequence[Gaussians]) -> Gaussians:
-        """All Gaussians of several sets in one frame, scene by scene. Colours of lower degree are filled with zeros.
+        """Concatenate several sets in one frame, scene by scene. Colours of lower degree are padded with zeros.
 
         Raises:
-            ValueError: for no parts, or features that only some have or that differ in width.
+            ValueError: there are no parts, or features are missing in some or differ in width.
         """
         if not parts:
             raise ValueError("nothing to merge")
@@ -88,13 +88,13 @@ class Gaussians(TensorFields):
         return Gaussians(*columns)
 
     def transform(self, transform: Tensor) -> Gaussians:
-        """The same scene in another frame; the colours turn with it.
+        """Transform to another frame, spherical harmonics included.
 
         Args:
-            transform: (4, 4) or (B, 4, 4) similarity from the present world to the new one, without mirroring.
+            transform: (4, 4) or (B, 4, 4) similarity from the current world to the new one, without reflection.
 
         Raises:
-            ValueError: if the transform mirrors, shears, or scales its axes differently.
+            ValueError: the transform reflects, shears, or scales its axes differently.
         """
         scale, rotation, _ = split_similarity(transform)
         identity = torch.eye(3, device=rotation.device, dtype=rotation.dtype)

@@ -1,4 +1,4 @@
-"""Exact distances to the nearest points, on any device, without an extension to compile."""
+"""Exact nearest-neighbour distances on any device, without a compiled extension."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch import Tensor
 
 NUM_NEIGHBOURS = 3
 BLOCK = 32
-"""Points that stand together along the curve and are compared as one block."""
+"""Consecutive points along the curve that are compared as one block."""
 _PAIRS_AT_ONCE = 1 << 24
-"""Distances that are in memory at once on a GPU: 64 MiB."""
+"""Distances held in memory at once on a GPU: 64 MiB."""
 _CODE_BITS = 10
 
 
 @torch.no_grad()
 def mean_squared_neighbour_distance(points: Tensor) -> Tensor:
-    """Mean of the squared distances to the three nearest other points; the size that 3DGS begins Gaussians with.
+    """Mean of the squared distances to the three nearest other points; the initial size of Gaussians in 3DGS.
 
     Points at the same place count as neighbours at distance 0. No gradient passes.
 
@@ -44,14 +44,14 @@ def _by_tree(points: Tensor) -> Tensor:
     distances, _ = KDTree(cloud, leafsize=16, balanced_tree=False, compact_nodes=False).query(
         cloud, k=NUM_NEIGHBOURS + 1, workers=torch.get_num_threads()
     )
-    # The first of the four is the point itself, or one at its very place.
+    # The first of the four is the point itself, or a coincident one.
     return torch.from_numpy(distances[:, 1:]).square().float()
 
 
 def _by_blocks(points: Tensor) -> Tensor:
     """(N, 3) to the squared distances (N, 3), by blocks of points along a Morton curve, all in tensor operations.
 
-    A block's own points bound how far its neighbours can be, so that only blocks whose boxes come nearer than that are
+    A block's own points bound the distance of its neighbours, so only blocks whose bounding boxes are closer are
     compared, point by point (the idea of the simple-knn extension of 3DGS, Kerbl et al. 2023).
     """
     order = _morton_codes(points).argsort()
@@ -84,14 +84,14 @@ def _bounds(blocks: Tensor, is_copy: Tensor) -> Tensor:
     for part, own, skip in zip(wide.split(1024), blocks.split(1024), copies.split(1024), strict=True):
         squared = _squared_distances(own, part).masked_fill(skip[:, None], torch.inf)
         bounds.append(squared.topk(NUM_NEIGHBOURS + 1, largest=False).values[..., -1].amax(dim=1))
-    # Rounding must not exclude a block that is exactly as near.
+    # Rounding must not exclude a block at exactly this distance.
     return torch.cat(bounds) * (1 + 1e-5)
 
 
 def _compare(blocks: Tensor, is_copy: Tensor, near: Tensor, start: int) -> Tensor:
     """Three nearest of every point of the blocks from ``start`` on, among their ``near`` blocks (rows, M)."""
     counts = near.sum(dim=1)
-    by_count = counts.argsort()  # rows with about as many candidates go together, so that little is padded
+    by_count = counts.argsort()  # group rows with similar numbers of candidates to reduce padding
     result = torch.empty(len(near), BLOCK, NUM_NEIGHBOURS, device=blocks.device)
     position = 0
     while position < len(by_count):
@@ -106,7 +106,7 @@ def _compare(blocks: Tensor, is_copy: Tensor, near: Tensor, start: int) -> Tenso
 
 
 def _batch_of_rows(by_count: Tensor, counts: Tensor, position: int) -> tuple[Tensor, int]:
-    """The next rows in order of their number of candidates, as many as fit, and the largest number among them."""
+    """Next rows in order of their number of candidates, as many as fit, and the largest number among them."""
     cost = BLOCK * BLOCK * int(counts[by_count[position]])
     rows = by_count[position : position + max(1, _PAIRS_AT_ONCE // (2 * cost))]
     width = int(counts[rows[-1]])
@@ -116,7 +116,7 @@ def _batch_of_rows(by_count: Tensor, counts: Tensor, position: int) -> tuple[Ten
 
 
 def _squared_distances(points: Tensor, others: Tensor) -> Tensor:
-    """(M, P, 3) and (M, Q, 3) to (M, P, Q), by differences: the expanded square would lose half of the digits."""
+    """(M, P, 3) and (M, Q, 3) to (M, P, Q), by differences: expanding the square would lose half of the digits."""
     squared = points.new_zeros(len(points), points.shape[1], others.shape[1])
     for axis in range(3):
         squared += (points[..., axis, None] - others[:, None, :, axis]).square()

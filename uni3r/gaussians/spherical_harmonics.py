@@ -27,7 +27,7 @@ def spherical_harmonics(directions: Tensor, degree: int) -> Tensor:
     """
     x, y, z = directions.unbind(-1)
     harmonics: list[Tensor] = [torch.empty(0)] * (degree + 1) ** 2
-    real, imaginary = torch.ones_like(z), torch.zeros_like(z)  # of (-x - iy)^m, which carries the sign
+    real, imaginary = torch.ones_like(z), torch.zeros_like(z)  # of (-x - iy)^m, including the sign
     diagonal = CONSTANT  # of the polynomials in z, at l = m
     for m in range(degree + 1):
         previous, current = torch.zeros_like(z), torch.full_like(z, diagonal)
@@ -40,7 +40,7 @@ def spherical_harmonics(directions: Tensor, degree: int) -> Tensor:
             ahead, here = _step(order + 1, m), _step(order, m)
             previous, current = current, ahead * (z * current - previous / here)
         real, imaginary = y * imaginary - x * real, -x * imaginary - y * real
-        # The real pair of m > 0 shares the norm of one complex harmonic, hence the root of 2 on the way from m = 0.
+        # The two real harmonics of m > 0 share the norm of one complex harmonic, hence the factor sqrt(2) from m = 0.
         diagonal *= math.sqrt((2 * m + 3) / (2 * m + 2)) * (math.sqrt(2) if m == 0 else 1)
     return torch.stack(harmonics, dim=-1)
 
@@ -52,7 +52,7 @@ def view_colours(harmonics: Tensor, means: Tensor, camera_centre: Tensor, degree
         harmonics: (N, K, 3) coefficients, K at least (degree + 1)^2; those above the degree are not read.
         means: (N, 3) in the world.
         camera_centre: (3,) in the world.
-        degree: 0 does not look at the direction.
+        degree: degree to evaluate; 0 ignores the direction.
 
     Returns:
         (N, 3) RGB, at least 0, not clamped above.
@@ -64,14 +64,14 @@ def view_colours(harmonics: Tensor, means: Tensor, camera_centre: Tensor, degree
 
 
 def rotate_harmonics(harmonics: Tensor, rotation: Tensor) -> Tensor:
-    """Coefficients of the same colours in a turned world, exact for every degree.
+    """Rotate spherical harmonics, exactly for every degree.
 
-    The turned function of a degree is again a sum of that degree's harmonics, so that its coefficients follow from its
-    values in enough directions, here by least squares over a fixed, well spread set.
+    Rotation maps the harmonics of a degree to sums of harmonics of the same degree, so the new coefficients follow from
+    function values in enough directions, here by least squares over a fixed, well spread set.
 
     Args:
         harmonics: (B, N, K, 3), K = (degree + 1)^2.
-        rotation: (3, 3) or (B, 3, 3) from the present world to the new one.
+        rotation: (3, 3) or (B, 3, 3) from the current world to the new one.
 
     Returns:
         (B, N, K, 3).
@@ -80,7 +80,7 @@ def rotate_harmonics(harmonics: Tensor, rotation: Tensor) -> Tensor:
     if degree == 0:
         return harmonics
     directions = _spread_directions(4 * (degree + 1) ** 2).to(rotation.device)
-    # A new direction d sees what the old direction R^T d saw.
+    # The new function at direction d equals the old one at R^T d.
     old = spherical_harmonics(directions @ rotation.double(), degree)
     basis = spherical_harmonics(directions, degree)
     turn = torch.linalg.pinv(basis) @ old  # (.., K, K), block diagonal by degree
@@ -91,7 +91,7 @@ def degree_of(num_coefficients: int) -> int:
     """Degree of a full set of coefficients.
 
     Raises:
-        ValueError: if the number is no square.
+        ValueError: the number is not a square.
     """
     degree = math.isqrt(num_coefficients) - 1
     if degree < 0 or (degree + 1) ** 2 != num_coefficients:

@@ -25,7 +25,7 @@ _SCALE, _ROTATION, _OPACITY, _RGB = 3, 4, 1, 3
 
 @dataclass(frozen=True)
 class AttributeSettings:
-    """How raw channels become Gaussians. The defaults are the published ones."""
+    """Conversion of raw channels to Gaussians. The defaults are the published ones."""
 
     feature_channels: int = 64
     """Semantic channels of a Gaussian; 0 for none."""
@@ -33,13 +33,13 @@ class AttributeSettings:
     """Degree of the colour's harmonics."""
     scale: Literal["exponential", "softplus"] = "exponential"
     """``exponential``: 0.0025 exp(x) d, clamped to [0.1, 3] times the median of d, where d is the root mean squared
-    distance to the three nearest points. Below its floor it has no gradient, and it starts below. ``softplus``:
-    softplus(x) d, without floor."""
+    distance to the three nearest points. Below the lower bound it has no gradient, and it starts there. ``softplus``:
+    softplus(x) d, without bounds."""
     colour: Literal["predicted", "image"] = "predicted"
-    """``predicted``: three channels c add 0.5 c to the colour (published). ``image``: the colour of the pixel itself is
-    added, so that only a correction must be learnt (LSM, Fan et al. 2024)."""
+    """``predicted``: three channels c add 0.5 c to the colour (published). ``image``: the colour of the pixel is
+    added, so that only a correction must be learned (LSM, Fan et al. 2024)."""
     depth_correction: bool = False
-    """One more channel, last: what is added to the logarithm of a pixel's depth. Only where centres lie on rays."""
+    """One more channel, last: an offset of the logarithm of a pixel's depth. Only for centres on rays."""
 
     @property
     def num_harmonics(self) -> int:
@@ -78,7 +78,7 @@ def gaussians_from_attributes(
         (B, V * H * W) Gaussians, pixels of view 0 first, row-major. Neighbour distances carry no gradient.
 
     Raises:
-        ValueError: for a number of channels that does not fit the settings.
+        ValueError: the number of channels does not match the settings.
     """
     if raw.shape[-1] != settings.channels:
         raise ValueError(f"expected {settings.channels} attribute channels per pixel, got {raw.shape[-1]}")
@@ -107,7 +107,7 @@ def _scales(raw: Tensor, centres: Tensor, rule: str) -> Tensor:
 
 
 def _harmonics(raw: Tensor, colour: Tensor, images: Tensor | None, settings: AttributeSettings) -> Tensor:
-    """(B, N, K, 3), damped by degree, with the base colour in the constant one."""
+    """(B, N, K, 3), damped by degree, with the base colour in the constant coefficient."""
     harmonics = raw.unflatten(-1, (settings.num_harmonics, _RGB)) * _damping(settings.sh_degree, raw)
     if settings.colour == "image":
         assert images is not None, "colours from the image need the images"
@@ -118,7 +118,7 @@ def _harmonics(raw: Tensor, colour: Tensor, images: Tensor | None, settings: Att
 
 
 def _damping(degree: int, like: Tensor) -> Tensor:
-    """(K, 1): 1 for the constant coefficient, 0.5 * 0.25^l for those of degree l: the colour begins almost matt."""
+    """(K, 1): 1 for degree 0, 0.5 * 0.25^l for degree l, so that colours hardly depend on the direction at first."""
     factors = [1.0] + [0.5 * _HARMONIC_DAMPING**order for order in range(1, degree + 1) for _ in range(2 * order + 1)]
     return like.new_tensor(factors)[:, None]
 

@@ -1,7 +1,7 @@
 """VGGT's camera head: a camera token per view, refined into a pose in four rounds (Wang et al. 2025).
 
-Released Uni3R weights carry it as VGGT trained it while the backbone moved on, so that their cameras are worse than
-VGGT's; cameras from the pointmaps (`common.geometry.poses`) are the better choice there.
+Released Uni3R weights contain the head as VGGT trained it, while the backbone was trained further, so their cameras
+are worse than VGGT's; cameras from the pointmaps (`common.geometry.poses`) are the better choice there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class CameraHead(nn.Module):
             width: channels of the camera tokens.
             depth: blocks of the trunk, which all rounds share.
             num_heads: attention heads.
-            rounds: refinements.
+            rounds: number of refinements.
         """
         super().__init__()
         self.rounds = rounds
@@ -36,13 +36,13 @@ class CameraHead(nn.Module):
         self.refine = Mlp(width, width // 2, ENCODING_SIZE)
 
     def forward(self, tokens: Tensor) -> list[Tensor]:
-        """(B, V, C) camera tokens of the last level to the encodings (B, V, 9) after every round, best last."""
+        """(B, V, C) camera tokens of the last level to encodings (B, V, 9) after every round; the last is the best."""
         with torch.autocast(tokens.device.type, enabled=False):
             normal = self.token_norm(tokens.float())
             sums = self.first_encoding.expand(*tokens.shape[:2], -1)
             rounds: list[Tensor] = []
             for number in range(self.rounds):
-                # A round learns from its own step alone; the learnt start is the exception.
+                # Gradients reach a round only through its own update; the learned initial value is the exception.
                 change = self._step(normal, sums.detach() if number else sums)
                 sums = sums.detach() + change if number else change
                 rounds.append(torch.cat([sums[..., :7], F.relu(sums[..., 7:])], dim=-1))

@@ -40,18 +40,18 @@ class Uni3RConfig:
     table_side: int = 16
     """Cells per side of the encoder's position table (alternating only)."""
     decoder_width: int = 1024
-    """With ``alternating``, that of the encoder."""
+    """Must equal the encoder's width with ``alternating``."""
     decoder_depth: int = 24
     """Layers; with ``alternating``, pairs of blocks."""
     decoder_heads: int = 16
     checkpointing: bool = False
     """In training, recompute the blocks in the backward pass: about a third more time, much less memory."""
     intrinsics: Literal["none", "add", "token"] = "token"
-    """How the network is told of the cameras' intrinsics; ``add`` is of the multiview decoder only."""
+    """How the network receives the cameras' intrinsics; ``add`` only with the multiview decoder."""
     intrinsics_normalization: Normalization = "height"
     """``height`` as published; ``per_axis`` for images that are not square."""
     point_head: Literal["dpt", "linear"] = "dpt"
-    """``linear`` is SLAM3R's, of the multiview decoder only."""
+    """``linear`` is SLAM3R's head, only with the multiview decoder."""
     point_activation: str = "inv_log"
     """``inv_log`` for VGGT's weights, ``exp`` for DUSt3R's and SLAM3R's."""
     confidence_activation: str = "expp1"
@@ -62,7 +62,7 @@ class Uni3RConfig:
     separate_attribute_heads: bool = True
     """One attribute head for the reference and one for the sources, or one for all (multiview only)."""
     camera_head: bool = False
-    """VGGT's camera head (alternating only). Released weights hold it, degraded; see `uni3r.models.camera_head`."""
+    """VGGT's camera head (alternating only), inaccurate in released weights; see `uni3r.models.camera_head`."""
     depth_head: bool = False
     """VGGT's depth head (alternating only). Never trained in released Uni3R weights."""
     centres: Literal["free", "rays"] = "free"
@@ -86,12 +86,12 @@ class Uni3RConfig:
                 raise ValueError("intrinsics=add and point_head=linear: only with the multiview decoder")
 
     def to_dict(self) -> dict[str, Any]:
-        """For ``config.json``."""
+        """Plain values for ``config.json``."""
         return asdict(self)
 
     @property
     def is_alternating(self) -> bool:
-        """The decoder is VGGT's."""
+        """Whether the decoder is VGGT's."""
         return self.decoder == "alternating"
 
     @property
@@ -102,7 +102,7 @@ class Uni3RConfig:
         return (self.encoder_width, *[self.decoder_width] * 3)
 
     def build_backbone(self) -> AlternatingBackbone | MultiviewBackbone:
-        """Images to a token pyramid."""
+        """Build the backbone, images to a token pyramid."""
         intrinsics = None
         if self.intrinsics != "none":
             intrinsics = IntrinsicsEmbedding(
@@ -155,7 +155,7 @@ class Uni3RConfig:
         return MultiviewBackbone(encoder, decoder, intrinsics, how, dpt_levels(self.decoder_depth))
 
     def build_point_head(self) -> nn.Module:
-        """Levels to raw points and confidences."""
+        """Build the point head, levels to raw points and confidences."""
         if self.is_alternating:
             return self.build_dense_head(channels=4)
         return RoleHeads(self._role_point_head(), self._role_point_head())
@@ -166,7 +166,7 @@ class Uni3RConfig:
         return DPTHead(self.level_widths, patch_size=self.patch_size, views_per_pass=VGGT_VIEWS_PER_PASS)
 
     def build_dense_head(self, channels: int) -> DPTHead:
-        """A dense head of VGGT's kind."""
+        """Dense head in VGGT's style, with this number of output channels."""
         return DPTHead(
             self.level_widths,
             self.dpt_channels,
@@ -179,7 +179,7 @@ class Uni3RConfig:
         )
 
     def build_attribute_head(self) -> nn.Module:
-        """Levels and images to raw attributes."""
+        """Build the attribute head, levels and images to raw attributes."""
         if self.is_alternating or not self.separate_attribute_heads:
             return self._attribute_head()
         return RoleHeads(self._attribute_head(), self._attribute_head())
@@ -191,6 +191,6 @@ class Uni3RConfig:
 
     @property
     def _body(self) -> dict[str, Any]:
-        """Options of the DPT body: VGGT's with its decoder, DUSt3R's with the other."""
+        """Options of the DPT body: VGGT's for the alternating decoder, DUSt3R's for the multiview decoder."""
         names = ("token_norm", "position_map", "skip_after_activation", "match_next_level")
         return dict.fromkeys(names, self.is_alternating)

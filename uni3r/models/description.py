@@ -1,4 +1,4 @@
-"""How a model is described: a file of ``configs/model`` for Uni3R."""
+"""Description of a Uni3R model: a file of ``configs/model``."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from common.model_library import ModelDescription
 
 UnitRule = Literal["two_view", "metric", "first_last", "points"]
 Background = Literal["black", "context_mean"]
-"""What is seen where no Gaussian is. ``black``: renderings as accumulated (published). ``context_mean``: the mean
-colour of the context pictures shines through, so that unseen regions are a guess and not a hole."""
+"""Background behind the Gaussians. ``black``: renderings as accumulated (published). ``context_mean``: the mean colour
+of the context images, so that unseen regions have a plausible colour instead of black."""
 
 
 @dataclass(frozen=True)
 class SceneUnit:
-    """The length that is one in the world of a network: what true poses are divided by."""
+    """Length that equals one in the world of a network; true poses are divided by it."""
 
     rule: UnitRule = "two_view"
     """``two_view``: distance of the first two context cameras (published with 2 views); ``first_last``: of the first
-    and the last; ``metric``: a metre (published with 8 and 16 views); ``points``: from the true depth of the context,
-    see below."""
+    and the last; ``metric``: one metre (published with 8 and 16 views); ``points``: from the true depth of the
+    context, see below."""
     points_distance: float = 1.0
     """With ``points``: mean distance of the context's points from camera 0 in the world of the network. DUSt3R and
-    SLAM3R are trained without regard to it; a network that begins with their weights keeps the one they have."""
+    SLAM3R are trained independently of it; a network initialized with their weights keeps their unit."""
 
 
 @dataclass(frozen=True)
 class InferenceSettings:
-    """How a model wants to be used. The defaults are those of the published weights."""
+    """Inference settings of a model. The defaults are those of the published weights."""
 
     size: tuple[int, int] = (256, 256)
     """(height, width) of its images, pixels."""
     sh_degree: int | None = 0
     """Degree of the colours that is evaluated; None takes all coefficients."""
     background: Background = "black"
-    """Behind the Gaussians."""
+    """Background behind the Gaussians."""
     teacher: str | None = "lseg"
     """File of ``configs/teacher`` whose text encoder gives the classes and queries; None: no semantics."""
     labels: str = "scannet8"
@@ -54,4 +54,4 @@ class Uni3rDescription(ModelDescription):
     """Hub id, folder or file; a relative path is looked for here, then in the checkout."""
     inference: InferenceSettings = field(default_factory=InferenceSettings)
     start: str | None = None
-    """Weights that training begins with."""
+    """Weights that training starts from."""

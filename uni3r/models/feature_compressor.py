@@ -1,4 +1,4 @@
-"""Between a teacher's feature space (512 channels in CLIP's) and the few channels that Gaussians carry (64)."""
+"""Learned maps between a teacher's feature space (512 channels for CLIP) and the channels of Gaussians (64)."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 STRIDE = 2
-"""The teacher's maps (LSeg) are half the size of the image."""
+"""Image size over the size of the teacher's maps (LSeg)."""
 
 
 class FeatureCompressor(nn.Module):
-    """Two learnt 1x1 convolutions: teacher features to a residual for the Gaussians, and rendered features back."""
+    """Two learned 1x1 convolutions: teacher features to a residual for the Gaussians, and rendered features back."""
 
     def __init__(self, channels: int = 64, teacher_channels: int = 512) -> None:
         super().__init__()

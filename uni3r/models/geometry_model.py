@@ -1,4 +1,4 @@
-"""What Uni3R and VGGT share: images to a token pyramid, and from it points, depth and cameras."""
+"""Common base of Uni3R and VGGT: images to a token pyramid, and from it points, depth and cameras."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _RELATED_NAMES = (
     ("reference_head.", "point_head.reference."),
     ("source_head.", "point_head.source."),
 )
-"""Names of SLAM3R's Image-to-Points (and so, through the key maps, of DUSt3R and CroCo) to those here."""
+"""Names of SLAM3R's Image-to-Points (and so, through the key maps, of DUSt3R and CroCo) to names here."""
 
 
 @dataclass
 class Geometry(TensorFields):
-    """What the network sees of the scene. The frame is the camera of view 0, up to scale unless trained otherwise."""
+    """Predicted geometry of the scene, in the frame of view 0, up to scale unless trained otherwise."""
 
     pointmaps: Pointmaps
     """(B, V, H, W, 3) points of all views in the frame of view 0, with confidences."""
@@ -78,7 +78,7 @@ class GeometryModel(PretrainedModel):
         return result
 
     def adapt(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of related models under the names, patch size and position grid of this one."""
+        """Adapt weights of related models to the names, patch size and position grid of this one."""
         adapted = {_renamed(name): tensor for name, tensor in state.items()}
         own = self.state_dict()
         for name, resample in ((_KERNEL, adapt_patch_kernel), (_TABLE, adapt_position_table)):
@@ -89,9 +89,9 @@ class GeometryModel(PretrainedModel):
 
     @classmethod
     def infer_config(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Sizes from the shapes of a state dict under our names; what they do not show is left out.
+        """Infer sizes from the shapes of a state dict under our names; sizes that they do not show are left out.
 
-        Heads follow from 64 channels each. Camera and depth heads are not asked for: see `Uni3RConfig`.
+        Numbers of heads follow from 64 channels per head. Camera and depth heads are not requested: see `Uni3RConfig`.
         """
         sizes: dict[str, Any] = {}
         if _KERNEL not in state:

@@ -29,10 +29,10 @@ class AttributeHead(nn.Module):
         """
         Args:
             level_widths: token channels of the levels, fine to coarse.
-            settings: fixes the channels of the result.
+            settings: determines the channels of the result.
             level_channels, width: see `common.heads.dpt.DPTBody`.
             patch_size: pixels per token and side.
-            views_per_pass: images that go through at once, to bound the memory; None for all.
+            views_per_pass: images processed at once, to bound the memory; None for all.
             **body: options of `DPTBody`.
         """
         super().__init__()
@@ -45,13 +45,13 @@ class AttributeHead(nn.Module):
         self.reset_projection()
 
     def reset_projection(self) -> None:
-        """Begin near round Gaussians of medium opacity: attributes near zero, rotations near the identity."""
+        """Initialize to nearly isotropic, half opaque Gaussians: attributes near zero, rotations near the identity."""
         last = self.project[-1]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
         with torch.no_grad():
             last.weight.mul_(0.1)
             last.bias.zero_()
-            last.bias[self.settings.sizes[0]] = 1  # the scalar of the quaternion
+            last.bias[self.settings.sizes[0]] = 1  # the scalar part of the quaternion
 
     def forward(self, levels: Sequence[Tensor], grid: PatchGrid, images: Tensor) -> Tensor:
         """
@@ -75,7 +75,7 @@ class AttributeHead(nn.Module):
 
 
 class RoleHeads(nn.Module):
-    """One head for the reference (view 0) and one for all others, as decoders with two streams are trained."""
+    """One head for the reference (view 0) and one for all others, for decoders with two streams."""
 
     def __init__(self, reference: nn.Module, source: nn.Module) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class RoleHeads(nn.Module):
         self.source = source
 
     def forward(self, levels: Sequence[Tensor], grid: PatchGrid, *maps: Tensor) -> Tensor:
-        """As the heads inside: ``levels`` and ``maps`` are (B, V, ..), and so is the result."""
+        """Apply the heads, whose signature this has: ``levels``, ``maps`` and the result are (B, V, ..)."""
         first = self.reference([tokens[:, :1] for tokens in levels], grid, *(image[:, :1] for image in maps))
         if levels[-1].shape[1] == 1:
             return first

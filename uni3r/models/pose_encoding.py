@@ -1,4 +1,4 @@
-"""Nine numbers per camera, as VGGT's camera head speaks of it (Wang et al. 2025).
+"""Pose encoding of VGGT's camera head: nine numbers per camera (Wang et al. 2025).
 
 Translation (3), quaternion **scalar last** (4), then vertical and horizontal field of view (2). The pose they encode is
 **world to camera**; everywhere else in this project poses are camera to world. Quaternions need not be of unit length.
@@ -40,19 +40,6 @@ def cameras_from_encoding(encoding: Tensor, size: tuple[int, int]) -> Cameras:
     intrinsics[..., 1, 2] = (height - 1) / 2
     intrinsics[..., 2, 2] = 1
     return Cameras(invert_rigid(world_to_camera), intrinsics)
-
-
-def encoding_from_cameras(cameras: Cameras, size: tuple[int, int]) -> Tensor:
-    """The inverse: (..., 9), with a unit quaternion whose scalar is not negative. Principal points are not encoded."""
-    world_to_camera = invert_rigid(cameras.camera_to_world)
-    quaternion = roma.rotmat_to_unitquat(world_to_camera[..., :3, :3])
-    quaternion = torch.where(quaternion[..., 3:] < 0, -quaternion, quaternion)
-    height, width = size
-    angles = [
-        2 * torch.atan(height / 2 / cameras.intrinsics[..., 1, 1]),
-        2 * torch.atan(width / 2 / cameras.intrinsics[..., 0, 0]),
-    ]
-    return torch.cat([world_to_camera[..., :3, 3], quaternion, torch.stack(angles, dim=-1)], dim=-1)
 
 
 def _rotation(quaternion: Tensor) -> Tensor:

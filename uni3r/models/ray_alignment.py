@@ -1,10 +1,10 @@
 """Gaussian centres on the viewing rays of their pixels, and the camera poses that this needs.
 
-A network that predicts free points must place every one of them to a fraction of a pixel sideways, or pictures blur; a
-small network cannot. But with known intrinsics only the depth of a pixel and the pose of its view are unknown, and the
-pose is over-determined by all points together. So the pose is solved from the points (PnP), and every point moves to
-its pixel's ray at the depth that it has in that camera (as DUSt3R, arXiv 2312.14132, section 3.3, reads poses off
-pointmaps; depth on rays is what pixelSplat, arXiv 2312.12337, renders).
+A network that predicts free points must place each of them with sub-pixel lateral accuracy, or renderings blur; a
+small network cannot. With known intrinsics, only the depth of a pixel and the pose of its view are unknown, and the
+pose is over-determined by all points together. So the pose is solved from the points (PnP, as DUSt3R, arXiv
+2312.14132, section 3.3, does), and every point moves to its pixel's ray at its depth in that camera (depth along
+rays is also the parametrization of pixelSplat, arXiv 2312.12337).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from common.views import Pointmaps
 
 POSE_SETTINGS = PnpSettings(max_pixels=2048)
 _NEAREST = 0.01
-"""Least depth of a point, as a share of the mean depth of its view: nothing lies behind its own camera."""
+"""Smallest depth of a point, as a share of the mean depth of its view: no point lies behind its own camera."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class AlignedPoints:
     """Points on rays."""
 
     points: Tensor
-    """(B, V, H, W, 3) in the frame of view 0. The gradient reaches the points they come from through the depth."""
+    """(B, V, H, W, 3) in the frame of view 0. Gradients reach the original points through the depth."""
     camera_to_world: Tensor
     """(B, V, 4, 4) poses of the views in that frame, without gradient; NaN where none was found."""
     found: Tensor
@@ -51,7 +51,7 @@ def align_to_rays(
         intrinsics: (B, V, 3, 3), pixels.
         log_depth: (B, V, H, W) correction of the logarithm of the depths; None for none.
         camera_to_world: (B, V, 4, 4) known poses; None solves them from the points.
-        settings: of that. View 0 needs none.
+        settings: settings of PnP. View 0 needs none.
     """
     points = pointmaps.points
     poses = estimate_poses(pointmaps, intrinsics, settings) if camera_to_world is None else camera_to_world.detach()
@@ -70,7 +70,7 @@ def align_to_rays(
 
 def own_depth(points: Tensor, camera_to_world: Tensor) -> Tensor:
     """(B, V, H, W) depth of points (B, V, H, W, 3) along the axes of cameras (B, V, 4, 4)."""
-    # By hand: as a matrix product, autocast would take the digits of the depth.
+    # Not a matrix product, in which autocast would round the depth to half precision.
     axis, centre = camera_to_world[..., :3, 2], camera_to_world[..., :3, 3]
     return ((points - centre[:, :, None, None]) * axis[:, :, None, None]).sum(dim=-1)
 

@@ -1,4 +1,4 @@
-"""The unit of length of a network's world, and true cameras and points expressed in it."""
+"""Unit of length of a network's world, and true cameras and points expressed in it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cameras_in_unit(views: Views, reference: Tensor, unit: Tensor) -> Cameras:
 
 
 def context_points(context: Views) -> tuple[Tensor, Tensor]:
-    """True points (B, V, H, W, 3) in the frame of camera 0, metres, and which are valid (B, V, H, W)."""
+    """True points (B, V, H, W, 3) in the frame of camera 0, metres, and their validity (B, V, H, W)."""
     assert context.depth is not None and context.intrinsics is not None and context.camera_to_world is not None
     valid = (context.depth > 0) & context.depth.isfinite()
     world = unproject_to_world(torch.where(valid, context.depth, 0.0), context.intrinsics, context.camera_to_world)

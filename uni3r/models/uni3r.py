@@ -19,15 +19,15 @@ from uni3r.models.ray_alignment import align_to_rays
 
 @dataclass
 class Prediction(TensorFields):
-    """Everything one forward pass gives. The frame is the camera of view 0."""
+    """Result of one forward pass, in the frame of view 0."""
 
     gaussians: Gaussians
-    """(B, V * H * W): one per pixel, view by view, row-major; the means are the points of ``pointmaps``, or where
-    these went on the rays of their pixels (`Uni3RConfig.centres`)."""
+    """(B, V * H * W): one per pixel, view by view, row-major; the means are the points of ``pointmaps``, or
+    these moved to the rays of their pixels (`Uni3RConfig.centres`)."""
     pointmaps: Pointmaps
-    """(B, V, H, W, 3) points and (B, V, H, W) confidences, as the point head gives them."""
+    """(B, V, H, W, 3) points and (B, V, H, W) confidences, from the point head."""
     camera_to_world: Tensor | None = None
-    """(B, V, 4, 4) poses that centres on rays lie by, without gradient; NaN where a view has none."""
+    """(B, V, 4, 4) poses used to place centres on rays, without gradient; NaN for a view without a pose."""
     depth: Tensor | None = None
     """(B, V, H, W); where there is a depth head."""
     depth_confidence: Tensor | None = None
@@ -37,16 +37,16 @@ class Prediction(TensorFields):
 
 
 class Uni3R(GeometryModel):
-    """Backbone, point head and attribute head; what is between tokens and Gaussians knows nothing of the decoder.
+    """Backbone, point head and attribute head; the heads are independent of the decoder.
 
-    Nothing of the training is part of it: teachers are built by the training alone, and the teacher's features that the
-    published model adds to the Gaussians' come in as a tensor.
+    Training code is not part of it: teachers are built by the training alone, and the teacher's features that the
+    published model adds to the Gaussians' are passed in as a tensor.
     """
 
     ignored_prefixes = ("camera_head.", "depth_head.")
     flexible_sizes = ("checkpointing", "table_side")  # how training saves memory; released files have two sizes
     fresh_prefixes = ("backbone.intrinsics.", "attribute_head.", "feature_compressor.")
-    """What weights of VGGT, DUSt3R or SLAM3R have nothing for."""
+    """Parts that weights of VGGT, DUSt3R or SLAM3R lack."""
 
     def __init__(self, **sizes: Any) -> None:
         """
@@ -79,8 +79,8 @@ class Uni3R(GeometryModel):
             Gaussians and geometry.
 
         Raises:
-            ValueError: for image sides that are no multiple of the patch size, semantic features of a wrong width, or
-                without the intrinsics that centres on rays need.
+            ValueError: image sides are not multiples of the patch size, semantic features have a wrong width, or the
+                intrinsics that centres on rays need are missing.
         """
         pyramid = self.backbone(images, intrinsics)
         geometry = self.geometry(pyramid)
@@ -112,7 +112,7 @@ class Uni3R(GeometryModel):
 
     @classmethod
     def infer_config(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """As `GeometryModel.infer_config`, for the published layout of attributes."""
+        """Infer the sizes (see `GeometryModel.infer_config`), for the published layout of attributes."""
         sizes = super().infer_config(state)
         reduction = state.get("feature_compressor.reduction.weight")
         project = state.get("attribute_head.project.2.weight")
@@ -127,7 +127,7 @@ def _degree(attribute_channels: int, feature_channels: int) -> int:
     """Degree of the harmonics from the number of raw channels of the published layout (with a predicted colour).
 
     Raises:
-        ValueError: if no degree gives that number.
+        ValueError: no degree gives that number.
     """
     coefficients = (attribute_channels - 11 - feature_channels) / 3
     degree = math.isqrt(max(0, round(coefficients))) - 1

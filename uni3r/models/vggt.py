@@ -32,7 +32,7 @@ class VGGT(GeometryModel):
 
     @classmethod
     def infer_config(cls, state: dict[str, Tensor]) -> dict[str, Any]:  # type: ignore[override]
-        """As `GeometryModel.infer_config`; heads that the file has are built."""
+        """Infer the sizes (see `GeometryModel.infer_config`) and which heads the file has."""
         heads = {name: any(key.startswith(f"{name}.") for key in state) for name in ("camera_head", "depth_head")}
         return {**super().infer_config(state), **heads}
 

@@ -1,8 +1,8 @@
-"""Direct image alignment: the motion between a coloured surface and a picture, by Gauss-Newton on the colours.
+"""Direct image alignment: motion between a coloured surface and an image, by Gauss-Newton on the colours.
 
-Every point of the surface is projected into the picture, and should fall on its own colour. The slopes of the picture
-say how that error changes with the motion, so that a few small least-squares problems solve it and nothing is rendered
-in between (Lucas and Kanade 1981; for surfaces with depth, Kerl et al., "Robust odometry estimation for RGB-D
+Every point of the surface is projected into the image, where its colour should match. Image gradients give the
+derivative of the error with respect to the motion, so a few small least-squares problems solve it without rendering in
+between (Lucas and Kanade 1981; for surfaces with depth, Kerl et al., "Robust odometry estimation for RGB-D
 cameras", ICRA 2013).
 """
 
@@ -18,14 +18,14 @@ from common.geometry.transforms import apply_transform, make_transform
 from uni3r.posing.settings import DirectSettings
 
 _LEAST_DEPTH = 1e-2
-"""Of points that count, as a share of the median depth."""
+"""Smallest depth of points that are used, as a share of the median depth."""
 _DAMPING, _MOST_DAMPING = 1e-3, 1e3
 
 
 @dataclass(frozen=True)
 class _Residuals:
     cost: float
-    """Mean robust error of the points inside the picture."""
+    """Mean robust error of the points inside the image."""
     normal: Tensor
     """(6, 6) J^T W J of the robust weights W; translations first."""
     slope: Tensor
@@ -36,22 +36,22 @@ class _Residuals:
 def align_directly(
     points: Tensor, colors: Tensor, image: Tensor, intrinsics: Tensor, settings: DirectSettings | None = None
 ) -> Tensor:
-    """The motion that brings points before a camera so that it sees them in their colours.
+    """Camera motion for which projected points match the colours of the image.
 
-    Colours may differ by a factor per channel: cameras expose every picture anew.
+    Colours may differ by a factor per channel, since exposure varies between images.
 
     Args:
         points: (P, 3) in any frame near that of the camera, in any unit.
         colors: (P, 3) in [0, 1].
-        image: (3, H, W) in [0, 1], what the camera sees.
+        image: (3, H, W) in [0, 1].
         intrinsics: (3, 3), pixels.
         settings: see `DirectSettings`.
 
     Returns:
-        (4, 4) camera from the frame of the points; the identity where nothing is better.
+        (4, 4) transform from the frame of the points to the camera; the identity if nothing is better.
     """
     settings = settings or DirectSettings()
-    unit = points[:, 2].median().abs().clamp_min(1e-12)  # so that rotations and translations are of one size
+    unit = points[:, 2].median().abs().clamp_min(1e-12)  # so that rotations and translations have similar magnitude
     points = points / unit
     layers = torch.cat([image, *_slopes(image)])
     motion = torch.eye(4).to(points)
@@ -76,7 +76,7 @@ def align_directly(
 
 
 def _residuals(points: Tensor, colors: Tensor, layers: Tensor, intrinsics: Tensor, outlier: float) -> _Residuals | None:
-    """Errors of points (P, 3) in the camera's frame; None where too few of them are seen to say anything."""
+    """Errors of points (P, 3) in the camera's frame; None if too few of them are visible."""
     height, width = layers.shape[-2:]
     x, y, z = points.unbind(-1)
     depth = z.clamp_min(_LEAST_DEPTH)
@@ -94,7 +94,7 @@ def _residuals(points: Tensor, colors: Tensor, layers: Tensor, intrinsics: Tenso
     size = difference.abs()
     weight = outlier / size.clamp_min(outlier)
     cost = torch.where(size < outlier, 0.5 * size.square(), outlier * (size - 0.5 * outlier)).mean()
-    # Derivatives of the pixel by translation and rotation of the points, (P, 6).
+    # Derivatives of the pixel with respect to translation and rotation of the points, (P, 6).
     zero, near, a, b = torch.zeros_like(u), 1 / depth, x / depth, y / depth
     du = fx * torch.stack([near, zero, -a * near, -a * b, 1 + a * a, -b], dim=-1)
     dv = fy * torch.stack([zero, near, -b * near, -1 - b * b, a * b, a], dim=-1)

@@ -1,4 +1,4 @@
-"""Poses and intrinsics that the user knows: ``transforms.json``, a COLMAP model, or a folder in ScanNet's layout."""
+"""Known poses and intrinsics: ``transforms.json``, a COLMAP model, or a folder in ScanNet's layout."""
 
 from __future__ import annotations
 

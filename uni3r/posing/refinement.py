@@ -1,11 +1,11 @@
-"""Poses of the context views, refined without any truth: each view must look like what the views before it render.
+"""Refinement of the context poses without ground truth: each view is aligned with renderings of the previous ones.
 
-A network's own poses of widely spaced views are off by several degrees, and two copies of a thing side by side are what
-one sees. The pictures themselves know better. Going through the views in order, the Gaussians of the earlier views are
-rendered where the camera is believed to be, and `uni3r.posing.direct_alignment` solves for the motion that brings them
-onto the picture, from coarse to fine pictures so that large errors are found too. It needs a few renderings per view
-and no gradient through any: following the gradient through the renderer, as test-time alignment does
-(`uni3r.evaluation.pose_alignment`), takes ten times as long and finds worse poses.
+A network's poses of widely spaced views are off by several degrees, which shows objects twice, side by side. The images
+contain better information. For the views in order, the Gaussians of the earlier views are rendered from the estimated
+camera, and `uni3r.posing.direct_alignment` solves for the motion that aligns them with the image, from coarse to fine
+so that large errors are corrected too. It needs a few renderings per view and no gradient through any: gradient descent
+through the renderer, as in test-time alignment (`uni3r.evaluation.pose_alignment`), takes ten times as long and finds
+worse poses.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from uni3r.posing.picture_matching import PictureMatching
 from uni3r.posing.settings import RefinementSettings
 
 _SMALLEST = 16
-"""Pixels along the shorter side of a picture, below which everything looks alike."""
+"""Smallest shorter side of a reduced image, pixels; smaller ones have too little detail."""
 
 
 @torch.no_grad()
 def refine_context(
     gaussians: Gaussians, cameras: Cameras, images: Tensor, settings: RefinementSettings | None = None
 ) -> Tensor:
-    """Better poses of the views that Gaussians came from. A view whose picture is not matched better keeps its pose.
+    """Refine the poses of the views that Gaussians came from. A view without a better match keeps its pose.
 
     Args:
         gaussians: one scene (1, V * H * W), view by view, with centres on the rays of their pixels.
-        cameras: (V,) by which these lie; all finite.
+        cameras: (V,) cameras by which they were placed; all finite.
         images: (V, 3, H, W) in [0, 1].
         settings: see `RefinementSettings`.
 
     Returns:
-        (V, 4, 4) camera-to-world; the first is as it was.
+        (V, 4, 4) camera-to-world; the first is unchanged.
     """
     settings = settings or RefinementSettings()
     views, _, *grid = images.shape
@@ -62,7 +62,7 @@ def refine_context(
             for factor in settings.shrink
             if min(grid) >= _SMALLEST * factor or factor == settings.shrink[-1]
         )
-        # A network may be farther off than the camera has moved: the pose of the view before is the other start.
+        # The network's error may exceed the camera motion, so the previous view's pose is a second start.
         pose = _refine_view(levels, [old, poses[-1]], settings)
         poses.append(pose)
         placed.append(parts[view].transform(pose @ invert_rigid(old)))
@@ -70,22 +70,22 @@ def refine_context(
 
 
 def _refine_view(levels: Iterable[PictureMatching], starts: Sequence[Tensor], settings: RefinementSettings) -> Tensor:
-    """(4, 4) pose of one picture, from the best of some starts (4, 4); the first of them where nothing is better."""
+    """(4, 4) pose of one image from the best of several starts (4, 4); the first start if nothing is better."""
     poses = list(starts)
     for level in levels:
         found = [level.refine(pose, settings.renderings, settings.direct) for pose in poses]
         poses = [min(found, key=lambda pair: pair[1])[0]]
-    # What a small picture preferred must hold in the last one too.
+    # A choice made on small images must also hold on the largest one.
     return poses[0] if level.is_better(poses[0], starts[0]) else starts[0]
 
 
 @torch.no_grad()
 def search_unit(first: Gaussians, cameras: Cameras, images: Tensor, candidates: int = 16) -> Tensor | None:
-    """The one number that known poses leave open: their unit per unit of the network.
+    """Search for the scale of known poses: their unit per unit of the network.
 
-    Depth and baseline must agree: the Gaussians of view 0, rendered from the other cameras, match the pictures best at
-    the right ratio. It is searched in even steps of its logarithm, then, on larger pictures, between the neighbours of
-    the best.
+    Depth and baseline must agree: the Gaussians of view 0, rendered from the other cameras, match the images best at
+    the right ratio. It is searched in equal steps of its logarithm, then refined on larger images between the
+    neighbours of the best.
 
     Args:
         first: Gaussians (1, H * W) of view 0.
@@ -94,7 +94,7 @@ def search_unit(first: Gaussians, cameras: Cameras, images: Tensor, candidates: 
         candidates: ratios per round; median depth over the largest baseline goes from 0.5 to 200.
 
     Returns:
-        Scalar; None where the cameras do not move.
+        Scalar; None if the cameras do not move.
     """
     depth = _median_depth(first, cameras.camera_to_world[0])
     baseline = float(cameras.camera_to_world[:, :3, 3].norm(dim=-1).max())

@@ -10,15 +10,15 @@ LEAST_COVERAGE = 0.3
 
 @dataclass(frozen=True)
 class DirectSettings:
-    """Levenberg-Marquardt with robust weights."""
+    """Settings of the direct alignment: Levenberg-Marquardt with robust weights."""
 
     iterations: int = 20
-    """Iterations at most."""
+    """Largest number of iterations."""
     tolerance: float = 1e-3
-    """It ends when an iteration lowers the error by less than this share."""
+    """Stops when an iteration lowers the error by less than this share."""
     outlier: float = 0.05
-    """Colour difference, of 1, from where on the error grows linearly (Huber): what only one view sees may differ by
-    anything. Losses that grow slower yet lose the way more easily where the start is far off."""
+    """Colour difference, of 1, from which the error grows linearly (Huber), since content that only one view sees is an
+    outlier. Losses that grow even more slowly fail more often from a bad start."""
 
     def __post_init__(self) -> None:
         if self.iterations < 1 or self.outlier <= 0 or self.tolerance < 0:
@@ -27,16 +27,16 @@ class DirectSettings:
 
 @dataclass(frozen=True)
 class RefinementSettings:
-    """Coarse to fine."""
+    """Settings of the coarse-to-fine refinement."""
 
     shrink: tuple[int, ...] = (8, 4, 2, 1)
-    """Factors by which pictures are reduced, one after the other."""
+    """Factors by which images are reduced, in this order."""
     renderings: int = 4
-    """Renderings at most, per size and start; it ends earlier where the last one gained nothing."""
+    """Largest number of renderings per size and start; stops earlier without progress."""
     min_coverage: float = LEAST_COVERAGE
-    """A view of which the earlier ones cover less keeps its pose."""
+    """Views of which the earlier ones cover a smaller share keep their pose."""
     direct: DirectSettings = field(default_factory=DirectSettings)
-    """The alignment between two renderings."""
+    """Settings of the alignment between two renderings."""
 
     def __post_init__(self) -> None:
         if self.renderings < 1 or not self.shrink or any(factor < 1 for factor in self.shrink):

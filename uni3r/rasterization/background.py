@@ -1,4 +1,4 @@
-"""Composes renderings over a background: what is seen where no Gaussian is."""
+"""Compositing of renderings over a background."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from uni3r.rasterization import Rendering
 
 
 def over_background(rendering: Rendering, context: Tensor, background: Background) -> Tensor:
-    """Images (..., V, 3, H, W) of a rendering (..., V, ..) over a background.
+    """Composite a rendering (..., V, ..) over a background to images (..., V, 3, H, W).
 
     Args:
-        rendering: of a scene.
-        context: (..., C, 3, h, w) in [0, 1], the pictures that the scene was made from.
-        background: the rule.
+        rendering: rendering of a scene.
+        context: (..., C, 3, h, w) in [0, 1], the images that the scene was made from.
+        background: name of the rule.
 
     Raises:
         ValueError: for an unknown rule.

@@ -1,14 +1,14 @@
-"""Blending from front to back, in tiles, with a backward pass written by hand.
+"""Front-to-back alpha compositing in tiles, with an explicit backward pass.
 
-A pixel sees, of its splats in order of depth, alpha_k = min(max_alpha, opacity_k exp(-sigma_k)) each, and shows
+The splats of a pixel, in order of depth, have alpha_k = min(max_alpha, opacity_k exp(-sigma_k)); the pixel is
 sum_k alpha_k T_k value_k with T_k = prod_{j<k} (1 - alpha_j) (Kerbl et al. 2023, equation 3). Alphas below `min_alpha`
-are nought, and a pixel stops before the splat that would bring T to `min_transmittance` or less.
+are zero, and a pixel stops before the splat that would bring T to `min_transmittance` or less.
 
-How it is made fast without a compiler: many tiles advance together through their lists, `SLAB` splats at a time, and
-leave as soon as all their pixels have stopped. Exponents are second order polynomials of the pixel, so those of a slab
-are one product of a (splats x 6) and a (6 x pixels) matrix, and its share of the image is one of (pixels x splats)
-and (splats x channels) per tile. The backward pass computes the alphas anew, from T at the front of every slab, and
-its sums are products of the same kind; moments of the gradient in place of pixels lead to centre and shape.
+To be fast without a compiler, many tiles advance together through their lists, `SLAB` splats at a time, and are
+dropped as soon as all their pixels have stopped. Exponents are second-order polynomials of the pixel position, so those
+of a slab are one product of a (splats x 6) and a (6 x pixels) matrix, and its contribution to the image is one product
+of (pixels x splats) and (splats x channels) per tile. The backward pass recomputes the alphas from T in front of every
+slab, with sums of the same form; gradients of centre and shape follow from moments of the gradient over pixels.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from uni3r.rasterization.rendering import RasterizationSettings
 from uni3r.rasterization.tiles import TileLists
 
 SLAB = 16
-"""Splats by which a tile advances at a time."""
+"""Number of splats by which a tile advances at a time."""
 CHUNK_PIXELS = 16384
-"""Pixels of the tiles that advance together; a slab of them fits in a processor's cache."""
+"""Pixels of the tiles that advance together; a slab of them fits in the CPU's cache."""
 _NOTHING = -1e4
-"""Exponent of a splat that is not there."""
+"""Exponent of a padding splat, whose alpha is zero."""
 
 
 def composite(
@@ -47,7 +47,7 @@ def composite(
         centres: (N, 2) of `Splats`.
         factors: (N, 3) of `Splats`.
         opacities: (N,).
-        values: (N, C) what to blend.
+        values: (N, C) values to blend.
         tiles: the splats of every tile.
         size: (height, width).
         settings: the thresholds.
@@ -93,18 +93,18 @@ class _Slab:
     """`SLAB` splats of tiles that advance together."""
 
     rows: Tensor | slice
-    """(T,) which tiles of the chunk."""
+    """(T,) indices of tiles in the chunk."""
     splats: Tensor
     """(SLAB, T) int64."""
     empty: Tensor
-    """(SLAB, T) bool, beyond the end of the tile's list."""
+    """(SLAB, T) bool, true beyond the end of the tile's list."""
     transmittance: Tensor
     """(T, pixels) in front of the slab."""
 
 
 @dataclass
 class _Sums:
-    """Gradients as they add up over tiles."""
+    """Gradients accumulated over tiles."""
 
     moments: Tensor
     """(N, 6) sums over pixels of the gradient of the exponent, times dx^2, dx dy, dy^2, dx, dy, 1."""
@@ -125,7 +125,7 @@ class _Scene:
         offset = torch.arange(tiles.tile_size, dtype=values.dtype) - (tiles.tile_size - 1) / 2
         y, x = (axis.flatten() for axis in torch.meshgrid(offset, offset, indexing="ij"))
         self.basis = torch.stack([x * x, x * y, y * y, x, y, torch.ones_like(x)])
-        """(6, pixels) of a tile, from its middle."""
+        """(6, pixels) monomials of the pixel offsets from the middle of a tile."""
 
     def tile_centres(self, tile: Tensor) -> Tensor:
         """(T, 2) middles of tiles as (x, y), pixels."""
@@ -133,11 +133,11 @@ class _Scene:
         return (torch.stack([tile % columns, tile // columns], dim=1).to(self.values.dtype) + 0.5) * side
 
     def slab_values(self, slab: _Slab) -> Tensor:
-        """(T, SLAB, C) what to blend."""
+        """(T, SLAB, C) values to blend."""
         return self.values.index_select(0, slab.splats.flatten()).view(*slab.splats.shape, -1).transpose(0, 1)
 
     def alphas(self, slab: _Slab, middles: Tensor) -> tuple[Tensor, Tensor]:
-        """(SLAB, T, pixels) alphas, nought where below the threshold, and (2, SLAB, T) offsets centre to middle."""
+        """(SLAB, T, pixels) alphas, zero below the threshold, and (2, SLAB, T) offsets centre to middle."""
         table = self._table.index_select(0, slab.splats.flatten()).view(*slab.splats.shape, -1)
         x, y, first, mixed, second, xx, xy, yy, log_opacity = table.unbind(-1)
         dx, dy = middles[:, 0] - x, middles[:, 1] - y
@@ -156,7 +156,7 @@ class _Chunk:
     tile: Tensor
     """(T,)"""
     starts: Tensor
-    """(T,) into the lists."""
+    """(T,) start of each tile's list."""
     counts: Tensor
     """(T,)"""
 
@@ -196,7 +196,7 @@ def _blend(scene: _Scene, chunk: _Chunk, out: Tensor) -> tuple[_Chunk, list[_Sla
 
 
 def _open_rows(chunk: _Chunk, front: Tensor, first: int, stop: float) -> Tensor | slice | None:
-    """Tiles of the chunk that go on at place `first` of their lists; a slice where that is nearly all in a row."""
+    """Tiles of the chunk that continue at position `first` of their lists; a slice if they are nearly all of a run."""
     number = int((chunk.counts > first).sum())
     is_open = front[:number].amax(dim=1) > stop
     still_open = int(is_open.sum())
@@ -206,7 +206,7 @@ def _open_rows(chunk: _Chunk, front: Tensor, first: int, stop: float) -> Tensor 
 
 
 def _slab_splats(tiles: TileLists, chunk: _Chunk, rows: Tensor | slice, first: int) -> tuple[Tensor, Tensor]:
-    """(SLAB, T) splats, and where there are none; there the tile's last stands in."""
+    """(SLAB, T) splats, and a mask of padding, which repeats the tile's last splat."""
     place = torch.arange(first, first + SLAB)[:, None]
     counts = chunk.counts[rows]
     return tiles.splats[chunk.starts[rows] + place.minimum(counts - 1)], place >= counts
@@ -217,7 +217,7 @@ def _weights(alpha: Tensor, front: Tensor, stop: float) -> tuple[Tensor, Tensor]
     through = 1 - alpha
     behind = torch.empty(len(alpha) + 1, *front.shape, dtype=alpha.dtype)
     behind[0] = front
-    for k in range(len(alpha)):  # a loop of long products; `cumprod` along an axis is ten times slower
+    for k in range(len(alpha)):  # a loop over long vectors; `cumprod` along an axis is ten times slower
         torch.mul(behind[k], through[k], out=behind[k + 1])
     weights = alpha * behind[:-1]
     if float(behind[-1].amin()) <= stop:
@@ -229,7 +229,7 @@ def _blend_backward(scene: _Scene, chunk: _Chunk, slabs: list[_Slab], grad_out: 
     """Add a chunk's gradients to `sums`, from back to front.
 
     With q_k = w_k (value_k . gradient of the pixel) and S_k the sum of the q behind k, the gradient of the exponent of
-    splat k is q_k - S_k alpha_k / (1 - alpha_k). Nothing passes where alpha is clamped.
+    splat k is q_k - S_k alpha_k / (1 - alpha_k). No gradient passes where alpha is clamped.
     """
     middles = scene.tile_centres(chunk.tile)
     grad_tiles = grad_out[chunk.tile]
@@ -271,7 +271,7 @@ def _image_of_tiles(out: Tensor, tiles: TileLists, size: tuple[int, int]) -> Ten
 
 
 def _tiles_of_image(image: Tensor, tiles: TileLists) -> Tensor:
-    """(C, H, W) to (tiles, pixels, C); what lies outside the image is nought."""
+    """(C, H, W) to (tiles, pixels, C); zero outside the image."""
     (rows, columns), side = tiles.grid, tiles.tile_size
     padded = F.pad(image, (0, columns * side - image.shape[2], 0, rows * side - image.shape[1]))
     parts = padded.view(-1, rows, side, columns, side).permute(1, 3, 2, 4, 0)

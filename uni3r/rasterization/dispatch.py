@@ -1,4 +1,4 @@
-"""The one call that renders Gaussians."""
+"""Entry point of rendering: checks the arguments and chooses the back end."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def rasterize(
 
     Args:
         gaussians: (B, N, ..).
-        cameras: (B, V, ..), pixel centres at whole numbers (``common/conventions.md``). Skew is not read.
+        cameras: (B, V, ..), pixel centres at whole numbers (``common/conventions.md``). Skew is ignored.
         size: (height, width) of the images, pixels.
-        near: least depth along z that is drawn, in the unit of the scene; above 0.
-        far: greatest depth.
-        sh_degree: of the colour: None takes all coefficients there are, 0 the constant one only, as published Uni3R.
+        near: near plane along z, in the unit of the scene; above 0.
+        far: far plane.
+        sh_degree: degree of the colours: None uses all coefficients, 0 only the constant one, as published Uni3R.
         settings: thresholds and the choice of the back end; None takes the defaults.
 
     Returns:
@@ -59,7 +59,7 @@ def rasterize(
         dtype = torch.promote_types(gaussians.means.dtype, torch.float32)
         gaussians, cameras = gaussians.to(dtype), cameras.to(dtype)
         view_matrices = invert(cameras.camera_to_world)
-        # The only place where pixel centres move from whole numbers to halves, where both back ends have them.
+        # The only place where pixel centres move from integers to half integers, the convention of both back ends.
         intrinsics = colmap_from_opencv(cameras.intrinsics)
         scenes = [
             render(

@@ -9,7 +9,7 @@ from uni3r.gaussians.gaussians import Gaussians
 from uni3r.rasterization.rendering import RasterizationSettings, Rendering
 
 CHANNELS_PER_PASS = 32
-"""gsplat blends so many channels at a time."""
+"""Number of channels that gsplat blends at a time."""
 _COMPILED = {"max_alpha": 0.999, "min_alpha": 1 / 255, "min_transmittance": 1e-4}
 """Constants of gsplat 1.5's kernels."""
 
@@ -28,7 +28,7 @@ def render_gsplat(
 
     Raises:
         ImportError: if gsplat is not installed.
-        ValueError: if the settings ask for thresholds other than those compiled into gsplat.
+        ValueError: the settings have thresholds other than those compiled into gsplat.
     """
     for name, value in _COMPILED.items():
         if getattr(settings, name) != value:

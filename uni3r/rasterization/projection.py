@@ -1,6 +1,6 @@
-"""Gaussians in space to splats in an image: elliptical weighted average (Zwicker et al. 2001; Kerbl et al. 2023).
+"""Projection of Gaussians to splats in an image: elliptical weighted average (Zwicker et al. 2001; Kerbl et al. 2023).
 
-Everything is laid out with the Gaussians along the last axis: the many small matrices become a few long vectors.
+Tensors have the Gaussians along the last axis, so that many small matrices become a few long vectors.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 JACOBIAN_MARGIN = 0.15
-"""Share of the image size by which a centre may lie outside before the slope of its projection is held."""
+"""Share of the image size by which a centre may lie outside before the Jacobian's argument is clamped."""
 
 
 class Splats(NamedTuple):
-    """Images of N Gaussians in one camera.
+    """Projections of N Gaussians in one camera.
 
     The exponent of a splat at a pixel offset (dx, dy) from its centre is -(u^2 + v^2) / 2 with u = xx dx + xy dy and
-    v = yy dy. The triangular factor (xx, xy, yy) of the inverse covariance ("conic") is used in its place, as it can
-    be had without the cancellation that ruins the conic of long thin splats in float32.
+    v = yy dy. The triangular factor (xx, xy, yy) of the inverse covariance ("conic") is used instead, because it can
+    be computed without the cancellation that ruins the conic of long thin splats in float32.
     """
 
     centres: Tensor
@@ -32,7 +32,7 @@ class Splats(NamedTuple):
     depths: Tensor
     """(N,) along z."""
     in_range: Tensor
-    """(N,) bool, between the near and the far plane; the rest is meaningless where it is not."""
+    """(N,) bool, between the near and the far plane; other fields are meaningless where false."""
 
 
 def project_gaussians(
@@ -46,7 +46,7 @@ def project_gaussians(
     far: float,
     eps2d: float,
 ) -> Splats:
-    """Splats of Gaussians in one camera. Differentiable in everything.
+    """Project Gaussians into one camera. Differentiable in all tensors.
 
     Args:
         means: (N, 3) in the world.
@@ -55,14 +55,14 @@ def project_gaussians(
         view_matrix: (4, 4) world to camera, OpenCV axes.
         intrinsics: (3, 3) in pixels, centre of the top left pixel at (0.5, 0.5). Skew is not read.
         size: (height, width) of the image.
-        near: least depth.
-        far: greatest depth.
+        near: near plane.
+        far: far plane.
         eps2d: variance added along both axes of the image, square pixels.
     """
     rotation = view_matrix[:3, :3]
     x, y, depth = (rotation @ means.T + view_matrix[:3, 3:]).unbind()
     in_range = (depth >= near) & (depth <= far)
-    z = torch.where(in_range, depth, 1.0)  # what is behind the camera must not divide by zero, in the gradient either
+    z = torch.where(in_range, depth, 1.0)  # points behind the camera must not divide by zero, not even in the gradient
     focal, principal = intrinsics[[0, 1], [0, 1]], intrinsics[:2, 2]
     slopes = torch.stack([x, y]) / z
     centres = focal[:, None] * slopes + principal[:, None]
@@ -73,7 +73,7 @@ def project_gaussians(
     rows = (focal[:, None] / z)[:, None] * (axes[:2] - held[:, None] * axes[2])
     xx, yy = rows.square().sum(1)
     xy = (rows[0] * rows[1]).sum(0)
-    # By Cauchy-Binet, so that nothing cancels: det(A A^T) is the square of the cross product of the rows of A.
+    # Cauchy-Binet avoids cancellation: det(A A^T) is the squared norm of the cross product of the rows of A.
     det = torch.linalg.cross(rows[0], rows[1], dim=0).square().sum(0) + eps2d * (xx + yy) + eps2d**2
     xx, yy = xx + eps2d, yy + eps2d
     first = (yy / det).sqrt()
@@ -91,7 +91,7 @@ def gaussian_axes(scales: Tensor, rotations: Tensor) -> Tensor:
     Returns:
         (3, 3, N): coordinate, axis, Gaussian.
     """
-    # In two steps, as the square of a very short quaternion is zero in float32.
+    # In two steps, because the square of a very short quaternion underflows in float32.
     largest = rotations.detach().abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(rotations.dtype).tiny)
     w, x, y, z = F.normalize(rotations / largest, dim=1).T.contiguous().unbind()
     xx, yy, zz = 2 * x * x, 2 * y * y, 2 * z * z
@@ -102,7 +102,7 @@ def gaussian_axes(scales: Tensor, rotations: Tensor) -> Tensor:
 
 
 def _hold(slopes: Tensor, focal: Tensor, principal: Tensor, size: tuple[int, int]) -> Tensor:
-    """Slopes x / z and y / z, (2, N), kept near the image, where the linear approximation of the projection holds."""
+    """Slopes x / z and y / z, (2, N), clamped to near the image, where the linearized projection is valid."""
     extent = slopes.new_tensor([size[1], size[0]])
     margin = JACOBIAN_MARGIN * extent / focal
     return slopes.clamp(-(principal / focal + margin)[:, None], ((extent - principal) / focal + margin)[:, None])

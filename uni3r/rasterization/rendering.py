@@ -1,4 +1,4 @@
-"""What a rasterizer is asked for and what it returns."""
+"""Settings and result of a rasterizer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from common.views import TensorFields
 
 TILE_SIZES = (4, 8, 16)
-"""Pixels along a side of a tile, of the CPU back end."""
+"""Supported tile sizes of the CPU back end, pixels along a side."""
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Rendering(TensorFields):
     image: Tensor
     """(B, V, 3, H, W) RGB as accumulated: [0, 1] for colours in [0, 1], not clamped."""
     features: Tensor | None
-    """(B, V, C, H, W) accumulated features; None where the Gaussians have none."""
+    """(B, V, C, H, W) accumulated features; None if the Gaussians have none."""
     depth: Tensor
     """(B, V, H, W) accumulated depth along z, sum of weight * z, in the unit of the scene."""
     alpha: Tensor
@@ -32,17 +32,17 @@ class RasterizationSettings:
     """Constants of the renderer. The defaults are those of gsplat 1.5, with which Uni3R's weights were trained."""
 
     eps2d: float = 0.3
-    """Variance added to the image of every Gaussian, square pixels: no splat is narrower than a pixel."""
+    """Variance added to the image of every Gaussian, square pixels: keeps splats at least about a pixel wide."""
     max_alpha: float = 0.999
-    """Ceiling of a splat's alpha in a pixel. gsplat 1.6 takes 0.99."""
+    """Upper bound of a splat's alpha in a pixel. gsplat 1.6 uses 0.99."""
     min_alpha: float = 1 / 255
-    """Below it a splat leaves a pixel alone."""
+    """Splats with a smaller alpha in a pixel are skipped there."""
     min_transmittance: float = 1e-4
-    """A pixel stops before the splat that would let through no more than this."""
+    """A pixel stops before the splat that would reduce its transmittance to this value or less."""
     backend: Literal["auto", "torch", "gsplat"] = "auto"
     """auto: gsplat for tensors on CUDA, ours elsewhere."""
     tile_size: int | None = None
-    """Pixels along a side of the CPU back end's tiles: 4, 8 or 16. None: what is fastest for these splats."""
+    """Pixels along a side of the CPU back end's tiles: 4, 8 or 16. None chooses the fastest for the splats."""
 
     def __post_init__(self) -> None:
         if self.backend not in ("auto", "torch", "gsplat"):

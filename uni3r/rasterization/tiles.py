@@ -1,4 +1,4 @@
-"""Which splats touch which tile of the image, from front to back."""
+"""Lists of the splats that touch each image tile, from front to back."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from uni3r.rasterization.projection import Splats
 from uni3r.rasterization.rendering import TILE_SIZES
 
 _SLACK = 1e-3
-"""Pixels; a splat at the rounding of its edge is kept. What it does there is decided when it is blended."""
+"""Pixels of tolerance at a splat's edge; blending decides exactly."""
 
 
 class TileLists(NamedTuple):
-    """The splats of every tile, in one array. Memory is linear in the pairs of a tile and a splat."""
+    """The splats of every tile, in one array. Memory is linear in the number of (tile, splat) pairs."""
 
     splats: Tensor
     """(P,) int64 index of a splat; tile after tile, each from front to back."""
@@ -32,15 +32,15 @@ class TileLists(NamedTuple):
 def list_tiles(
     splats: Splats, opacities: Tensor, size: tuple[int, int], min_alpha: float, tile_size: int | None, channels: int
 ) -> TileLists:
-    """Sort splats into tiles and by depth; ties in depth go by index.
+    """Sort splats into tiles and by depth; ties in depth are ordered by index.
 
     Args:
-        splats: of N Gaussians.
+        splats: splats of N Gaussians.
         opacities: (N,).
         size: (height, width) of the image.
-        min_alpha: a splat ends where its alpha falls below.
-        tile_size: pixels along a side; None takes the fastest of `TILE_SIZES` by a model of the cost.
-        channels: to be blended, for that model.
+        min_alpha: alpha that bounds the extent of a splat.
+        tile_size: pixels along a side; None takes the fastest of `TILE_SIZES` according to a cost model.
+        channels: number of blended channels, for the cost model.
     """
     boxes, seen = _pixel_boxes(splats, opacities, size, min_alpha)
     visible = seen.nonzero()[:, 0]
@@ -56,14 +56,14 @@ def list_tiles(
     rank = torch.arange(len(owner)) - (counts.cumsum(0) - counts)[owner]
     width = (right - left + 1)[owner]
     tile = (top[owner] + rank // width) * columns + left[owner] + rank % width
-    # 32 bits, as integers of that size are sorted by radix; stable, so that the order in depth stays.
+    # 32-bit integers are sorted by radix; stable, so that the order in depth is kept.
     tile, order = tile.to(torch.int32).sort(stable=True)
     starts = torch.searchsorted(tile, torch.arange(rows * columns + 1, dtype=torch.int32))
     return TileLists(visible[owner[order]], starts, (rows, columns), tile_size)
 
 
 def _pixel_boxes(splats: Splats, opacities: Tensor, size: tuple[int, int], min_alpha: float) -> tuple[Tensor, Tensor]:
-    """First and last pixels (left, top, right, bottom), (4, N) int64, that splats can reach, and which reach any.
+    """Pixel bounds (left, top, right, bottom), (4, N) int64, of splats, and a mask of those that reach any pixel.
 
     Alpha is at least `min_alpha` inside an ellipse whose bounding box is exact: its half sides are
     sqrt(2 ln(opacity / min_alpha) * variance).
@@ -84,7 +84,7 @@ def _tile_counts(boxes: Tensor, side: int) -> Tensor:
 
 
 def _pair_cost(side: int, channels: int) -> float:
-    """Relative time that one pair takes, forward and backward: its values are fetched and added up, its pixels blended.
+    """Relative time of one (tile, splat) pair, forward and backward: fetching and accumulating values, blending pixels.
 
     Fitted to both workloads of `uni3r.profiling.rasterizer` with splats of half a pixel and of one.
     """
@@ -92,5 +92,5 @@ def _pair_cost(side: int, channels: int) -> float:
 
 
 def _sort_key(depths: Tensor) -> Tensor:
-    """Positive depths as integers of the same order, which are sorted five times as fast."""
+    """Positive depths as integers of the same order, which sort five times as fast."""
     return depths.view(torch.int32) if depths.dtype == torch.float32 else depths

@@ -1,4 +1,4 @@
-"""The CPU back end: projection by autograd, then tiles and blending with a backward pass of our own."""
+"""CPU back end: projection with autograd, then tiles and compositing with an explicit backward pass."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def render_torch(
     """Render one scene in V cameras.
 
     Args:
-        gaussians: without a batch axis; the harmonics are not read.
+        gaussians: Gaussians without a batch axis; their harmonics are ignored.
         colours: (V or 1, N, 3) RGB.
         view_matrices: (V, 4, 4) world to camera.
         intrinsics: (V, 3, 3) in pixels, centre of the top left pixel at (0.5, 0.5).
         size: (height, width).
-        near: least depth.
-        far: greatest depth.
-        settings: of the renderer.
+        near: near plane.
+        far: far plane.
+        settings: settings of the renderer.
 
     Returns:
         Rendering without a batch axis.

@@ -23,7 +23,7 @@ from common.export.nerfstudio import write_nerfstudio
 from common.export.trajectory import write_tum
 from common.files import atomic_folder, atomic_path, relative_name, write_json
 from common.views import Cameras
-from uni3r.gaussians.files import save_ply
+from uni3r.gaussians.files import save_ply, save_splat
 from uni3r.rasterization import Rendering
 from uni3r.scene.flight import enlarged, flight
 from uni3r.scene.overview import draw_overview
@@ -32,9 +32,10 @@ from uni3r.scene.scene_data import SceneData
 from uni3r.scene.settings import ExportSettings
 
 GAUSSIANS, TRAJECTORY, TRANSFORMS, SUMMARY = "gaussians.ply", "trajectory.txt", "transforms.json", "summary.json"
+SPLAT = "gaussians.splat"
 VIEWS, QUERIES, OVERVIEW = "views", "queries", "overview.png"
 FILMS = ("color.mp4", "depth.mp4", "features.mp4", "segmentation.mp4")
-FILES = (SUMMARY, GAUSSIANS, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS)
+FILES = (SUMMARY, GAUSSIANS, SPLAT, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS)
 
 
 def check_output(folder: str | Path, overwrite: bool) -> None:
@@ -69,11 +70,15 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
     painter = Painter(scene, export.queries)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SUMMARY).unlink(missing_ok=True)
-    for name in FILMS:
+    for name in (SPLAT, *FILMS):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / QUERIES, ignore_errors=True)
     save_ply(folder / GAUSSIANS, scene.gaussians, export.features)
-    written = [folder / GAUSSIANS, *_write_cameras(scene, folder)]
+    written = [folder / GAUSSIANS]
+    if export.splat:
+        save_splat(folder / SPLAT, scene.gaussians)
+        written.append(folder / SPLAT)
+    written += _write_cameras(scene, folder)
     inputs = Cameras(scene.cameras.camera_to_world[scene.posed], scene.cameras.intrinsics[scene.posed])
     renderings = [scene.render(inputs[view : view + 1])[0] for view in range(len(scene.posed))]
     painter.fit(renderings)

@@ -35,6 +35,8 @@ class ExportSettings:
     """Words to look for: a heat map per view and word."""
     features: bool = True
     """Write the semantic features into the PLY file."""
+    splat: bool = False
+    """Also write ``gaussians.splat``, 32 bytes per Gaussian, for web viewers: constant colours, no features."""
     flight: FlightSettings = field(default_factory=FlightSettings)
     """The films' camera: along the input cameras and back."""
     film_scale: int = 2

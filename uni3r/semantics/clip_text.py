@@ -44,8 +44,8 @@ class ClipTextEncoder(nn.Module):
         """
         Args:
             width, depth, num_heads: sizes of the transformer.
-            channels: of the output.
-            context_length: tokens per prompt; longer ones are cut.
+            channels: channels of the output.
+            context_length: tokens per prompt; longer prompts are truncated.
             vocabulary: number of tokens.
 
         Raises:
@@ -66,25 +66,25 @@ class ClipTextEncoder(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str | Path = OPENAI) -> ClipTextEncoder:
-        """Published weights.
+        """Load published weights.
 
         Args:
             source: ``openai`` for the hub; or a file: LSeg's ``demo_e200.ckpt``, a Uni3R file, a state dict of CLIP
                 (safetensors or torch, names of OpenAI or open_clip), or OpenAI's own ``ViT-B-32.pt``.
 
         Raises:
-            CheckpointError: naming the source, when it cannot be read or does not fit.
+            CheckpointError: the source cannot be read or does not fit; the message names it.
         """
         state = _from_hub() if str(source) == OPENAI else _read_clip(Path(source).expanduser())
         return cls.from_state(state, str(source))
 
     @classmethod
     def from_state(cls, state: Mapping[str, Tensor], source: str, num_heads: int | None = None) -> ClipTextEncoder:
-        """From tensors under CLIP's names, bare or with LSeg's prefix ``clip_pretrained.``; every tensor must fit.
+        """Build from tensors under CLIP's names, bare or with LSeg's prefix ``clip_pretrained.``; all must fit.
 
         Args:
-            state: names to tensors of any floating type. CLIP's image tower and its settings are passed over.
-            source: what to call it in errors.
+            state: names to tensors of any floating type. CLIP's image tower and its settings are ignored.
+            source: name of the source in error messages.
             num_heads: attention heads; None takes 64 channels per head, as published.
 
         Raises:
@@ -110,7 +110,7 @@ class ClipTextEncoder(nn.Module):
         return self.tower.text_projection.shape[1]
 
     def train(self, mode: bool = True) -> ClipTextEncoder:
-        """Stays in evaluation mode."""
+        """Keep evaluation mode, whatever the parent's mode."""
         return super().train(False)
 
     def tokenize(self, prompts: Sequence[str]) -> Tensor:
@@ -118,7 +118,7 @@ class ClipTextEncoder(nn.Module):
         return self._tokenizer(list(prompts))
 
     def text(self, words: Words, templates: Sequence[str] = BARE_WORD) -> Tensor:
-        """(W, C) unit vectors of words: all of a teacher that is needed to ask a trained model."""
+        """(W, C) unit vectors of words: the only part of a teacher that queries of a trained model need."""
         return embed_words(self, words, templates)
 
     @torch.no_grad()
@@ -129,7 +129,7 @@ class ClipTextEncoder(nn.Module):
 
 
 def _read_clip(path: Path) -> Mapping[str, Tensor]:
-    if _is_torchscript(path):  # how OpenAI packs it; TorchScript runs no Python when it is loaded
+    if _is_torchscript(path):  # OpenAI's format; loading TorchScript runs no Python
         return torch.jit.load(str(path), map_location="cpu").state_dict()
     try:
         return read_lseg(path)

@@ -1,8 +1,8 @@
 """Any vision transformer of open_clip as a semantic teacher, without training.
 
-CLIP's image tower is trained for its class token, yet the values that its last attention would mix are, patch by
-patch, in the text space already: keep them unmixed (MaskCLIP, Zhou et al. 2022, section 3.2). Coarser than LSeg, one
-vector per patch, but it takes most vision transformers of open_clip.
+CLIP's image tower is trained through its class token, but the values of its last attention, before mixing, lie in the
+text space for every patch: skip the mixing (MaskCLIP, Zhou et al. 2022, section 3.2). Coarser than LSeg, with one
+vector per patch, but works with most vision transformers of open_clip.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class DenseClipTeacher(nn.Module):
 
         Raises:
             ImportError: naming the extra to install.
-            CheckpointError: when the weights can neither be found nor fetched.
-            ValueError: when the image tower is not a plain vision transformer.
+            CheckpointError: the weights can be neither found nor downloaded.
+            ValueError: the image tower is not a plain vision transformer.
         """
         super().__init__()
         model, mean, deviation, self._tokenize = _create(architecture, pretrained)
@@ -49,12 +49,12 @@ class DenseClipTeacher(nn.Module):
         return self.model.visual.output_dim
 
     def train(self, mode: bool = True) -> DenseClipTeacher:
-        """Stays in evaluation mode."""
+        """Keep evaluation mode, whatever the parent's mode."""
         return super().train(False)
 
     @torch.no_grad()
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(B, V, 3, H, W) in [-1, 1] to (B, V, C, h, w) on the model's patch grid. Labels are not read."""
+        """(B, V, 3, H, W) in [-1, 1] to (B, V, C, h, w) on the model's patch grid. Labels are ignored."""
         visual = self.model.visual
         flat = interpolate(images.flatten(0, 1), visual.image_size, mode="bicubic", antialias=True)
         inputs = ((flat.clamp(-1, 1) + 1) / 2 - self.mean) / self.deviation
@@ -77,7 +77,7 @@ class DenseClipTeacher(nn.Module):
         return normalize(self.model.encode_text(self._tokenize(list(prompts)).to(self.mean.device)).float(), dim=-1)
 
     def _last_block_unmixed(self, tokens: Tensor) -> Tensor:
-        """The last block with every patch attending to itself only, then the final norm."""
+        """Last block, with every patch attending only to itself, then the final norm."""
         block = self.model.visual.transformer.resblocks[-1]
         attention, channels = block.attn, tokens.shape[-1]
         weight, bias = attention.in_proj_weight[2 * channels :], attention.in_proj_bias[2 * channels :]

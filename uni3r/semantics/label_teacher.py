@@ -1,4 +1,4 @@
-"""A teacher for data with labels: the feature of a pixel is the vector of its class's words."""
+"""Teacher for labelled data: the feature of a pixel is the text vector of its class."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from uni3r.semantics.text_encoder import BARE_WORD, TextEncoder, Words, embed_wo
 class LabelTeacher(nn.Module):
     """Labels and any text encoder in place of an image network.
 
-    What a model learns from it can be asked with words that no label has, as far as the encoder places them near a
-    class ("couch" near "sofa"); things that no label tells apart stay together.
+    A model trained with it can be queried with words that are no label, as far as the encoder places them near a class
+    ("couch" near "sofa"); things that no label distinguishes stay indistinguishable.
 
-    K classes span at most K of the encoder's channels, and a model that has learnt them renders nothing outside that
-    span. So features and words are given in an orthonormal basis of it: K channels in place of hundreds, and every
-    cosine of a feature with a word is *exactly* that of the full space. For this a word's vector keeps the length of
-    its part inside the span, at most 1: shortening it to the part and stretching that to unit length again would make
-    unrelated words loud. The basis is the Gram-Schmidt one of the class vectors in their order, which is unique and so
-    needs no file: the first channel is the first class, the second what the second class adds, and so on.
+    K classes span at most K dimensions of the encoder's space, and a model trained on them renders nothing outside that
+    span. Features and words are therefore expressed in an orthonormal basis of it: K channels instead of hundreds, and
+    the cosine of a feature with a word is *exactly* that of the full space. For this, a word's vector keeps the length
+    of its projection into the span, at most 1; normalizing it again would give unrelated words high scores. The basis
+    is that of Gram-Schmidt on the class vectors in order, which is unique and needs no file: the first channel is the
+    first class, the second what the second class adds, and so on.
     """
 
     def __init__(self, encoder: TextEncoder, labels: LabelSet | str) -> None:
@@ -32,7 +32,7 @@ class LabelTeacher(nn.Module):
             labels: the label set of the data, or its name.
 
         Raises:
-            ValueError: when two classes have the same words, or there are more classes than channels.
+            ValueError: two classes have the same words, or there are more classes than channels.
         """
         super().__init__()
         self.encoder = encoder
@@ -41,7 +41,7 @@ class LabelTeacher(nn.Module):
             embed_words(encoder, self.labels.words, self.labels.templates), self.labels
         )
         self.class_vectors: Tensor
-        # The row after the last is what unlabelled pixels get.
+        # One more row, of zeros, for unlabelled pixels.
         rows = torch.cat([class_vectors, torch.zeros_like(class_vectors[:1])])
         self.register_buffer("class_vectors", rows, persistent=False)
 
@@ -51,10 +51,10 @@ class LabelTeacher(nn.Module):
         return len(self.labels)
 
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Vectors of the classes.
+        """Text vectors of the labels.
 
         Args:
-            images: not read.
+            images: ignored.
             labels: (B, V, H, W) int64 classes; any other number, such as 255, is unlabelled.
 
         Returns:
@@ -70,7 +70,7 @@ class LabelTeacher(nn.Module):
         return self.class_vectors[rows].movedim(-1, -3)
 
     def text(self, words: Words, templates: Sequence[str] = BARE_WORD) -> Tensor:
-        """(W, K) vectors of words, at most of unit length: their part in the span of the classes."""
+        """(W, K) vectors of words, at most of unit length: their projections into the span of the classes."""
         vectors = embed_words(self.encoder, words, templates)
         return (vectors @ self.basis.to(vectors).T).to(self.class_vectors)
 

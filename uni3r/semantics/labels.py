@@ -24,13 +24,13 @@ _GOLDEN_RATIO = 0.618034
 
 @dataclass(frozen=True)
 class SemanticClass:
-    """One class of a label set; its number is its place in the set."""
+    """One class of a label set; its number is its index in the set."""
 
     name: str
     color: tuple[int, int, int]
     """RGB, 0 to 255."""
     words: tuple[str, ...] = ()
-    """What it is called; several words are averaged. Empty: its name."""
+    """Words for the class, averaged; if empty, its name."""
 
     def __post_init__(self) -> None:
         if not all(0 <= value <= 255 for value in self.color):
@@ -71,10 +71,10 @@ class LabelSet:
 
 
 def load_label_set(name: str | Path) -> LabelSet:
-    """A label set of ``configs/labels`` by name (``scannet8``, ``nyu40``, ``rooms``), or any YAML file of that form.
+    """Load a label set of ``configs/labels`` by name (``scannet8``, ``nyu40``, ``rooms``), or any such YAML file.
 
     Raises:
-        ConfigurationError: naming the file and what is wrong with it, or the sets there are.
+        ConfigurationError: the file is invalid, or there is no such set; the message lists the existing ones.
     """
     folder = config_folder() / "labels"
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else folder / f"{name}.yaml"
@@ -90,10 +90,10 @@ def load_label_set(name: str | Path) -> LabelSet:
 
 
 def label_set_of_words(words: Sequence[str], templates: Sequence[str] = BARE_WORD) -> LabelSet:
-    """A label set of any words, in colours that are as different as their number allows.
+    """Make a label set of any words, in colours that are as distinct as their number allows.
 
     Raises:
-        ConfigurationError: for no words, or one given twice.
+        ConfigurationError: there are no words, or one is given twice.
     """
     try:
         colors = distinct_colors(len(words))

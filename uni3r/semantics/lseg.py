@@ -1,4 +1,4 @@
-"""LSeg (Li et al. 2022): an image network whose pixels live in CLIP's text space.
+"""LSeg (Li et al. 2022): an image network with per-pixel features in CLIP's text space.
 
 A ViT-L/16 (Dosovitskiy et al. 2021) read at four depths and fused by a DPT body (Ranftl et al. 2021), both from
 `common`; the class token is mixed into every patch token before the fusion. This is the published ``clip_vitl16_384``
@@ -33,14 +33,14 @@ class LSegSizes:
     level_channels: tuple[int, ...] = (256, 512, 1024, 1024)
     fusion_width: int = 256
     channels: int = 512
-    """Of the output: CLIP's text width."""
+    """Output channels: the width of CLIP's text space."""
 
 
 class LSeg(nn.Module):
     """Images to per-pixel features in CLIP's text space, at half the resolution.
 
-    Frozen by design: it always runs in evaluation mode, whatever ``train()`` its parents are put into, because batch
-    statistics of a training batch would change its output and spoil its running averages.
+    Frozen by design: it stays in evaluation mode whatever the mode of its parents, because batch statistics of a
+    training batch would change its output and its running averages.
     """
 
     def __init__(self, sizes: LSegSizes | None = None) -> None:
@@ -64,7 +64,7 @@ class LSeg(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> LSeg:
-        """Stays in evaluation mode."""
+        """Keep evaluation mode, whatever the parent's mode."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class LSeg(nn.Module):
 
     @staticmethod
     def _with_class(stream: Tensor, readout: nn.Module) -> Tensor:
-        """(B, 1 + N, C) to (B, N, C): the class token goes into every patch ("project" readout of DPT, section 3)."""
+        """(B, 1 + N, C) to (B, N, C): mixes the class token into every patch ("project" readout of DPT, section 3)."""
         patches = stream[:, 1:]
         pairs = torch.cat([patches, stream[:, :1].expand_as(patches)], dim=-1)
         return nn.functional.gelu(readout(pairs))

@@ -24,13 +24,13 @@ _HEAD_DIM = 64  # channels per attention head of the ViT; not visible in the sha
 
 
 def read_lseg(path: str | Path) -> dict[str, Tensor]:
-    """LSeg's tensors under their bare published names, without unpickling any object.
+    """Read LSeg's tensors under their bare published names, without unpickling any object.
 
     Args:
         path: ``demo_e200.ckpt``, a Uni3R file, or a safetensors file with the names of either.
 
     Raises:
-        CheckpointError: when the file cannot be read or holds no LSeg.
+        CheckpointError: the file cannot be read or holds no LSeg.
     """
     path = Path(path).expanduser()
     try:
@@ -48,25 +48,25 @@ def read_lseg(path: str | Path) -> dict[str, Tensor]:
 
 
 def lseg_from_state(state: Mapping[str, Tensor], source: str, num_heads: int | None = None) -> LSeg:
-    """The image network from what `read_lseg` gives; every tensor must fit.
+    """Build the image network from the result of `read_lseg`; every tensor must fit.
 
     Args:
         state: published names to tensors, of any floating type.
-        source: what to call it in errors.
+        source: name of the source in error messages.
         num_heads: attention heads of the ViT; None takes 64 channels per head, as published.
 
     Raises:
         CheckpointError: naming every tensor that is missing, unknown or of another shape.
     """
     sizes = _sizes(state, source)
-    with torch.device("meta"):  # no time and memory for random weights: all are replaced
+    with torch.device("meta"):  # no random initialization: all weights are replaced
         network = LSeg(sizes if num_heads is None else replace(sizes, num_heads=num_heads))
     fill_strictly(network, state, LSEG_IMAGE, source)
     return network.requires_grad_(False).eval()
 
 
 def fill_strictly(module: nn.Module, state: Mapping[str, Tensor], key_map: KeyMap, source: str) -> None:
-    """Give a module the tensors of a published state dict, as float32; none may be missing or left over.
+    """Load a published state dict into a module as float32; no tensor may be missing or unexpected.
 
     Raises:
         CheckpointError: naming every tensor that is missing, unknown or of another shape.

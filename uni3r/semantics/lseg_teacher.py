@@ -18,15 +18,15 @@ ImageRange = Literal["minus_one_to_one", "zero_to_one"]
 
 
 class LSegTeacher(nn.Module):
-    """Targets of 512 channels at half the resolution."""
+    """Teacher with 512 channels at half the resolution."""
 
     def __init__(self, network: LSeg, encoder: ClipTextEncoder, image_range: ImageRange = "minus_one_to_one") -> None:
         """
         Args:
             network: image side.
             encoder: text side.
-            image_range: of the images that the network sees. LSeg was trained on [-1, 1]; the published Uni3R training
-                feeds [0, 1] into its language loss, and the released weights have learnt those targets.
+            image_range: range of the images that the network receives. LSeg was trained on [-1, 1]; the published Uni3R
+                training uses [0, 1] in its language loss, so the released weights were trained on those targets.
         """
         if image_range not in ("minus_one_to_one", "zero_to_one"):
             raise ValueError(f"unknown image range {image_range!r}; expected 'minus_one_to_one' or 'zero_to_one'")
@@ -35,7 +35,7 @@ class LSegTeacher(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str | Path, image_range: ImageRange = "minus_one_to_one") -> LSegTeacher:
-        """Both sides from ``demo_e200.ckpt`` or a Uni3R file.
+        """Load both sides from ``demo_e200.ckpt`` or a Uni3R file.
 
         Raises:
             CheckpointError: naming the file and every tensor that does not fit.
@@ -50,7 +50,7 @@ class LSegTeacher(nn.Module):
 
     @torch.no_grad()
     def features(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """(B, V, 3, H, W) in [-1, 1], sides multiples of 32, to (B, V, C, H/2, W/2). Labels are not read."""
+        """(B, V, 3, H, W) in [-1, 1], sides multiples of 32, to (B, V, C, H/2, W/2). Labels are ignored."""
         return self.network((images + 1) / 2 if self.image_range == "zero_to_one" else images)
 
     def text(self, words: Words, templates: Sequence[str] = BARE_WORD) -> Tensor:

@@ -1,7 +1,7 @@
-"""Open-vocabulary queries: any words against features of pixels or Gaussians.
+"""Open-vocabulary queries of pixels or Gaussians.
 
-Features and words live in one space, that of the teacher. Features of the published model are expanded from 64 to 512
-channels first (the model's feature compressor).
+Features and words share the teacher's space. Features of the published model are first expanded from 64 to 512
+channels (the model's feature compressor).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from uni3r.semantics.text_encoder import BARE_WORD
 LOGIT_SCALE = 1 / 0.07
 """Inverse temperature of LSeg; a constant there (absent from the checkpoint)."""
 CANONICAL_NEGATIVES = ("object", "things", "stuff", "texture")
-"""Words for "anything else" that a relevance is measured against (LERF, Kerr et al. 2023, section 3.4)."""
+"""Canonical negative words for relevance scores (LERF, Kerr et al. 2023, section 3.4)."""
 
 
 def text_logits(features: Tensor, text: Tensor, dim: int = -1, scale: float = LOGIT_SCALE) -> Tensor:
-    """Cosine of every feature with every word, times a scale (product with the unit feature, for shorter words).
+    """Scaled cosine of every feature with every word (for words shorter than 1, the product with the unit feature).
 
     Args:
         features: any shape with C channels on axis ``dim``: -1 for Gaussians (B, N, C), -3 for images (B, V, C, H, W).
@@ -37,7 +37,7 @@ def text_logits(features: Tensor, text: Tensor, dim: int = -1, scale: float = LO
         The shape of the features with W in place of C.
 
     Raises:
-        ValueError: when features and words have different numbers of channels.
+        ValueError: features and words have different numbers of channels.
     """
     channels = features.shape[dim]
     if channels != text.shape[-1]:
@@ -48,22 +48,22 @@ def text_logits(features: Tensor, text: Tensor, dim: int = -1, scale: float = LO
 
 
 def resize_logits(logits: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of (..., W, h, w) logits to (height, width), corners on corners, as LSeg does to its own."""
+    """Bilinear resize of (..., W, h, w) logits to (height, width), with aligned corners, as in LSeg."""
     flat = logits.flatten(0, -4) if logits.ndim > 3 else logits[None]
     return interpolate(flat, size, mode="bilinear", align_corners=True).reshape(*logits.shape[:-2], *size)
 
 
 @dataclass(frozen=True)
 class Query:
-    """A list of words, embedded once and asked as often as need be. `labels` gives their names and colours."""
+    """A list of words, embedded once. `labels` gives their names and colours."""
 
     labels: LabelSet
     text: Tensor
     """(W, C) vectors of the words."""
     negatives: Tensor
-    """(M, C) vectors of what relevance is measured against."""
+    """(M, C) vectors of the negatives for relevance."""
     rivals: Tensor
-    """(W, M) bool: which of them count for which word."""
+    """(W, M) bool: which negatives apply to which word."""
     scale: float = LOGIT_SCALE
 
     @classmethod
@@ -78,12 +78,12 @@ class Query:
         """Embed the words.
 
         Args:
-            teacher: whose features the model has learnt (its text side is enough).
+            teacher: the teacher that the model was trained with (its text side is enough).
             words: any words, or a label set (which has templates of its own).
             templates: prompts around the words, each with one ``{}``.
-            negatives: words that stand for anything else; or the label set that the features were learnt from: then
-                every word is measured against all classes but its own, which is the one nearest to it. Use that with a
-                label teacher, whose features know nothing between the classes.
+            negatives: words for "anything else"; or the label set that the features were trained on: then every word is
+                compared with all classes except the one nearest to it. Use that with a label teacher, whose features
+                have no values between the classes.
             scale: inverse temperature.
         """
         labels = words if isinstance(words, LabelSet) else label_set_of_words(words, templates)
@@ -105,12 +105,12 @@ class Query:
         return text_logits(features, self.text, dim, self.scale)
 
     def segment(self, features: Tensor, dim: int = -1, size: tuple[int, int] | None = None) -> Tensor:
-        """The best word of every feature.
+        """Best word of every feature.
 
         Args:
             features: Gaussians (dim -1) or images (dim -3).
             dim: axis of the channels.
-            size: (height, width) to bring the logits of images to before the choice; None keeps theirs.
+            size: (height, width) to which logits of images are resized before the choice; None keeps their size.
 
         Returns:
             The shape of the features without the channels: int64 numbers of words.
@@ -119,9 +119,9 @@ class Query:
         return (logits if size is None else resize_logits(logits, size)).argmax(dim=dim)
 
     def relevance(self, features: Tensor, dim: int = -1) -> Tensor:
-        """How much rather a feature is the word than anything else: LERF's score, in [0, 1], 0.5 where undecided.
+        """LERF's relevance score of every word, in [0, 1], 0.5 where undecided.
 
-        The pairwise softmax between the word and each negative, the smallest of them (Kerr et al. 2023, section 3.4).
+        The minimum over negatives of the pairwise softmax of word and negative (Kerr et al. 2023, section 3.4).
         An empty pixel has 0.
 
         Returns:
@@ -134,7 +134,7 @@ class Query:
         return torch.sigmoid(positive - hardest).movedim(-1, dim) * occupied
 
     def share(self, features: Tensor, dim: int = -1) -> Tensor:
-        """The softmax of a word among itself and its negatives, in (0, 1): how much of a feature is the word.
+        """Softmax probability of each word against its negatives, in (0, 1).
 
         An empty pixel has 0.
 
@@ -150,5 +150,5 @@ class Query:
         return torch.stack(shares, dim=dim) * (features.norm(dim=dim, keepdim=True) > 0)
 
     def masks(self, features: Tensor, dim: int = -1, threshold: float = 0.5) -> Tensor:
-        """Where a word is more relevant than a threshold; bool, the shape of `relevance`."""
+        """Masks where the relevance of a word exceeds a threshold; bool, the shape of `relevance`."""
         return self.relevance(features, dim) > threshold

@@ -1,4 +1,4 @@
-"""Words to vectors: what every text encoder offers, prompt templates, and groups of words that mean the same."""
+"""Interface of text encoders, prompt templates, and groups of synonyms."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ BARE_WORD = ("{}",)
 """The published prompt: the word itself (LSeg, Li et al. 2022; Uni3R)."""
 
 Words: TypeAlias = Sequence[str | Sequence[str]]
-"""What is asked for: words or phrases, each alone or as a group of words that mean the same."""
+"""Words or phrases of a query, each alone or as a group of synonyms."""
 
 
 @runtime_checkable
 class TextEncoder(Protocol):
-    """Anything that embeds text, such as `uni3r.semantics.clip_text.ClipTextEncoder`."""
+    """Text embedding, such as `uni3r.semantics.clip_text.ClipTextEncoder`."""
 
     @property
     def width(self) -> int:
@@ -40,7 +40,7 @@ def embed_words(encoder: TextEncoder, words: Words, templates: Sequence[str] = B
         (W, C) unit vectors.
 
     Raises:
-        ValueError: for no words, an empty one, or a template without its ``{}``.
+        ValueError: there are no words, an empty word, or a template without its ``{}``.
     """
     groups = [[group] if isinstance(group, str) else list(group) for group in words]
     _check(groups, templates)

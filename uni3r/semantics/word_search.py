@@ -1,4 +1,4 @@
-"""Where in a scene the things are that a word names: heat maps that can be read off by eye."""
+"""Heat maps of the things in a scene that a word names, scaled for viewing."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ from uni3r.semantics.query import Query
 from uni3r.semantics.teacher import TextSide
 
 _SOFT_SCALE = 2.0
-"""Inverse temperature of the competition with the classes. At that of training (14) the winner takes all: a thing that
-the model only half knows stays dark. Best overlap of heat above one half with the truth among 2, 5 and 14, on eight
-rooms that no training saw."""
+"""Inverse temperature of the softmax with the classes. At the training value (14) the softmax saturates and uncertain
+objects stay dark. Of 2, 5 and 14, this gives the best overlap of heat above 0.5 with the truth on eight held-out
+rooms."""
 _HIGH, _MIDDLE = 0.995, 0.5
 """Quantiles of a word's scores in the scene."""
 
 
 @dataclass(frozen=True)
 class WordSearch:
-    """Words against what else could be there, embedded once.
+    """Search for words against competing classes, embedded once.
 
-    A score is the softmax of the word against the classes of a label set, without the class that the word itself is
-    nearest to. Heat is the score relative to the rest of the scene, as LangSplat shows it (Qin et al. 2024, section 4).
-    Where LERF's relevance (Kerr et al. 2023, section 3.4) rates none of the scene above one half, the word is not
-    there, and there is no heat.
+    A score is the softmax of the word against the classes of a label set, without the class nearest to the word. Heat
+    is the score relative to the rest of the scene, as LangSplat shows it (Qin et al. 2024, section 4). If LERF's
+    relevance (Kerr et al. 2023, section 3.4) nowhere exceeds one half, the object is absent and the heat is zero.
     """
 
     against_classes: Query
@@ -38,23 +37,24 @@ class WordSearch:
         """Embed words; ``labels`` are the classes that compete with them.
 
         Raises:
-            ConfigurationError: for no words, or one given twice.
+            ConfigurationError: there are no words, or one is given twice.
         """
         return cls(Query.of(teacher, words, negatives=labels, scale=_SOFT_SCALE), Query.of(teacher, words))
 
     @property
     def words(self) -> tuple[str, ...]:
-        """What is looked for."""
+        """Words of the search."""
         return self.against_classes.labels.names
 
     def heat(self, features: Tensor) -> Tensor:
         """Heat of every pixel.
 
         Args:
-            features: (V, C, h, w) of all views of a scene, in the space of words; zeros where there is nothing.
+            features: (V, C, h, w) of all views of a scene, in the space of words; zeros where nothing was rendered.
 
         Returns:
-            (V, W, h, w) in [0, 1]: 1 where in these views the word fits best, 0 where it fits no better than usual.
+            (V, W, h, w) in [0, 1]: 1 where the word fits best in these views, 0 where it fits no better than on
+            average.
         """
         anything = self.against_anything.to(features.device).relevance(features, dim=-3)
         found = (anything > 0.5).any(dim=-1).any(dim=-1).any(dim=0)
@@ -65,11 +65,11 @@ class WordSearch:
 
     @staticmethod
     def _stretched(score: Tensor, occupied: Tensor) -> Tensor:
-        """One word's scores (V, h, w) from the scene's usual one to its highest."""
+        """Stretch one word's scores (V, h, w) from the scene's median to its maximum."""
         values = score[occupied]
         if len(values) == 0:
             return torch.zeros_like(score)
         ranked = values.sort().values
         high = ranked[round(_HIGH * (len(ranked) - 1))]
-        low = torch.minimum(ranked[round(_MIDDLE * (len(ranked) - 1))], high / 2)  # the word may fill the view
+        low = torch.minimum(ranked[round(_MIDDLE * (len(ranked) - 1))], high / 2)  # the object may fill the view
         return ((score - low) / (high - low).clamp_min(1e-6)).clamp(0, 1) * occupied

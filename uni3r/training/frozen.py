@@ -1,4 +1,4 @@
-"""Keeps networks that help in training, such as teachers, out of the module that is trained and saved."""
+"""Holder of auxiliary networks, such as teachers, that keeps them out of the trained and saved module."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class Frozen:
-    """A network that is used, but is not trained, saved, moved or put into training mode with its owner."""
+    """Network that is not trained, saved, moved or put into training mode with its owner."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
@@ -17,7 +17,7 @@ class Frozen:
             network.eval().requires_grad_(False)
 
     def on(self, device: torch.device) -> Any:
-        """The network, on the device."""
+        """Return the network, moved to the device."""
         if isinstance(self._network, nn.Module):
             self._network.to(device)
         return self._network

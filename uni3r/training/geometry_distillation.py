@@ -1,8 +1,8 @@
-"""Geometry distillation: the Gaussian centres must lie on the surface that a pointmap teacher sees.
+"""Geometry distillation: pulls the Gaussian centres to the surface that a pointmap teacher predicts.
 
-Uni3R (arXiv 2508.03643) section 3.4. A teacher of pointmaps (there VGGT, here any `PointmapTeacher`) looks at the
-same views. Its points are brought to the student's by a similarity without gradient; then every confident student
-point is drawn to the *nearest* confident teacher point, so that surfaces are taught, not pixels.
+Uni3R (arXiv 2508.03643) section 3.4. A teacher of pointmaps (there VGGT, here any `PointmapTeacher`) receives the
+same views. Its points are aligned with the student's by a similarity without gradient; then every confident student
+point is pulled to the *nearest* confident teacher point, which supervises surfaces instead of pixels.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _DISTANCES_AT_ONCE = 1 << 26
 
 
 class PointmapTeacher(Protocol):
-    """Whatever turns images into pointmaps in one common frame, such as VGGT or SLAM3R's image-to-points network."""
+    """Network from images to pointmaps in one common frame, such as VGGT or SLAM3R's image-to-points network."""
 
     def __call__(self, images: Tensor) -> Pointmaps:
         """Pointmaps (B, V, h, w) of images (B, V, 3, H, W) in [-1, 1], any frame and scale; without gradient."""
@@ -33,15 +33,15 @@ class PointmapTeacher(Protocol):
 
 @dataclass(frozen=True)
 class DistillationSettings:
-    """How the teacher is followed. The defaults are the published ones."""
+    """Settings of the distillation. The defaults are the published ones."""
 
     keep: float = 0.9
-    """Share of the pixels of a view, the teacher's most confident ones, that teach and learn."""
+    """Share of the pixels of a view, by the teacher's confidence, that enter the loss."""
     align_on: Literal["all", "kept"] = "all"
     """Pixels that decide the similarity. The published code takes all, the paper the confident ones."""
     align: Literal["view", "sample"] = "view"
-    """One similarity per view (published), or one for all views of a sample, which also teaches how views lie to each
-    other."""
+    """One similarity per view (published), or one for all views of a sample, which also supervises the relative
+    placement of views."""
 
     def __post_init__(self) -> None:
         if not 0 < self.keep <= 1:
@@ -52,7 +52,7 @@ def geometry_loss(student: Tensor, teacher: Pointmaps, settings: DistillationSet
     """Mean squared distance from the confident student points to the nearest confident teacher point.
 
     Args:
-        student: (B, V, H, W, 3) Gaussian centres of the context views; the gradient goes here.
+        student: (B, V, H, W, 3) Gaussian centres of the context views; receives the gradient.
         teacher: (B, V, h, w) pointmaps of the same views, any size, frame and scale.
         settings: see `DistillationSettings`.
 
@@ -85,7 +85,7 @@ def resized_to(teacher: Pointmaps, size: tuple[int, int]) -> tuple[Tensor, Tenso
 
 
 def most_confident(confidence: Tensor, keep: float) -> Tensor:
-    """(B, V, H, W) bool: at least the ``floor(keep * H * W)``-th largest confidence of the view; ties are all in."""
+    """(B, V, H, W) bool: at least the ``floor(keep * H * W)``-th largest confidence of the view, ties included."""
     flat = confidence.flatten(2)
     rank = max(1, int(keep * flat.shape[-1]))
     threshold = flat.topk(rank, dim=-1).values[..., -1:]
@@ -107,7 +107,7 @@ def align_teacher(points: Tensor, student: Tensor, kept: Tensor, settings: Disti
 def nearest_points(queries: Tensor, points: Tensor) -> Tensor:
     """(Q,) index of the nearest of (P, 3) points to each of (Q, 3) queries, exact.
 
-    A k-d tree on the processor, blocks of the distance matrix elsewhere. Points that are not finite raise ValueError.
+    A k-d tree on the CPU, blocks of the distance matrix elsewhere. Raises ValueError for points that are not finite.
     """
     if not (queries.isfinite().all() and points.isfinite().all()):
         raise ValueError("nearest points of values that are not finite; the network or its teacher has diverged")
@@ -115,6 +115,6 @@ def nearest_points(queries: Tensor, points: Tensor) -> Tensor:
         index = cKDTree(points.numpy()).query(queries.numpy(), workers=1)[1]
         return torch.from_numpy(index)
     rows = max(1, _DISTANCES_AT_ONCE // len(points))
-    # The matrix product shortcut of cdist loses the digits that tell close neighbours apart.
+    # The matrix-product mode of cdist is too imprecise to distinguish close neighbours.
     exact = "donot_use_mm_for_euclid_dist"
     return torch.cat([torch.cdist(block, points, compute_mode=exact).argmin(dim=1) for block in queries.split(rows)])

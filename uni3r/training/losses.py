@@ -1,7 +1,7 @@
 """Losses on rendered views, as pure functions: colour, language features, depth.
 
 Uni3R (arXiv 2508.03643) sections 3.3 and 3.4; the loss of geometry is in `uni3r.training.geometry_distillation`, LPIPS
-in `common.metrics.lpips`. All are means, so that views, pixels and batches of any number weigh the same.
+in `common.metrics.lpips`. All are means, so that their scale does not depend on the number of views, pixels or batches.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def feature_loss(
         features: (..., C, h, w) of the rendering.
         target: (..., C, h, w) of the true view.
         valid: (..., h, w) bool; all where None.
-        weights: (..., h, w) of the pixels, 0 or more, for a weighted mean; equal where None.
+        weights: (..., h, w) pixel weights, 0 or more, for a weighted mean; None weights all equally.
     """
     distance = 1 - torch.cosine_similarity(features.float(), target.float(), dim=-3)
     if weights is not None:
@@ -49,8 +49,8 @@ def feature_loss(
 def pixel_weights(labels: Tensor, class_weights: Tensor) -> Tensor:
     """Weights (..., H, W) of pixels by their class.
 
-    Rare classes teach little in a mean over pixels: a room is mostly wall. Shares to the power of -1 balance them
-    entirely ("median frequency balancing" of Eigen and Fergus, ICCV 2015), -1/2 is a compromise.
+    Rare classes contribute little to a mean over pixels: a room is mostly wall. Class shares to the power of -1 balance
+    them entirely ("median frequency balancing" of Eigen and Fergus, ICCV 2015), -1/2 is a compromise.
 
     Args:
         labels: (..., H, W) integer classes; any other number, such as 255, has weight 0.
@@ -63,14 +63,14 @@ def pixel_weights(labels: Tensor, class_weights: Tensor) -> Tensor:
 def pointmap_loss(
     predicted: Pointmaps, truth: Tensor, valid: Tensor, alpha: float | None = 0.2
 ) -> tuple[Tensor, Tensor]:
-    """Distance between pointmaps of one unit, weighed by the confidence: ``C * d - alpha * log C`` (DUSt3R, Wang et al.
-    2024, equation 4, without its normalization: the unit is part of what is learnt).
+    """Distance between pointmaps of one unit, weighted by the confidence: ``C * d - alpha * log C`` (DUSt3R, Wang et
+    al. 2024, equation 4, without its normalization: the unit is learned as well).
 
     Args:
         predicted: (B, V, H, W, ..).
         truth: (B, V, H, W, 3) in the same frame and unit.
         valid: (B, V, H, W) bool.
-        alpha: reward of confidence; None leaves the confidence out.
+        alpha: weight of the confidence reward; None ignores the confidence.
 
     Returns:
         The loss, and the mean distance without gradient. Both are 0 without a valid pixel.
@@ -85,13 +85,13 @@ def pointmap_loss(
 
 
 def depth_loss(depth: Tensor, alpha: Tensor, truth: Tensor, min_alpha: float = 0.5) -> Tensor:
-    """Mean absolute relative error of rendered depth where truth exists and the rendering is more solid than air.
+    """Mean absolute relative error of rendered depth, where truth exists and the rendering is opaque enough.
 
     Args:
-        depth: (..., H, W) accumulated depth, divided here by
+        depth: (..., H, W) accumulated depth, which is divided by alpha.
         alpha: (..., H, W) opacity of the rendering.
         truth: (..., H, W) in the unit of the rendering; 0 where invalid.
-        min_alpha: pixels of less opacity do not count: there is nothing to move.
+        min_alpha: pixels of lower opacity are ignored.
     """
     valid = (truth > 0) & truth.isfinite() & (alpha.detach() > min_alpha)
     expected = depth / alpha.clamp_min(min_alpha)

@@ -1,7 +1,7 @@
-"""The training objective: context views to Gaussians, Gaussians to renderings, renderings to losses.
+"""Training objective: context views to Gaussians, Gaussians to renderings, renderings to losses.
 
-Uni3R (arXiv 2508.03643) sections 3.3 and 3.4. Published recipe and corrections are values of the same options: see
-``configs/experiment/uni3r_*.yaml``.
+Uni3R (arXiv 2508.03643) sections 3.3 and 3.4. The published recipe and our corrections are values of the same options:
+see ``configs/experiment/uni3r_*.yaml``.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from uni3r.training.view_selection import ViewSelection, random_crop, split_view
 
 
 def network_from(sizes: Mapping[str, Any], start: str | Path | None = None) -> Uni3R:
-    """A network to train.
+    """Build a network to train.
 
     Args:
         sizes: fields of `uni3r.models.config.Uni3RConfig`.
         start: hub id, folder or file of weights of Uni3R, or of VGGT, DUSt3R or SLAM3R (I2P) where they fit the sizes;
-            None starts from nothing.
+            None initializes randomly.
 
     Raises:
-        CheckpointError: naming what is missing or of another shape.
+        CheckpointError: tensors are missing or have another shape; the message names them.
     """
     model = Uni3R(**sizes)
     initialized(model, start, model.fresh_prefixes)
@@ -58,7 +58,7 @@ def network_from(sizes: Mapping[str, Any], start: str | Path | None = None) -> U
 
 
 class GaussianObjective(Objective):
-    """Renderings of the predicted Gaussians must look like the true views."""
+    """Rendering losses of the predicted Gaussians against the true views."""
 
     model: Uni3R
 
@@ -86,27 +86,27 @@ class GaussianObjective(Objective):
             model: the network to train.
             optimizer: hyper-parameters.
             frozen: regular expressions of parameter names that do not learn.
-            weights: of the loss terms.
-            views: which views are context, which are rendered.
-            rendering: how.
-            unit: length of one in the network's world.
-            teacher: of the language features; not needed where their weight is 0.
-            target_range: of the images that the teacher sees for its targets: [0, 1] as published, [-1, 1] as
-                teachers expect.
+            weights: weights of the loss terms.
+            views: choice of context and rendered views.
+            rendering: rendering options.
+            unit: unit of length of the network's world.
+            teacher: teacher of the language features; not needed if their weight is 0.
+            target_range: range of the images that the teacher receives for its targets: [0, 1] as published, [-1, 1]
+                as teachers expect.
             feature_residual: add the teacher's features of the context to those of the Gaussians (published). Off for
-                teachers that read labels, which are not there at inference.
-            pointmap_teacher: of the geometry; not needed where its weight is 0.
-            distillation: how it is followed.
-            distill_up_to: with more context views it is not asked (published: 2); None asks always.
-            perceptual: for the term ``lpips``.
-            true_poses: for models with centres on rays: in training, these lie by the true poses of the context, so
-                that depth and appearance learn from clean pictures while the points, and so the poses, are still
-                learning. Validation always takes the model's own poses.
-            class_weights: of the pixels of every class in the feature term, for data with labels; None weighs all
-                pixels alike (published). See `uni3r.training.losses.pixel_weights`.
+                teachers that read labels, which are unavailable at inference.
+            pointmap_teacher: teacher of the geometry; not needed if its weight is 0.
+            distillation: settings of the geometry distillation.
+            distill_up_to: no distillation with more context views than this (published: 2); None has no limit.
+            perceptual: perceptual distance for the term ``lpips``.
+            true_poses: for models with centres on rays: in training, place them by the true poses of the context, so
+                that depth and appearance learn from sharp renderings while the points, and so the poses, are still
+                inaccurate. Validation always uses the model's own poses.
+            class_weights: pixel weights by class in the feature term, for data with labels; None weights all pixels
+                equally (published). See `uni3r.training.losses.pixel_weights`.
 
         Raises:
-            ValueError: a term has a weight, and what it needs is missing; or a negative class weight.
+            ValueError: a term has a weight but lacks what it needs, or a class weight is negative.
         """
         super().__init__(model, optimizer, frozen)
         self.weights, self.views = weights or LossWeights(), views or ViewSelection()
@@ -124,10 +124,10 @@ class GaussianObjective(Objective):
         self._teacher, self._pointmap_teacher, self._perceptual = map(Frozen, (teacher, pointmap_teacher, perceptual))
 
     def terms(self, views: Views, training: bool) -> dict[str, Tensor]:
-        """Loss terms of `LossWeights` by name, ``loss``, their weighted sum, and what is only looked at.
+        """Loss terms of `LossWeights` by name, their weighted sum ``loss``, and metrics.
 
-        That is ``psnr`` of the rendered views (dB, pooled) and ``regression``, the mean distance of the Gaussian
-        centres from the truth over the mean distance of the true points from camera 0.
+        The metrics are ``psnr`` of the rendered views (dB, pooled) and ``regression``, the mean distance of the
+        Gaussian centres from the truth over the mean distance of the true points from camera 0.
         """
         generator = torch.Generator().manual_seed(self.global_step) if training else None
         split = split_views(views.images.shape[1], self.views, generator)
@@ -154,11 +154,11 @@ class GaussianObjective(Objective):
         return terms
 
     def _full_precision(self) -> torch.autocast:
-        """Poses and points are matrix products, of which autocast would keep three digits."""
+        """Disable autocast, which would compute poses and points with about three digits."""
         return torch.autocast(self.device.type, enabled=False)
 
     def _predict(self, context: Views, unit: Tensor | None = None) -> Prediction:
-        """Gaussians of the context; with a unit, centres on rays lie by the true poses."""
+        """Gaussians of the context; with a unit, centres on rays are placed by the true poses."""
         residual = poses = None
         if self.feature_residual and self.weights.feature:
             residual = self._teacher.on(self.device).features(context.images)

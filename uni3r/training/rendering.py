@@ -15,16 +15,16 @@ from uni3r.rasterization import RasterizationSettings, Rendering, rasterize
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """How target views are rendered in training."""
+    """Options of rendering in training."""
 
     near: float = 0.1
     """Metres."""
     far: float = 100.0
     """Metres."""
     raise_sh_every: int | None = None
-    """Optimizer steps from one degree of the harmonics to the next; None stays at degree 0 (published)."""
+    """Optimizer steps after which the degree of the harmonics increases; None stays at degree 0 (published)."""
     background: Background = "black"
-    """Behind the Gaussians; see `uni3r.rasterization.background`."""
+    """Background behind the Gaussians; see `uni3r.rasterization.background`."""
     settings: RasterizationSettings = field(default_factory=RasterizationSettings)
 
     def sh_degree(self, highest: int, step: int) -> int:
@@ -41,8 +41,8 @@ def render_targets(
         gaussians: (B, N), in the frame of the first context camera and the unit of the network.
         context: (B, C) with poses.
         targets: (B, V) with cameras; the renderings have the size of their images.
-        unit: (B,) of the network's world, metres.
-        options: clipping planes, background and numerics; nothing is composed over the background here.
+        unit: (B,) unit of the network's world, metres.
+        options: clipping planes, background and numerics; the background is not composited here.
         sh_degree: degree of the harmonics that are evaluated.
 
     Returns:

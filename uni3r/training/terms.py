@@ -1,4 +1,4 @@
-"""The terms of the training loss: their weights, and their values for one prediction and its rendering.
+"""Terms of the training loss: weights, and values for one prediction and its rendering.
 
 Uni3R (arXiv 2508.03643) sections 3.3 and 3.4. The losses themselves are pure functions in `uni3r.training.losses`.
 """
@@ -18,7 +18,7 @@ from uni3r.rasterization import Rendering
 from uni3r.training.losses import depth_loss, feature_loss, l1_loss, mse_loss, pixel_weights, pointmap_loss, ssim_loss
 
 Perceptual = Callable[[Tensor, Tensor], Tensor]
-"""Distances (...) of pictures (..., 3, H, W) in [0, 1], such as `common.metrics.lpips.Lpips`."""
+"""Distances (...) of images (..., 3, H, W) in [0, 1], such as `common.metrics.lpips.Lpips`."""
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,23 @@ class LossWeights:
     l1: float = 1.0
     mse: float = 0.0
     ssim: float = 0.0
-    """Never used by the published recipe, which has an argument for it."""
+    """Not used by the published recipe, although its code has the option."""
     lpips: float = 0.05
     feature: float = 0.2
     """0.2 in the published code, 0.02 in the paper."""
     context_feature: float = 0.0
-    """As ``feature``, of the context's own pixels before rendering. Not published: for features that learn slowly,
-    since steps without any rendered term render nothing and are cheaper."""
+    """Like ``feature``, on the context's own pixels before rendering. Not published: for features that learn slowly,
+    since steps without any rendered term need no rendering and are cheaper."""
     geometry: float = 0.005
-    """Of the pointmap teacher."""
+    """Distillation from the pointmap teacher."""
     depth: float = 0.0
-    """Of rendered depth, where the data has true depth."""
+    """Relative error of the rendered depth, if the data has true depth."""
     pointmap: float = 0.0
-    """Of the Gaussian centres, where the data has true depth."""
+    """Distance of the Gaussian centres from the true points, if the data has true depth."""
 
 
 RENDERED_TERMS = ("l1", "mse", "ssim", "lpips", "feature", "depth")
-"""Terms of `LossWeights` that ask for a rendering."""
+"""Terms of `LossWeights` that need a rendering."""
 
 
 def color_terms(image: Tensor, truth: Tensor, weights: LossWeights, perceptual: Perceptual | None) -> dict[str, Tensor]:
@@ -54,7 +54,7 @@ def color_terms(image: Tensor, truth: Tensor, weights: LossWeights, perceptual: 
         image: (B, V, 3, H, W) rendered, in [0, 1], not clamped.
         truth: (B, V, 3, H, W) in [0, 1].
         weights: a term of weight 0 is not computed.
-        perceptual: for ``lpips``; not needed where its weight is 0.
+        perceptual: distance for ``lpips``; not needed if its weight is 0.
     """
     functions: dict[str, Perceptual] = {"l1": l1_loss, "mse": mse_loss, "ssim": ssim_loss}
     terms = {name: loss(image, truth) for name, loss in functions.items() if getattr(weights, name)}
@@ -76,13 +76,13 @@ def feature_term(
 
     Args:
         features: (B, V, C, h, w) rendered, or of the Gaussians' own pixels.
-        target: (B, V, T, H, W) of the teacher; pixels of zero length do not count.
-        labels: (B, V, H, W) of the views; needed with `class_weights`.
-        class_weights: (K,) of the pixels of every class; None weighs all alike.
+        target: (B, V, T, H, W) teacher features; pixels with zero vectors are ignored.
+        labels: (B, V, H, W) labels of the views; needed with `class_weights`.
+        class_weights: (K,) pixel weights by class; None weights all equally.
         compressor: expands features of another width than the teacher's; None where they have the same.
 
     Raises:
-        ValueError: class weights, and views without labels.
+        ValueError: there are class weights, and the views have no labels.
     """
     if compressor is not None and features.shape[2] != target.shape[2]:
         features = compressor.expand(features)
@@ -103,19 +103,19 @@ def depth_term(rendering: Rendering, depth: Tensor | None, unit: Tensor) -> Tens
     Args:
         rendering: (B, V, ..).
         depth: (B, V, H, W) true depth in metres, 0 where invalid.
-        unit: (B,) of the rendered world, metres.
+        unit: (B,) unit of the rendered world, metres.
     """
     assert depth is not None, "the depth loss needs depth"
     return depth_loss(rendering.depth, rendering.alpha, depth / unit.view(-1, 1, 1, 1))
 
 
 def pointmap_term(predicted: Pointmaps, context: Views, unit: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance of predicted points from the true ones, over the size of the scene: it does not depend on the unit.
+    """Distance of predicted points from the true ones, relative to the size of the scene, so independent of the unit.
 
     Args:
         predicted: (B, V, H, W, ..) in the frame of camera 0.
         context: (B, V) with depth and cameras.
-        unit: (B,) of the predicted points, metres.
+        unit: (B,) unit of the predicted points, metres.
 
     Returns:
         The loss, and without gradient the mean distance over the mean distance of the true points from camera 0.

@@ -1,4 +1,4 @@
-"""VGGT as a teacher of geometry: the published one."""
+"""VGGT as a teacher of geometry, as published."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class VGGTTeacher(nn.Module):
     def __init__(self, network: VGGT, size: tuple[int, int] | None = (518, 518)) -> None:
         """
         Args:
-            network: pretrained.
-            size: (height, width) that images are enlarged to; None leaves them. Published: 518 x 518.
+            network: pretrained network.
+            size: (height, width) that images are enlarged to; None keeps their size. Published: 518 x 518.
         """
         super().__init__()
         self.network, self.size = network, None if size is None else (size[0], size[1])
 
     @classmethod
     def from_pretrained(cls, source: str | Path, size: tuple[int, int] | None = (518, 518)) -> VGGTTeacher:
-        """A hub id, a folder or a file of VGGT-1B.
+        """Load a hub id, a folder or a file of VGGT-1B.
 
         Raises:
-            CheckpointError: naming what does not fit.
+            CheckpointError: tensors do not fit; the message names them.
         """
         return cls(VGGT.from_pretrained(source), size)
 

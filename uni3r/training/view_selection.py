@@ -1,4 +1,4 @@
-"""Chooses the views of a training window that the network sees and those that are rendered, and crops them."""
+"""Choice of the context and target views of a training window, and random crops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from common.views import Views
 
 @dataclass(frozen=True)
 class ViewSelection:
-    """How a window becomes a training sample. The defaults are the published ones."""
+    """Rule by which a window becomes a training sample. The defaults are the published ones."""
 
     order: Literal["context_first", "interleaved"] = "context_first"
     """``context_first``: the window's first half (rounded up) is the context, the rest are targets. ``interleaved``:
@@ -20,9 +20,9 @@ class ViewSelection:
     min_context: int | None = None
     """Interleaved windows: draw the number of context views per step between this and all; None takes all."""
     max_targets: int | None = None
-    """Render so many targets at most, drawn per step; None renders all."""
+    """Largest number of rendered targets, drawn per step; None renders all."""
     render_context_up_to: int = 2
-    """With so many context views or fewer, these are rendered as well (published: with two)."""
+    """Up to this number of context views, these are rendered as well (published: two)."""
     crop: int | None = None
     """Side of a random square of each rendered view, pixels; None renders whole views. For training only."""
 
@@ -41,10 +41,10 @@ def split_views(count: int, selection: ViewSelection, generator: torch.Generator
     Args:
         count: views of the window.
         selection: the rule.
-        generator: of the draws; None draws nothing and takes all context views and the first targets.
+        generator: random generator; None takes all context views and the first targets.
 
     Raises:
-        ValueError: for a window of fewer than two views.
+        ValueError: the window has fewer than two views.
     """
     if count < 2:
         raise ValueError(f"a window needs a context view and a target at least, got {count} views")
@@ -68,7 +68,7 @@ def split_views(count: int, selection: ViewSelection, generator: torch.Generator
 
 
 def random_crop(views: Views, side: int, generator: torch.Generator) -> Views:
-    """A square of every view, elsewhere in each; intrinsics are those of the crop."""
+    """Crop a square at a different random place in every view, with its intrinsics."""
     height, width = views.images.shape[-2:]
     if side > min(height, width):
         raise ValueError(f"a crop of {side} pixels does not fit into views of {height} x {width}")

@@ -1,4 +1,4 @@
-"""Which frames Uni3R trains and is tested on: context views spread evenly, target views at the midpoints.
+"""Frames on which Uni3R is trained and tested: evenly spaced context views, target views at the midpoints.
 
 Source: Sun et al., "Uni3R", 2025, and its public code; the test protocol is that of LSM (Fan et al., NeurIPS 2024).
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from common.data.scenes.scene_folder import Scene
 
 TEST_TARGETS = (1, 4)
-"""Of every eight frames, those that the two-view test renders."""
+"""Frames, out of every eight, that the two-view test renders."""
 TEST_CYCLE = 8
 
 
@@ -31,7 +31,7 @@ class ContextTargetWindows:
     min_frames: int = 33
     """Scenes with fewer frames are left out (published: ScanNet 33, ScanNet++ 129)."""
     max_frames: int | None = None
-    """Scenes with more are thinned by an integer stride (published: ScanNet++ 200)."""
+    """Longer scenes are subsampled by an integer stride (published: ScanNet++ 200)."""
 
     def __post_init__(self) -> None:
         if self.context_views < 2 or not self.steps or any(step < 2 or step % 2 for step in self.steps):
@@ -62,7 +62,7 @@ class ContextTargetWindows:
         raise AssertionError("the index has been checked")
 
     def _starts(self, num_frames: int) -> list[int]:
-        """For each step, at how many frames a window can start."""
+        """Number of frames at which a window can start, for each step."""
         if num_frames < self.min_frames:
             return [0 for _ in self.steps]
         kept = -(-num_frames // self._thinning(num_frames))
@@ -78,7 +78,7 @@ class ContextTargetWindows:
 class TestWindows:
     """Test windows: for 2 context views, two of every eight frames between their neighbours; else one per scene."""
 
-    __test__ = False  # not a test case, whatever pytest makes of the name
+    __test__ = False  # not a test case, despite its name
 
     context_views: int = 2
 

@@ -1,4 +1,4 @@
-"""Training views: crops in which depth and intrinsics follow, colour jitter, and removal of backgrounds.
+"""Training views: crops in which depth and intrinsics follow, and colour jitter.
 
 All random numbers come from a NumPy generator that the caller owns. Everything works on 8-bit images as decoded.
 """
@@ -78,7 +78,7 @@ def training_crop(
     before = (2 * half_height, 2 * half_width)
     scale = max((size[axis] + growth) / before[axis] for axis in (0, 1)) + 1e-8
     after = (int(before[0] * scale), int(before[1] * scale))
-    # the part of a pixel that `int` cut off is lost on both sides alike
+    # the fraction of a pixel that `int` cut off is lost equally on both sides
     lost = [before[axis] * scale - after[axis] for axis in (1, 0)]
     matrix[:2, 2] = (matrix[:2, 2] + 0.5) * scale - 0.5 - 0.5 * np.array(lost)
     matrix[[0, 1], [0, 1]] *= scale
@@ -142,10 +142,10 @@ def resize_window(
     size: tuple[int, int],
     resampling: Image.Resampling = Image.Resampling.LANCZOS,
 ) -> NDArray[np.uint8]:
-    """A part of a resized image: `resize(after)[corner : corner + size]`.
+    """Crop of a resized image: `resize(after)[corner : corner + size]`.
 
-    The whole is resized: Pillow's `box` would make the part alone in a third of the time, but differs by a grey level
-    here and there, and the published crops are met exactly.
+    The whole image is resized: Pillow's `box` would produce the crop alone in a third of the time, but differs by a
+    grey level in places, and the published crops are reproduced exactly.
 
     Args:
         image: (H, W, 3) uint8.
@@ -202,19 +202,11 @@ class ColorJitter:
         return [_jittered(image, *draws[index % len(draws)]) for index, image in enumerate(images)]
 
     def _draw(self, generator: np.random.Generator) -> tuple[list[float], list[int]]:
-        """Amounts of the four changes, and their order."""
+        """Strength of the four changes, and their order."""
         reaches = (self.brightness, self.contrast, self.saturation)
         amounts = [float(generator.uniform(1 - reach, 1 + reach)) for reach in reaches]
         amounts.append(float(generator.uniform(-self.hue, self.hue)))
         return amounts, generator.permutation(len(amounts)).tolist()
-
-
-PUBLISHED_JITTER = ColorJitter(0.5, 0.5, 0.5, 0.1, per_view=True)
-
-
-def colour_jitter(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """The published jitter of one image, (H, W, 3) uint8 to the same."""
-    return PUBLISHED_JITTER([image], generator)[0]
 
 
 def _jittered(image: np.ndarray, amounts: list[float], order: list[int]) -> np.ndarray:
@@ -245,26 +237,10 @@ def adjust_saturation(image: np.ndarray, factor: float) -> np.ndarray:
 def adjust_hue(image: np.ndarray, turn: float) -> np.ndarray:
     """Turn the hue of (H, W, 3) uint8 by a part of the circle."""
     colours = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-    turned = (np.arange(256) + round(turn * 256)).astype(np.uint8)  # wraps round as hues do
+    turned = (np.arange(256) + round(turn * 256)).astype(np.uint8)  # hues wrap around
     cv2.insertChannel(cv2.LUT(cv2.extractChannel(colours, 0), turned), colours, 0)
     return cv2.cvtColor(colours, cv2.COLOR_HSV2RGB_FULL)
 
 
 def _tabulated(image: np.ndarray, table: np.ndarray) -> np.ndarray:
     return cv2.LUT(image, np.clip(np.rint(table), 0, 255).astype(np.uint8))
-
-
-def remove_background(
-    depth: np.ndarray, foreground: np.ndarray, generator: np.random.Generator, probability: float = 0.5
-) -> np.ndarray:
-    """Depth with the background invalid (0) with the given probability, else unchanged. The image is not touched.
-
-    One number is drawn. To treat all views of a window alike, draw once and call this with probability 0 or 1.
-
-    Args:
-        depth: (H, W).
-        foreground: (H, W) bool, true on the object.
-    """
-    if generator.random() >= probability:
-        return depth
-    return np.where(foreground, depth, np.zeros((), depth.dtype))

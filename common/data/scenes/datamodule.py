@@ -1,4 +1,4 @@
-"""Windows for training: one order, one collation, any data sets; stopped anywhere, it goes on from there."""
+"""Lightning data module of training windows, which can resume in the middle of an epoch."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ logger = logging.getLogger(__name__)
 class WindowData(LightningDataModule):
     """Training and validation loaders over windows.
 
-    The order of windows depends on the seed and the global batch alone, not on workers or ranks. Checkpoints hold the
-    position in it: after a restart, in the middle of an epoch too, the windows follow that the optimizer has not seen,
-    whatever the loader had read ahead. The trainer must not add a sampler of its own (``use_distributed_sampler:
-    false``).
+    The order of windows depends on the seed and the global batch size alone, not on workers or ranks. Checkpoints store
+    the position in it: after a restart, even in the middle of an epoch, training continues with the first window that
+    the optimizer has not seen, whatever the loader had prefetched. The trainer must not add a sampler of its own
+    (``use_distributed_sampler: false``).
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class WindowData(LightningDataModule):
             epoch_windows: windows per epoch (between validations), over all devices; None for the length of `train`.
             validation_windows: windows per validation and data set.
             num_workers: loader processes; 0 loads in the training process.
-            seed: of the order of windows.
+            seed: seed of the order of windows.
             resolutions: (height, width) of which each batch draws one; None leaves sizes to the data.
         """
         super().__init__()
-        # A loader process is one of many. Said before they fork: in the fork, OpenCV would wait for threads of its pool
-        # that did not come along.
+        # Set before the loader processes are forked: after a fork, OpenCV would wait for threads of its pool that do
+        # not exist in the child.
         cv2.setNumThreads(1)
         named = validation if isinstance(validation, Mapping) else {"validation": validation}
         self.train = train
@@ -74,19 +74,20 @@ class WindowData(LightningDataModule):
         return list(self.validation)
 
     def describe(self, sample: int, validation: str | None = None) -> str:
-        """Data set, scene and frames of a window by its number (`Views.sample`), of training or of a validation set."""
+        """Data set, scene and frames of a training or validation window, by its number (`Views.sample`)."""
         return EpochIndexed(self.train if validation is None else self.validation[validation]).describe(int(sample))
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of stacked windows, from the position on."""
+        """Loader of stacked windows, starting at the current position."""
         sizes = BatchSizes(self.resolutions, self.sampler.order, self.sampler.group) if self.resolutions else None
         data = EpochIndexed(self.train, sizes)
         return _CountedLoader(self, data, sampler=self.sampler, drop_last=True, **self._options(keep_workers=True))
 
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
-        """The same windows in every epoch, shared between the ranks: a loader, or one for each of several sets.
+        """One loader, or one per validation set, over the same windows in every epoch, divided among the ranks.
 
-        Every rank reads as many: where they do not divide, some are read twice, which their numbers tell.
+        Every rank reads the same number: if they do not divide evenly, some windows are read twice (and recognised by
+        their numbers).
         """
         loaders = [
             DataLoader(EpochIndexed(data), sampler=self._share(len(data)), **self._options(keep_workers=False))
@@ -95,33 +96,33 @@ class WindowData(LightningDataModule):
         return loaders[0] if len(loaders) == 1 else loaders
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints: how many windows the optimizer has seen, over all ranks, and of which order."""
+        """Number of windows that the optimizer has seen over all ranks, and what their order depends on."""
         self._settle()
         order = self.sampler.order
         return {"position": self._consumed, "windows": order.size, "seed": order.seed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint's position, in the next pass of the training loader."""
+        """Resume from a checkpoint's position in the next pass of the training loader."""
         order = self.sampler.order
         for key, value in (("windows", order.size), ("seed", order.seed)):
             if state[key] != value:
-                logger.warning("data: %s was %s, now %s: the order of windows is another one", key, state[key], value)
+                logger.warning("data: %s was %s and is now %s: the order of windows changes", key, state[key], value)
         self._taken = self._consumed = int(state["position"])
 
     def begin_pass(self) -> None:
-        """A pass of the training loader begins: with what no earlier one has handed out."""
+        """Start a pass of the training loader at the first window that no earlier pass has returned."""
         self.sampler.position = self._taken
         self._taken = self.sampler.start()
 
     def take(self) -> None:
-        """A training batch, and one on every other rank, is handed out."""
+        """Record that a training batch was returned, here and on every other rank."""
         self._settle()
         self._taken += self.sampler.group
 
     def _settle(self) -> None:
-        """Take batches as seen once the optimizer has stepped since they were handed out.
+        """Count batches as seen once the optimizer has stepped since they were returned.
 
-        With accumulated gradients that is several at once; without a trainer, all.
+        With accumulated gradients these are several at once; without a trainer, all.
         """
         steps = self.trainer.global_step if self.trainer is not None else None
         if steps is None or steps != self._steps:
@@ -144,7 +145,7 @@ class WindowData(LightningDataModule):
 
 
 class _CountedLoader(DataLoader):
-    """Tells `WindowData` which batches have been handed out. Lightning sees by the two hooks that it can be resumed."""
+    """Reports returned batches to `WindowData`. The two state hooks tell Lightning that the loader can be resumed."""
 
     def __init__(self, owner: WindowData, data: Dataset[Views], **options: Any) -> None:
         super().__init__(data, **options)

@@ -1,4 +1,4 @@
-"""The base of all data sets of posed RGB-D scenes: scenes, a window rule, and the way from files to `Views`."""
+"""Base class of the data sets of posed RGB-D scenes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WindowDataset(Dataset[Views]):
     """
 
     name = "scenes"
-    """What messages call the data set."""
+    """Name of the data set in messages."""
 
     def __init__(
         self,
@@ -50,16 +50,16 @@ class WindowDataset(Dataset[Views]):
             windows: which windows a scene has.
             size: (height, width) of the views, or one number for a square; None, with `crop` "middle", keeps the size
                 on disk.
-            choose: gives those of the scenes that take part; None for all.
-            length: items per epoch, evenly spread over the windows if there are more, else going round; None for
-                every window once.
+            choose: selects the scenes to use; None for all.
+            length: items per epoch, evenly spread over the windows, or cycling through them if there are fewer; None
+                for every window once.
             crop: `training_crop` about the principal point (published), or `middle_crop`.
             zoom_range: largest random zoom of `training_crop`, per view, in pixels of the side.
             enlarging: filter of `training_crop` for images that grow.
-            jitter: change of the colours; None for none.
+            jitter: colour augmentation; None for none.
             labels: read semantic labels where there are any.
-            seed: of everything random.
-            seeding: "epoch" draws anew in every epoch; "index" seeds each item with seed + index, alike in every
+            seed: seed of all random draws.
+            seeding: "epoch" draws anew in every epoch; "index" seeds each item with seed + index, the same in every
                 epoch, as published.
 
         Raises:
@@ -84,11 +84,11 @@ class WindowDataset(Dataset[Views]):
         return self.length
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other crops, colours and random windows from now on. Affects this process only."""
+        """Set the epoch that seeds crops, colours and random windows. Affects this process only."""
         self.epoch = epoch
 
     def set_size(self, size: tuple[int, int]) -> None:
-        """Make views of this (height, width) from now on. Affects this process only."""
+        """Set the (height, width) of the views. Affects this process only."""
         self.size = size
 
     def __getitem__(self, index: int) -> Views:
@@ -120,17 +120,17 @@ class WindowDataset(Dataset[Views]):
         return f"{self.name}/{scene.name} frames {frames}"
 
     def window_of(self, index: int) -> int:
-        """Number of the window, counted through all scenes, of an item."""
+        """Window number of an item, counted over all scenes."""
         if self.length < self.num_windows:
             return index * self.num_windows // self.length
         return index % self.num_windows
 
     def valid_depth(self, depth: NDArray[np.uint16], scene: Scene) -> NDArray[np.uint16]:
-        """The stored depth (H, W) of a frame, 0 where it is not to be trusted. A data set's own rule."""
+        """Stored depth (H, W) of a frame, set to 0 where it is unreliable; data sets override this."""
         return depth
 
     def whole_window(self, frames: list[Frame], generator: np.random.Generator) -> None:
-        """Change the frames of a window together, before they are cropped. Draws come after those of the window."""
+        """Hook to change the frames of a window together, before cropping and after the window's random draws."""
 
     def _window(self, index: int) -> tuple[Scene, NDArray[np.int64], np.random.Generator]:
         """Scene, positions of the frames in it, and the generator of an item, advanced by the draws of the window."""
@@ -173,7 +173,7 @@ class WindowDataset(Dataset[Views]):
 
 
 def of_split(split: str | None) -> Choice:
-    """The scenes whose attributes name the split, as ``split`` or among ``splits``; all for None."""
+    """Filter for the scenes whose attributes name the split, as ``split`` or among ``splits``; None keeps all."""
 
     def choose(scenes: list[Scene]) -> list[Scene]:
         return [

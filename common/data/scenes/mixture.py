@@ -1,4 +1,4 @@
-"""Mixtures of data sets with fixed shares, the windows of each drawn anew in every epoch."""
+"""Mixtures of data sets with a fixed number of windows per data set and epoch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EpochDataset(Protocol):
 
 
 def describe(data: EpochDataset, index: int) -> str:
-    """The name that a data set gives to an item, or its number."""
+    """Name of an item, if the data set has one, else its number."""
     return data.describe(index) if hasattr(data, "describe") else f"item {index}"
 
 
@@ -54,17 +54,17 @@ SourceLike: TypeAlias = Source | Mapping[str, Any]
 
 
 class Mixture(Dataset[Views]):
-    """Several data sets in one, with so many samples of each in every epoch: ``4000 ScanNet++ + 2000 Aria + ...``.
+    """Several data sets in one, with a fixed number of samples of each per epoch: ``4000 ScanNet++ + 2000 Aria + ...``.
 
-    Each source is walked through in a random order that goes on from epoch to epoch: every window comes once before
-    any comes again, when it comes with other random draws. Items are ordered by source; the sampler mixes them.
+    Each source is traversed in a random order that continues from epoch to epoch: every window comes once before any
+    comes again, then with new random draws. Items are ordered by source; the sampler mixes them.
     """
 
     def __init__(self, sources: Mapping[str, SourceLike] | Sequence[SourceLike], seed: int = 0) -> None:
         """
         Args:
-            sources: data sets and their shares, by name or in a row, as `Source` or as mappings with its fields.
-            seed: of the orders.
+            sources: data sets and their shares, by name or as a sequence; each a `Source` or a mapping of its fields.
+            seed: seed of the orders.
         """
         given = sources.values() if isinstance(sources, Mapping) else sources
         self.sources = [source if isinstance(source, Source) else Source(**source) for source in given]
@@ -79,11 +79,11 @@ class Mixture(Dataset[Views]):
         return int(self._ends[-1])
 
     def set_epoch(self, epoch: int) -> None:
-        """Give the windows of this epoch from now on. Affects this process only."""
+        """Set the epoch. Affects this process only."""
         self.epoch = epoch
 
     def set_size(self, size: tuple[int, int]) -> None:
-        """Make views of this (height, width) from now on. Affects this process only."""
+        """Set the (height, width) of the views. Affects this process only."""
         for source in self.sources:
             source.dataset.set_size(size)  # type: ignore[attr-defined]  # only asked of data sets that can
 
@@ -92,7 +92,7 @@ class Mixture(Dataset[Views]):
         return dataset[item]
 
     def describe(self, index: int) -> str:
-        """What the source says of the item."""
+        """Name of the item, from its data set."""
         return describe(*self._locate(index))
 
     def _locate(self, index: int) -> tuple[EpochDataset, int]:
@@ -107,7 +107,7 @@ class Mixture(Dataset[Views]):
         return source.dataset, int(self._order(which, passes)[offset])
 
     def _order(self, which: int, passes: int) -> NDArray[np.int64]:
-        """The order of a source's windows in a pass through all of them. An epoch may touch two passes, or more."""
+        """Order of a source's windows in one pass over all of them. An epoch may span several passes."""
         order = self._orders.get((which, passes))
         if order is None:
             if len(self._orders) >= _KEPT_ORDERS * len(self.sources):

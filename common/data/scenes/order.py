@@ -1,4 +1,4 @@
-"""The order of training: which window comes when, on which rank, from any position on."""
+"""Order of the training windows over epochs and ranks, resumable at any position."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from common.views import Views
 
 
 class WindowOrder:
-    """The order of training: every epoch a seeded permutation of the data, one after the other without end.
+    """Endless order of windows: a seeded permutation of the data for every epoch.
 
-    A *position* counts windows in this order, over all ranks. A *running index* ``epoch * size + item`` tells which
-    window it is.
+    A *position* counts windows in this order, over all ranks. A *running index* ``epoch * size + item`` identifies
+    the window.
     """
 
     def __init__(self, size: int, seed: int) -> None:
         """
         Args:
             size: windows of the data.
-            seed: of the permutations.
+            seed: seed of the permutations.
         """
         self.size, self.seed = size, seed
         self._epoch = -1
         self._order = self._places = np.empty(0, np.int64)
 
     def index(self, position: int) -> int:
-        """The running index at a position."""
+        """Running index at a position."""
         epoch, place = divmod(position, self.size)
         self._draw(epoch)
         return epoch * self.size + int(self._order[place])
 
     def position(self, index: int) -> int:
-        """The position of a running index."""
+        """Position of a running index."""
         epoch, item = divmod(index, self.size)
         self._draw(epoch)
         return epoch * self.size + int(self._places[item])
@@ -51,26 +51,26 @@ class WindowOrder:
 
 
 class BatchSizes:
-    """An image size for every batch of all ranks together, drawn from a list: many aspect ratios, one per batch."""
+    """Image size of every global batch, drawn from a list: many aspect ratios, one per batch."""
 
     def __init__(self, sizes: Sequence[Sequence[int]], order: WindowOrder, group: int) -> None:
         """
         Args:
             sizes: (height, width) to draw from.
-            order: its seed also decides the sizes.
-            group: windows of a batch over all ranks.
+            order: order of the windows; its seed also decides the sizes.
+            group: windows per batch over all ranks.
         """
         self.sizes = [(int(height), int(width)) for height, width in sizes]
         self.order, self.group = order, group
 
     def __call__(self, index: int) -> tuple[int, int]:
-        """The (height, width) of the batch that holds a running index."""
+        """(height, width) of the batch that holds a running index."""
         batch = self.order.position(index) // self.group
         return self.sizes[int(np.random.default_rng([self.order.seed, batch]).integers(len(self.sizes)))]
 
 
 class EpochIndexed(Dataset[Views]):
-    """Reads epoch and item from one running index, so that workers need not be told when an epoch begins.
+    """Data set addressed by running index, so that workers need no notice when an epoch begins.
 
     The index goes into `Views.sample`.
     """
@@ -94,16 +94,16 @@ class EpochIndexed(Dataset[Views]):
         return views
 
     def describe(self, index: int) -> str:
-        """What the data says of the window of a running index."""
+        """Name of the window of a running index."""
         epoch, item = divmod(index, len(self.windows))
         self.windows.set_epoch(epoch)
         return describe(self.windows, item)
 
 
 class RunningSampler(Sampler[int]):
-    """Running indices in the order of training, continued from where it stands.
+    """Sampler of running indices in the order of training, resumable.
 
-    With several ranks, each takes every so manieth index of the same order. A pass of the loader covers `num_samples`
+    With n ranks, each takes every n-th index of the same order. A pass of the loader covers `num_samples`
     positions of the order, however long the data is; a remainder that fills no batch is left out.
     """
 
@@ -112,15 +112,15 @@ class RunningSampler(Sampler[int]):
         Args:
             data: only its length is read.
             num_samples: positions per pass of the loader.
-            seed: of the order.
-            batch_size: indices that go together on a rank. Every rank gets as many batches as the others: one with a
-                batch more would wait for them for ever.
+            seed: seed of the order.
+            batch_size: indices per batch on a rank. Every rank gets the same number of batches; otherwise the rank with
+                one more would wait forever.
         """
         self.order = WindowOrder(len(data), seed)
         self.num_samples = num_samples
         self.batch_size = batch_size
         self.position = 0
-        """Where the next pass begins. In the middle of a pass, only what is left of it follows."""
+        """Position at which the next pass begins. In the middle of a pass, only its remainder follows."""
 
     @property
     def group(self) -> int:
@@ -139,7 +139,7 @@ class RunningSampler(Sampler[int]):
         self.position = end
 
     def start(self) -> int:
-        """Where a pass that begins now starts: the position, or the next pass if only a remainder is left."""
+        """Start of a pass that begins now: the position, or the next pass if only a remainder is left."""
         left = self.num_samples - self.position % self.num_samples
         return self.position if left >= self.group else self.position + left
 

@@ -1,4 +1,4 @@
-"""Which frames make a training window: pure functions of numbers, with the random generator from outside."""
+"""Frame selection of training windows: pure functions that take the random generator as an argument."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def orbit_window(
         index: window number, from 0; `orbit_window_count` says how many there are.
         views: frames in the window, at least 2 and at most `span` + 1.
         generator: source of the random windows.
-        frame_count: frames of the whole orbit; numbers beyond wrap round. None to leave them as they are.
+        frame_count: frames of the whole orbit; larger numbers wrap around. None leaves them as they are.
         span: length of the arc in frames (half an orbit of 100).
 
     Returns:
@@ -100,16 +100,3 @@ def orbit_window(
 def orbit_window_count(frame_count: int, windows_per_start: int = 3) -> int:
     """Number of windows of an orbit: `windows_per_start` for each frame."""
     return frame_count * windows_per_start
-
-
-def locate_window(index: int, windows_per_scene: Sequence[int]) -> tuple[int, int]:
-    """(scene, window within the scene) of window `index` of a data set, scenes one after the other.
-
-    Raises:
-        IndexError: `index` is negative or beyond the last window.
-    """
-    ends = np.cumsum(windows_per_scene, dtype=np.int64)
-    if index < 0 or len(ends) == 0 or index >= ends[-1]:
-        raise IndexError(f"no window {index} among {int(ends[-1]) if len(ends) else 0}")
-    scene = int(np.searchsorted(ends, index, side="right"))
-    return scene, int(index - (ends[scene] - windows_per_scene[scene]))

@@ -1,4 +1,4 @@
-"""Posed RGB-D scenes on disk, as `data_process` writes them: which there are, their cameras, and their frames.
+"""Posed RGB-D scenes on disk, as `data_process` writes them.
 
 A scene folder holds color/<frame>.jpg, depth/<frame>.png (16 bit, 0 invalid), cameras.npz (number, camera_to_world,
 intrinsics) and scene.json (depth_scale, attributes); label/<frame>.png and mask/<frame>.png where there are any. In
@@ -26,12 +26,12 @@ UNLABELLED = 255
 
 
 class DataError(InputError):
-    """A data set on disk that cannot be read. The message names the file and what was expected."""
+    """Raised for a data set that cannot be read; the message names the file and what was expected."""
 
 
 @dataclass
 class Frame:
-    """A frame as it is stored, undistorted."""
+    """One stored frame, undistorted."""
 
     image: NDArray[np.uint8]
     """(H, W, 3) RGB."""
@@ -57,14 +57,14 @@ class _Cameras:
 
 
 class Scene:
-    """A scene folder. Whatever is read of its description is read once, when it is first asked for."""
+    """A scene folder. Its description is read lazily, once."""
 
     def __init__(self, folder: Path, facts: Mapping[str, Any] | None = None, only: Sequence[int] | None = None) -> None:
         """
         Args:
-            folder: the scene's.
-            facts: the content of its scene.json, where a manifest has it already.
-            only: numbers of the frames that take part; None for all.
+            folder: the scene's folder.
+            facts: content of scene.json, if a manifest already holds it.
+            only: numbers of the frames to use; None for all.
         """
         self.folder = folder
         self._facts = facts
@@ -88,7 +88,7 @@ class Scene:
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """What the processing noted: sensor, split, category and the like."""
+        """Attributes from the processing: sensor, split, category and the like."""
         return self.facts.get("attributes") or {}
 
     @cached_property
@@ -98,7 +98,7 @@ class Scene:
 
     @cached_property
     def num_frames(self) -> int:
-        """Number of frames, from the manifest where it says so."""
+        """Number of frames, from the manifest if it lists it."""
         return int(self.facts["frames"]) if self._only is None and "frames" in self.facts else len(self.numbers)
 
     def restricted(self, numbers: Sequence[int]) -> Scene:
@@ -139,7 +139,7 @@ class Scene:
         """Decode a frame.
 
         Args:
-            position: of the frame in the scene, from 0.
+            position: index of the frame in the scene, from 0.
             labels, mask: read these as well, where the scene has them.
 
         Raises:
@@ -169,16 +169,16 @@ Choice = Callable[[list[Scene]], list[Scene]]
 
 
 class SceneIndex:
-    """The scenes of a data set, in the order of their names. Nothing but names is read until a scene is used.
+    """Scenes of a data set, in the order of their names. Only names are read until a scene is used.
 
-    Made before the loader's workers are forked, they share what has been read by then.
+    Create it before the loader's workers are forked, so that they share what has been read by then.
     """
 
     def __init__(self, root: Path | str, choose: Choice | None = None) -> None:
         """
         Args:
             root: folder of the data set, with one folder per scene.
-            choose: gives those of the scenes that take part; None for all.
+            choose: selects the scenes to use; None for all.
 
         Raises:
             DataError: there are no scenes, or `choose` leaves none.
@@ -203,7 +203,7 @@ class SceneIndex:
         return self.scenes[index]
 
     def _manifest(self) -> list[Scene]:
-        """The scenes that scenes.json lists: thousands of folders are not opened one by one."""
+        """Scenes listed in scenes.json, so that thousands of folders need not be opened one by one."""
         path = self.root / "scenes.json"
         if not path.is_file():
             return []
@@ -214,7 +214,7 @@ class SceneIndex:
 
 
 def read_pixels(path: Path, dtype: type, channels: int) -> NDArray:
-    """Decode an image file of which the pixel type and the number of channels (1, or 3 for RGB) are known.
+    """Decode an image file with the given pixel type and number of channels (1, or 3 for RGB).
 
     Raises:
         DataError: the file is missing, damaged, or of another kind.

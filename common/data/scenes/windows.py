@@ -1,7 +1,7 @@
-"""Rules that say which windows a scene has: objects that a configuration chooses, over the functions of `sampling`.
+"""Window rules: which windows a scene has. Objects that a configuration chooses, built on the functions of `sampling`.
 
-A rule knows nothing of files or pixels. `count` must be cheap or need the frame numbers only, because it is asked for
-every scene of a data set when training starts.
+A rule knows nothing about files or pixels. `count` must be cheap or need only the frame numbers, because it is called
+for every scene of a data set when training starts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ORDERS = ("forward", "either", "shuffled")
 
 
 class WindowRule(Protocol):
-    """Which windows there are in a scene, and which frames make one."""
+    """Number of windows of a scene, and the frames of each."""
 
     def count(self, scene: Scene) -> int:
         """Number of windows of a scene; 0 where it is too short."""
@@ -62,7 +62,7 @@ class OrbitWindows:
     """One evenly spaced, the others random."""
 
     def count(self, scene: Scene) -> int:
-        # an arc in a shorter orbit would come round to its own beginning
+        # an arc in a shorter orbit would overlap its own beginning
         return orbit_window_count(scene.num_frames, self.windows_per_start) if scene.num_frames > self.span else 0
 
     def frames(self, scene: Scene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
@@ -88,7 +88,7 @@ class RandomWindows:
             )
 
     def count(self, scene: Scene) -> int:
-        return 1  # without opening the scene; `frames` says when it is too short
+        return 1  # without opening the scene; `frames` raises if it is too short
 
     def frames(self, scene: Scene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
         count = len(scene.numbers)

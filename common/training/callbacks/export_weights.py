@@ -14,7 +14,7 @@ from common.checkpoints.hub import PretrainedModel
 
 
 class ExportWeights(Callback):
-    """Writes the model in our own format now and then and at the end: what `from_pretrained` reads."""
+    """Exports the model at intervals and at the end, in the format that `from_pretrained` reads."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class ExportWeights(Callback):
             folder: where `PretrainedModel.save_pretrained` writes.
             every_n_steps: interval in optimizer steps.
             dtype: name of the torch type to store.
-            metadata: goes into ``config.json``, e.g. the licence.
+            metadata: further entries of ``config.json``, e.g. the licence.
         """
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
@@ -51,7 +51,7 @@ class ExportWeights(Callback):
 
 
 def whole_model(model: Any) -> PretrainedModel:
-    """The model itself; of a sharded one a copy on the processor with all its weights. All ranks must call."""
+    """The model itself, or a CPU copy with all weights if it is sharded. All ranks must call this."""
     assert isinstance(model, PretrainedModel)
     if not any(hasattr(parameter, "full_tensor") for parameter in model.parameters()):
         return model

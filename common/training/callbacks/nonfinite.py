@@ -1,4 +1,4 @@
-"""Stops a run whose steps stay bad, and names the samples."""
+"""Stops a run after too many non-finite steps in a row, and names the samples."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingDiverged(RuntimeError):
-    """Too many steps in a row had a loss or a gradient that is not finite; the message names their samples."""
+    """Raised after too many non-finite steps in a row; the message names their samples."""
 
 
 class NonFiniteStop(Callback):
-    """`Objective` skips steps that are not finite, on all ranks alike; this names the samples and ends the run.
+    """Logs the samples of non-finite steps, which `Objective` skips, and ends the run after many in a row.
 
-    A single bad sample costs a step and a line in the log. Many in a row are a diverged network, which no further
-    training repairs.
+    A single bad sample costs one step and a line in the log. Many in a row mean that training has diverged.
     """
 
     def __init__(self, patience: int = 10) -> None:
@@ -36,14 +35,14 @@ class NonFiniteStop(Callback):
         self._step = self._skipped = 0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Count from where the run stands."""
+        """Start counting at the current state of the run."""
         self._step, self._skipped = trainer.global_step, _as_objective(module).skipped_steps
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Views, *_: Any
     ) -> None:
-        """Remember a step's batches; after the step, see whether it was skipped."""
-        self._batches.append((batch.sample, outputs["loss"].isfinite()))  # looked at only if need be
+        """Record a step's batches; after the step, check whether it was skipped."""
+        self._batches.append((batch.sample, outputs["loss"].isfinite()))  # described only if needed
         if trainer.global_step == self._step:  # gradients are being accumulated
             return
         batches, self._batches, self._step = self._batches, [], trainer.global_step
@@ -69,14 +68,14 @@ def _as_objective(module: LightningModule) -> Objective:
 
 
 def _describe(trainer: Trainer, samples: list[Tensor | None]) -> list[str]:
-    """The windows of batches in words; by number if the data cannot say more."""
+    """Names of the windows of batches, or their numbers if the data has no names."""
     numbers = sorted({int(number) for sample in samples if sample is not None for number in sample.flatten()})
     describe = getattr(getattr(trainer, "datamodule", None), "describe", "sample {}".format)
     return [str(describe(number)) for number in numbers] or ["samples without numbers"]
 
 
 def _gather(names: list[str]) -> list[str]:
-    """The names of all ranks, without repetition."""
+    """Names from all ranks, without duplicates."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return names
     everyone: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]

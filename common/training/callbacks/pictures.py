@@ -1,4 +1,4 @@
-"""Pictures of what the network makes of a window, in TensorBoard."""
+"""Visualizations of predictions in TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ logger = logging.getLogger(__name__)
 
 
 class Pictures(Callback):
-    """Draws the first window of a training batch now and then, and the first one of every validation set each time.
+    """Logs the first window of a training batch at intervals, and the first one of every validation set.
 
-    The validation windows are always the same, so their pictures can be followed through the run.
+    The validation windows are always the same, so their pictures can be compared through the run.
     """
 
     def __init__(self, every_n_steps: int = 1000, validation: bool = True) -> None:
@@ -50,7 +50,7 @@ class Pictures(Callback):
     def _draw(self, trainer: Trainer, module: LightningModule, batch: Views, tag: str) -> None:
         assert isinstance(module, Objective)
         boards = [board for board in trainer.loggers if isinstance(board, TensorBoardLogger)]
-        # Every rank computes them, as sharded parameters are gathered by all; the first one writes.
+        # Every rank computes them, since all must gather sharded parameters; only the first one writes.
         training = module.training
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             module.eval()

@@ -1,4 +1,4 @@
-"""Leaving when the scheduler says so: save, and exit with a code that means "start me again"."""
+"""Preemption by a scheduler: save a checkpoint and exit with a code that asks to be re-queued."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ MARKER_NAME = "requeue"
 
 
 class Preemption(Callback):
-    """On SIGTERM or SIGUSR1 to any rank: finish the step, save on all ranks, exit with a code to re-queue on.
+    """On SIGTERM or SIGUSR1 to any rank, finishes the step, saves on all ranks and exits with a re-queue code.
 
-    The state goes to ``preempted.ckpt``, which ``resume=auto`` finds. A file ``requeue`` beside the checkpoints tells
-    the same to scripts whose launcher hides the exit code (torchrun turns every code into 1); it goes away when
-    training starts again. A signal during validation is obeyed at its end: let the scheduler send it early enough.
+    The state goes to ``preempted.ckpt``, which ``resume=auto`` finds. A file ``requeue`` beside the checkpoints serves
+    scripts whose launcher hides the exit code (torchrun turns every code into 1); it is removed when training starts
+    again. A signal during validation takes effect at its end: let the scheduler send it early enough.
     """
 
     def __init__(
@@ -38,9 +38,9 @@ class Preemption(Callback):
         """
         Args:
             folder: where the checkpoint and the marker go.
-            signals: names of the signals to obey.
-            exit_code: of the first rank; the others exit with 0, so that no launcher kills the first one for it.
-            every_n_batches: how often the ranks ask each other; a signal may reach only one of them.
+            signals: names of the signals to handle.
+            exit_code: exit code of the first rank; the others exit with 0, so that no launcher kills the first one.
+            every_n_batches: interval at which the ranks synchronize, as a signal may reach only one of them.
         """
         self.folder = Path(folder)
         self.signals = [signal.Signals[name] for name in signals]
@@ -49,7 +49,7 @@ class Preemption(Callback):
         self._asked = False
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Take over the signals; Lightning's own handler waits for other ranks inside of it."""
+        """Install the signal handlers; Lightning's own handler would block on other ranks."""
         if trainer.is_global_zero:
             (self.folder / MARKER_NAME).unlink(missing_ok=True)
         for number in self.signals:
@@ -58,12 +58,12 @@ class Preemption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, index: int
     ) -> None:
-        """Leave between two steps."""
+        """Exit between two steps if a signal has arrived."""
         if (index + 1) % self.every_n_batches == 0:
             self._leave_if_asked(trainer)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Leave after a validation."""
+        """Exit after a validation if a signal has arrived."""
         if not trainer.sanity_checking:
             self._leave_if_asked(trainer)
 
@@ -92,14 +92,14 @@ class Preemption(Callback):
 
 @contextmanager
 def signals_forwarded(signals: Sequence[str] = SIGNALS) -> Iterator[None]:
-    """Hand signals on to the child processes: where ranks are forks, the scheduler knows only their parent."""
+    """Forward signals to child processes: if ranks are forks, the scheduler knows only their parent."""
 
     def forward(number: int, frame: Any) -> None:
         children = multiprocessing.active_children()
         for child in children:
             if child.pid is not None:
                 os.kill(child.pid, number)
-        if not children:  # not yet, or no longer, training: there is nothing to save
+        if not children:  # not training (yet or any longer): there is nothing to save
             raise SystemExit(128 + number)
 
     before = {signal.Signals[name]: signal.signal(signal.Signals[name], forward) for name in signals}

@@ -1,4 +1,4 @@
-"""What a checkpoint needs besides weights and optimizer to go on as if nothing had happened, and to say what it is."""
+"""Random states, configuration and code revision in checkpoints, for exact resuming and provenance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RunRecord(Callback):
         }
 
     def on_load_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Keep the states until training starts: building loaders draws random numbers too."""
+        """Keep the states until training starts, since building loaders draws random numbers too."""
         record = checkpoint.get(_KEY)
         if record is None:
             return
@@ -46,18 +46,18 @@ class RunRecord(Callback):
             logger.info("the checkpoint was written by revision %s, this is %s", record["revision"], now)
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_index: int) -> None:
-        """Bring the states back before the first step."""
+        """Restore the states before the first step."""
         states, self._restored = self._restored, None
         if states is None:
             return
         if len(states) == trainer.world_size:
             restore_random_states(states[trainer.global_rank])
         else:
-            logger.info("%d ranks now, %d before: random states start anew", trainer.world_size, len(states))
+            logger.info("%d ranks now, %d before: random states are re-initialized", trainer.world_size, len(states))
 
 
 def random_states() -> dict[str, Any]:
-    """The states of all global generators of this process, as tensors and plain values."""
+    """States of all global random generators of this process, as tensors and plain values."""
     version, internal, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002 - it may be in use
     return {
@@ -75,7 +75,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """The inverse of `random_states`."""
+    """Restore what `random_states` returned."""
     version, internal, gauss = states["python"]
     random.setstate((version, tuple(internal), gauss))
     kind, keys, position, has_gauss, cached = states["numpy"]

@@ -1,4 +1,4 @@
-"""How fast a run is, what it waits for, and how much memory it takes."""
+"""Speed, data waiting time and memory of a training run."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from common.views import Views
 class Throughput(Callback):
     """Logs windows and frames per second of all ranks together, the share of time spent waiting for data, and memory.
 
-    Validation, checkpoints and the first step (compilation, cold caches) are left out. The share of waiting is of the
-    first rank; near zero means that the network is the bottleneck.
+    Validation, checkpoints and the first step (compilation, cold caches) are left out. The waiting time is that of
+    the first rank; near zero means that the network is the bottleneck.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Throughput(Callback):
         self._meter, self._end, self._warm, self._logged = MemoryMeter(module.device), None, False, trainer.global_step
 
     def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Views, index: int) -> None:
-        """What has passed since the last batch was waiting."""
+        """Add the time since the last batch to the waiting time."""
         self._start = time.perf_counter()
         if self._end is not None:
             self._waiting += self._start - self._end
@@ -57,11 +57,11 @@ class Throughput(Callback):
         self._end = time.perf_counter()
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """The next batch does not wait for the last one."""
+        """Exclude validation from the waiting time."""
         self._end = None
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Writing is not waiting for data."""
+        """Exclude writing checkpoints from the waiting time."""
         self._end = None
 
     def _values(self, device: torch.device) -> dict[str, float]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from common.backbone import MultiviewDecoder, PatchGrid
 from common.backbone.attention import SelfAttention
+from common.backbone.rope import Rotary
 from tests.support.parity import ROUNDING, assert_close, header, image_to_points, vectors
+from tests.support.vector_files import numbers_of
 
 
 @pytest.fixture(scope="module")
@@ -27,37 +31,47 @@ def grid() -> PatchGrid:
 
 
 @pytest.fixture
-def tokens() -> Tensor:
+def tokens(decoder, grid) -> Tensor:
     """Two windows of five views."""
-    return torch.randn(2, 5, 35, 64)
+    return torch.randn(2, 5, grid.num_tokens, decoder.embed.in_features)
+
+
+@pytest.fixture
+def rotary(decoder, grid) -> Rotary:
+    return grid.rotary(decoder.head_dim)
 
 
 class TestBlock:
     """One layer. The vectors have the views first; ours has the batch first."""
 
-    @torch.no_grad()
-    @pytest.mark.parametrize("stack", ["reference", "source"])
-    def test_three_targets_and_four_memories(self, golden, decoder, grid, stack: str) -> None:
-        block = getattr(decoder, f"{stack}_blocks")[1]
-        refined = block(golden["x"].transpose(0, 1), grid.rotary(12), golden["y"].transpose(0, 1))
-        assert_close(refined.transpose(0, 1), golden[f"out_{stack}_block_1"])
+    @pytest.fixture
+    def block(self, golden, decoder):
+        """The block whose inputs and outputs are recorded."""
+        (index,) = numbers_of(golden, r"out_reference_block_(\d+)")
+        return decoder.reference_blocks[index]
 
     @torch.no_grad()
-    def test_one_memory_only(self, golden, decoder, grid) -> None:
-        block = decoder.reference_blocks[1]
-        refined = block(golden["x"].transpose(0, 1), grid.rotary(12), golden["y"][:1].transpose(0, 1))
+    @pytest.mark.parametrize("stack", ["reference", "source"])
+    def test_several_targets_and_memories(self, golden, decoder, rotary, stack: str) -> None:
+        for index in numbers_of(golden, rf"out_{stack}_block_(\d+)"):
+            block = getattr(decoder, f"{stack}_blocks")[index]
+            refined = block(golden["x"].transpose(0, 1), rotary, golden["y"].transpose(0, 1))
+            assert_close(refined.transpose(0, 1), golden[f"out_{stack}_block_{index}"])
+
+    @torch.no_grad()
+    def test_one_memory_only(self, golden, rotary, block) -> None:
+        refined = block(golden["x"].transpose(0, 1), rotary, golden["y"][:1].transpose(0, 1))
         assert_close(refined.transpose(0, 1), golden["out_one_source"])
 
     @torch.no_grad()
-    def test_small_inputs_show_the_epsilon_of_the_norms(self, golden, decoder, grid) -> None:
-        block = decoder.reference_blocks[1]
-        refined = block(golden["low_x"].transpose(0, 1), grid.rotary(12), golden["low_y"].transpose(0, 1))
+    def test_small_inputs_show_the_epsilon_of_the_norms(self, golden, rotary, block) -> None:
+        refined = block(golden["low_x"].transpose(0, 1), rotary, golden["low_y"].transpose(0, 1))
         assert_close(refined.transpose(0, 1), golden["low_out"])
 
     @torch.no_grad()
-    def test_cross_attention_is_the_maximum_over_memories_of_the_published_pairs(self, golden, decoder, grid) -> None:
-        block, rotary = decoder.reference_blocks[1], grid.rotary(12)
-        pairs = golden["cross_attention_reference_block_1"]  # (target, memory, batch, token, channel)
+    def test_cross_attention_is_the_maximum_over_memories_of_the_published_pairs(self, golden, rotary, block) -> None:
+        (name,) = (name for name in golden if name.startswith("cross_attention_reference_block_"))
+        pairs = golden[name]  # (target, memory, batch, token, channel)
         target = block.cross_norm(golden["x"].transpose(0, 1))
         memory = block.memory_norm(golden["y"].transpose(0, 1))
         for view in range(memory.shape[1]):
@@ -101,10 +115,10 @@ class TestInvariance:
     @pytest.mark.parametrize("cached", [1, 40, 100, 300])
     @pytest.mark.parametrize("transposed", [None, torch.tensor([False, True])], ids=["plain", "mixed"])
     def test_working_on_what_stays_in_the_cache_changes_nothing(
-        self, decoder, tokens, monkeypatch, cached: int, transposed: Tensor | None
+        self, decoder, grid, tokens, monkeypatch, cached: int, transposed: Tensor | None
     ) -> None:
-        """35 tokens a view: from less than one view at once to nearly all of them."""
-        grid = PatchGrid(5, 7, transposed)
+        """From less than one view at once to nearly all of them."""
+        grid = replace(grid, transposed=transposed)
         plain = decoder(tokens[:, :2], tokens[:, 2:], grid)
         monkeypatch.setattr("common.backbone.attention.CACHED_TOKENS", cached)
         parts = decoder(tokens[:, :2], tokens[:, 2:], grid)
@@ -138,11 +152,11 @@ class TestInvariance:
         assert_close(both.sources[-1][1:], alone.sources[-1], ROUNDING)
 
     @torch.no_grad()
-    def test_transposed_items_have_their_own_positions(self, decoder, tokens) -> None:
-        mixed = PatchGrid(5, 7, torch.tensor([False, True]))
+    def test_transposed_items_have_their_own_positions(self, decoder, grid, tokens) -> None:
+        mixed = replace(grid, transposed=torch.tensor([False, True]))
         streams = decoder(tokens[:, :2], tokens[:, 2:], mixed)
-        upright = decoder(tokens[:1, :2], tokens[:1, 2:], PatchGrid(5, 7))
-        turned = decoder(tokens[1:, :2], tokens[1:, 2:], PatchGrid(7, 5))
+        upright = decoder(tokens[:1, :2], tokens[:1, 2:], grid)
+        turned = decoder(tokens[1:, :2], tokens[1:, 2:], PatchGrid(grid.width, grid.height))
         assert_close(streams.sources[-1][:1], upright.sources[-1], ROUNDING)
         assert_close(streams.sources[-1][1:], turned.sources[-1], ROUNDING)
 
@@ -169,13 +183,13 @@ class TestPartialPasses:
 
     @torch.no_grad()
     def test_an_embedding_of_zeros_adds_nothing(self, decoder, grid, tokens) -> None:
-        nothing = torch.zeros(2, 5, 35, 48)
+        nothing = torch.zeros(*tokens.shape[:3], decoder.embed.out_features)
         plain = decoder(tokens[:, :2], tokens[:, 2:], grid)
         added = decoder(tokens[:, :2], tokens[:, 2:], grid, nothing[:, :2], nothing[:, 2:])
         assert_close(added.sources[-1], plain.sources[-1], ROUNDING)
 
     def test_every_parameter_learns(self, grid, tokens) -> None:
-        decoder = MultiviewDecoder(64, 48, depth=2, num_heads=4)
+        decoder = MultiviewDecoder(tokens.shape[-1], 48, depth=2, num_heads=4)
         streams = decoder(tokens[:, :2], tokens[:, 2:], grid)
         (streams.references[-1].square().mean() + streams.sources[-1].pow(3).mean()).backward()
         assert [name for name, p in decoder.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []

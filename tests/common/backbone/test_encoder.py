@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from common.backbone import Encoder, PatchEmbed, PatchGrid
 from tests.support.parity import ROUNDING, assert_close, frames, image_to_points, procedural_frames, vectors
 
-HEAD_DIM = 16
-
 
 @pytest.fixture(scope="module")
 def golden():
@@ -22,14 +20,20 @@ def network():
     return image_to_points("encoder")
 
 
+@pytest.fixture
+def head_dim(network) -> int:
+    attention = network.encoder.blocks[0].self_attention
+    return attention.projection.in_features // attention.num_heads
+
+
 @torch.no_grad()
-def test_patch_tokens_blocks_and_both_outputs_are_the_published_ones(golden, network) -> None:
+def test_patch_tokens_blocks_and_both_outputs_are_the_published_ones(golden, network, head_dim) -> None:
     images = frames(golden["frame_ids"])
     tokens, grid = network.encoder.patch_embed(images)
     assert_close(tokens, golden["patch_tokens"])
     assert torch.equal(grid.positions().expand_as(golden["positions"]), golden["positions"])
     for index, block in enumerate(network.encoder.blocks):
-        tokens = block(tokens, grid.rotary(HEAD_DIM))
+        tokens = block(tokens, grid.rotary(head_dim))
         assert_close(tokens, golden[f"block_{index}"])
     tokens, _ = network.encoder(images)
     assert_close(tokens, golden["tokens_unnormalized"])
@@ -39,14 +43,17 @@ def test_patch_tokens_blocks_and_both_outputs_are_the_published_ones(golden, net
 @torch.no_grad()
 @pytest.mark.parametrize("layout", ["landscape", "portrait"])
 def test_images_that_are_not_square(golden, network, layout: str) -> None:
-    tokens, grid = network.encoder(frames([0], layout))
+    count = len(golden[f"{layout}_tokens"])
+    tokens, grid = network.encoder(frames(list(range(count)), layout))
     assert torch.equal(grid.positions().expand_as(golden[f"{layout}_positions"]), golden[f"{layout}_positions"])
     assert_close(network.decoder.token_norm(tokens), golden[f"{layout}_tokens"])
 
 
 @torch.no_grad()
-def test_small_inputs_show_the_epsilon_of_the_norms(golden, network) -> None:
-    assert_close(network.encoder.blocks[0](golden["low_in"], PatchGrid(14, 14).rotary(HEAD_DIM)), golden["low_out"])
+def test_small_inputs_show_the_epsilon_of_the_norms(golden, network, head_dim) -> None:
+    rows, columns = (golden["positions"].amax(dim=0) + 1).tolist()
+    block, rotary = network.encoder.blocks[0], PatchGrid(rows, columns).rotary(head_dim)
+    assert_close(block(golden["low_in"], rotary), golden["low_out"])
 
 
 @torch.no_grad()

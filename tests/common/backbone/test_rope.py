@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from common.backbone import PatchGrid, rotary_from_positions
-from tests.support.parity import assert_close, vectors
+from tests.support.parity import assert_close, header, vectors
+from tests.support.vector_files import numbers_of
 
 
-@pytest.mark.parametrize("head_dim", [16, 12, 64])
-def test_rotated_tokens_are_the_published_ones(head_dim: int) -> None:
-    golden = vectors("rope2d")
-    rotary = rotary_from_positions(golden[f"positions_{head_dim}"], head_dim)
-    assert_close(rotary.rotate(golden[f"tokens_{head_dim}"]), golden[f"rotated_{head_dim}"])
+def test_rotated_tokens_are_the_published_ones() -> None:
+    golden, base = vectors("rope2d"), float(header("rope2d")["base"])
+    for head_dim in numbers_of(golden, r"tokens_(\d+)"):
+        rotary = rotary_from_positions(golden[f"positions_{head_dim}"], head_dim, base)
+        assert_close(rotary.rotate(golden[f"tokens_{head_dim}"]), golden[f"rotated_{head_dim}"])
 
 
 def test_attention_sees_only_differences_of_positions() -> None:

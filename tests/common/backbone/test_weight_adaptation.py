@@ -9,13 +9,18 @@ import torch.nn.functional as F
 from common.backbone.weight_adaptation import adapt_patch_kernel, adapt_position_table, table_side
 from tests.support.parity import assert_close
 from tests.support.uni3r_parity import vectors
+from tests.support.vector_files import numbers_of
 
 
 def test_published_kernels_and_table() -> None:
     given = vectors("weight_adaptation")
-    assert_close(adapt_patch_kernel(given["in.patch_kernel_14"], 16), given["out.patch_kernel_16"], 1e-4)
-    table = adapt_position_table(given["in.pos_embed_37"], 16, class_last=True)
-    assert_close(table, given["out.pos_embed_16"], 1e-4)
+    for kind in ("patch_kernel", "pos_embed"):
+        (before,), (after,) = (numbers_of(given, rf"{side}\.{kind}_(\d+)") for side in ("in", "out"))
+        values, expected = given[f"in.{kind}_{before}"], given[f"out.{kind}_{after}"]
+        if kind == "patch_kernel":
+            assert_close(adapt_patch_kernel(values, after), expected, 1e-4)
+        else:
+            assert_close(adapt_position_table(values, after, class_last=True), expected, 1e-4)
 
 
 def test_enlarged_patches_give_the_tokens_of_the_old_ones() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
-from common.drawing.preview import choose_viewpoint, render_from_camera, render_preview
+from common.drawing.preview import choose_viewpoint, render_preview
 from common.drawing.settings import LIGHT, PreviewStyle
+from common.drawing.splatting import make_cloud, render
 
 SIZE = (60, 80)
 INTRINSICS = np.array([[60.0, 0, 39.5], [0, 60, 29.5], [0, 0, 1]])
@@ -20,6 +22,11 @@ def plane(z: float, half: float, count: int = 20_000) -> np.ndarray:
 
 def painted(points: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
     return np.tile(np.uint8(color), (len(points), 1))
+
+
+def seen_from(pose: np.ndarray, points: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    image = render(make_cloud(points, colors), pose, INTRINSICS, SIZE, LIGHT, 0.0)
+    return cv2.resize(image, SIZE[::-1], interpolation=cv2.INTER_AREA)
 
 
 def room() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -40,7 +47,7 @@ def test_near_points_cover_far_ones() -> None:
     near, far = plane(2, 0.3), plane(4, 3)
     points, colors = np.concatenate([near, far]), np.concatenate([painted(near, RED), painted(far, BLUE)])
     for order in (slice(None), slice(None, None, -1)):
-        image = render_from_camera(points[order], colors[order], np.eye(4), INTRINSICS, SIZE)
+        image = seen_from(np.eye(4), points[order], colors[order])
         assert image.shape == (*SIZE, 3) and image.dtype == np.uint8
         # The near square is 0.3 * 60 / 2 = 9 pixels to each side of the centre.
         assert (image[23:36, 33:46] == RED).all()
@@ -51,7 +58,7 @@ def test_a_point_appears_where_it_projects() -> None:
     pose = np.eye(4)
     pose[:3, 3] = 1, 0, 0
     points = np.array([[1.5, -0.25, 3.0], [1, 0, -2]])  # pixel (39.5 + 10, 29.5 - 5); one behind the camera
-    image = render_from_camera(points, painted(points, (0, 0, 0)), pose, INTRINSICS, SIZE)
+    image = seen_from(pose, points, painted(points, (0, 0, 0)))
     rows, columns = np.nonzero((image != LIGHT).any(axis=-1))
     assert abs(rows.mean() - 24.5) <= 0.5 and abs(columns.mean() - 49.5) <= 0.5
     assert 0 < len(rows) < 90, "a lonely point is a disc of at most 8 subpixels' radius"
@@ -88,10 +95,10 @@ def test_viewpoint_is_behind_and_above_the_first_camera() -> None:
 
 def test_odd_input_gives_a_picture() -> None:
     nothing = np.empty((0, 3))
-    assert (render_from_camera(nothing, nothing, np.eye(4), INTRINSICS, SIZE) == LIGHT).all()
+    assert (seen_from(np.eye(4), nothing, nothing) == LIGHT).all()
     down = np.eye(4)
     down[:3, :3] = [[1, 0, 0], [0, 0, 1], [0, -1, 0]]
     for points in (nothing, np.zeros((1, 3)), np.ones((30, 3)), np.full((5, 3), np.nan)):
         colors = np.zeros(points.shape, np.uint8)
         assert render_preview(points, colors, [down], SIZE).shape == (*SIZE, 3)
-        assert render_from_camera(points, colors, np.eye(4), INTRINSICS, SIZE).shape == (*SIZE, 3)
+        assert seen_from(np.eye(4), points, colors).shape == (*SIZE, 3)

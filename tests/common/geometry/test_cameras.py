@@ -15,7 +15,6 @@ from common.geometry.cameras import (
     project_world,
     unproject_depth,
     unproject_to_world,
-    unproject_with_focal_map,
 )
 from tests.support.parity import assert_close, vectors
 
@@ -23,12 +22,6 @@ from tests.support.parity import assert_close, vectors
 @pytest.fixture(scope="module")
 def golden():
     return vectors("geometry")
-
-
-def test_parity_focal_maps(golden) -> None:
-    one, both = golden["pseudo_focal"][:, :1], golden["pseudo_focal"]
-    assert_close(unproject_with_focal_map(golden["depth"], one), golden["points_default_pp"])
-    assert_close(unproject_with_focal_map(golden["depth"], both, golden["principal_point"]), golden["points_given_pp"])
 
 
 @pytest.mark.parametrize("suffix", ["", "_distance"])

@@ -11,14 +11,11 @@ import torch
 from common.geometry.normalization import divide_by_scale, joint_scale
 from common.geometry.transforms import (
     apply_transform,
-    compose,
-    from_homogeneous,
     invert,
     invert_rigid,
     make_transform,
     rotation_angle,
     split_similarity,
-    to_homogeneous,
 )
 from tests.support.parity import assert_close, vectors
 
@@ -63,20 +60,6 @@ def test_one_transform_for_all_views_broadcasts() -> None:
     moved = apply_transform(transform, points)
     torch.testing.assert_close(moved[1, 2], apply_transform(transform[1, 0], points[1, 2]))
     torch.testing.assert_close(apply_transform(transform[0, 0], points)[0], moved[0])
-
-
-def test_composition_is_application_in_turn() -> None:
-    first, second, points = random_rigid(3), random_rigid(3), torch.randn(3, 8, 3, dtype=torch.float64)
-    together = apply_transform(compose(first, second), points)
-    torch.testing.assert_close(together, apply_transform(first, apply_transform(second, points)))
-    identity = compose(first, second, invert_rigid(second), invert_rigid(first))
-    torch.testing.assert_close(identity, torch.eye(4, dtype=torch.float64).expand(3, 4, 4))
-
-
-def test_homogeneous_round_trip() -> None:
-    points = torch.randn(4, 5, 3)
-    assert to_homogeneous(points).shape == (4, 5, 4)
-    torch.testing.assert_close(from_homogeneous(to_homogeneous(points) * 2.5), points)
 
 
 def test_similarity_splits_into_its_parts() -> None:

@@ -14,12 +14,14 @@ from tests.support.parity import DPT_TOLERANCE, assert_close, header, image_to_p
 @torch.no_grad()
 def test_raw_values_points_and_confidences_are_the_published_ones() -> None:
     golden, info = vectors("dpt_head"), header("dpt_head")
-    head = image_to_points("dpt_head").reference_head
+    network = image_to_points("dpt_head")
+    head, patch = network.reference_head, network.encoder.patch_embed.patch_size
     assert list(head.levels) == info["hooks"]
-    unread = torch.empty(0)
-    streams = [golden[f"tokens_hook{k}"][:, None] if k in info["hooks"] else unread for k in range(11)]
+    streams = [torch.empty(0)] * (network.decoder.depth + 1)
+    for level in info["hooks"]:
+        streams[level] = golden[f"tokens_hook{level}"][:, None]
     height, width = info["image_size"]
-    raw = head(streams, PatchGrid(height // 16, width // 16))[:, 0]
+    raw = head(streams, PatchGrid(height // patch, width // patch))[:, 0]
     assert_close(raw.permute(0, 3, 1, 2), golden["raw"], DPT_TOLERANCE)
     pointmaps = activate(raw)
     assert_close(pointmaps.points, golden["points"], DPT_TOLERANCE)

@@ -17,7 +17,8 @@ def test_points_and_confidences_are_the_published_ones(role: str, number: int) -
     golden = vectors("linear_head")
     height, width = header("linear_head")["image_size"]
     head = getattr(image_to_points("linear_head"), f"{role}_head")
-    pointmaps = activate(head([golden["tokens"][:, None]], PatchGrid(height // 16, width // 16)))[:, 0]
+    patch = image_to_points("linear_head").encoder.patch_embed.patch_size
+    pointmaps = activate(head([golden["tokens"][:, None]], PatchGrid(height // patch, width // patch)))[:, 0]
     assert_close(pointmaps.points, golden[f"points_{number}"])
     assert_close(pointmaps.confidence, golden[f"confidence_{number}"])
 

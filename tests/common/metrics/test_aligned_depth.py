@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 
 from common.metrics.aligned_depth import AlignedDepthScore, Alignment, score_aligned_depth
-from tests.support.parity import GOLDENS, vectors
+from tests.support.uni3r_parity import figures, vectors
 
 
 def _row(score: AlignedDepthScore) -> list[float]:
@@ -17,8 +15,8 @@ def _row(score: AlignedDepthScore) -> list[float]:
 
 @pytest.mark.parametrize("alignment", ["least_squares", "median", "none"])
 def test_published_figures(alignment: Alignment) -> None:
-    given = vectors("uni3r_depth_metrics")
-    expected = json.loads((GOLDENS / "uni3r_depth_metrics.json").read_text())[f"depth_{alignment}"]
+    given = vectors("metrics", "uni3r_depth_metrics")
+    expected = figures("metrics", f"depth_{alignment}", "uni3r_depth_metrics")
     prediction, truth = given["in.depth_pred"], given["in.depth_gt"]
     together = score_aligned_depth(prediction, truth, alignment)
     assert _row(together) == pytest.approx(list(expected["accumulated"].values()), rel=1e-5)

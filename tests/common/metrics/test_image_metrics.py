@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,14 @@ import torch
 from common.errors import CheckpointError
 from common.metrics.image import psnr, score_images
 from common.metrics.lpips import Lpips, lpips_available
-from tests.support.parity import GOLDENS
-from tests.support.uni3r_parity import vectors
+from tests.support.uni3r_parity import figures, vectors
 
 pytest.importorskip("torchmetrics", reason="SSIM needs the extra 'train'")
 
 
 def test_agrees_with_the_published_evaluation() -> None:
     stored = vectors("metrics")
-    expected = json.loads((GOLDENS / "uni3r_image_metrics.json").read_text())
+    expected = figures("metrics", "image", "uni3r_image_metrics")
     score = score_images(stored["in.image_pred"], stored["in.image_gt"])
     assert score.psnr_pooled == pytest.approx(expected["psnr_of_pooled_mse"], rel=1e-5)
     assert score.psnr.tolist() == pytest.approx(expected["psnr_per_image"], rel=1e-5)

@@ -74,14 +74,14 @@ class TestRules:
         for step in range(100):
             rates = {group["rate"]: group["lr"] for group in optimizer.param_groups}
             assert rates[0.1] == pytest.approx(0.1 * rates[1.0])
-            assert step != 9 or rates[1.0] == pytest.approx(1e-2)  # the last of the ten steps of the warm-up
+            assert step != 10 or rates[1.0] == pytest.approx(1e-2)  # after the ten steps of the warm-up
             optimizer.step()
             schedule.step()
 
     @pytest.mark.parametrize(
         ("make", "message"),
         [
-            (lambda: ParameterRule("decoder\\.("), "no regular expression"),
+            (lambda: ParameterRule("decoder\\.("), "not a regular expression"),
             (lambda: ParameterRule("decoder", layer_decay=0.9), "needs a group"),
             (lambda: parameter_groups(nn.Linear(2, 2), 0.0, [ParameterRule("encoder")]), "matches no parameter"),
         ],
@@ -125,7 +125,7 @@ class TestSchedule:
 
     def test_shape(self) -> None:
         rates = self.rates(self.CONFIG, total=110, steps=111)
-        assert rates[:10] == pytest.approx([1e-4 * (step + 1) for step in range(10)])
+        assert rates[:10] == pytest.approx([1e-4 * step for step in range(10)])
         assert rates[10] == max(rates) == pytest.approx(1e-3)
         assert rates[60] == pytest.approx((1e-3 + 1e-5) / 2)  # half way down
         assert rates[110] == pytest.approx(1e-5)

@@ -86,7 +86,7 @@ def test_every_frame_gets_one_answer_in_order(networks: Networks) -> None:
     assert [update.state.value for update in updates[:6]] == ["initialising"] * 5 + ["tracking"]
     assert all(update.references for update in updates[5:])
     assert live.statistics().frames_registered == 16
-    assert live.num_waiting == 0
+    assert live.waiting == ()
 
 
 def test_the_answers_are_those_of_the_reconstructor(networks: Networks) -> None:
@@ -106,7 +106,7 @@ def test_waiting_frames_are_bounded_by_the_largest_delay(networks: Networks) -> 
     waiting = []
     for image in pictures(75):
         live.push([image])
-        waiting.append(live.num_waiting)
+        waiting.append(len(live.waiting))
     assert max(waiting) <= live.settings.largest_delay
     assert max(waiting[66:]) < 4  # once the stride is found, a round at most
 

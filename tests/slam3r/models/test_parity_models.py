@@ -26,15 +26,21 @@ from tests.support.parity import (
     image_to_points,
     local_to_world,
     procedural_frames,
+    salt_of,
     vectors,
     weight_of,
 )
+from tests.support.vector_files import count_in, numbers_of, step_between, subsampling
 
 
-def assert_maps(pointmaps: Pointmaps, golden: dict, prefix: str = "", step: int = 1, tolerance: float = TOLERANCE):
-    """Compare maps, every ``step``-th row and column, with ``{prefix}points`` and ``{prefix}confidence``."""
-    assert_close(pointmaps.points[..., ::step, ::step, :], golden[f"{prefix}points"], tolerance)
-    assert_close(pointmaps.confidence[..., ::step, ::step], golden[f"{prefix}confidence"], tolerance)
+def assert_maps(
+    pointmaps: Pointmaps, golden: dict, prefix: str = "", suffix: str = "", tolerance: float = TOLERANCE
+) -> None:
+    """Compare maps with the tensors called ``points`` and ``confidence``, which hold every n-th row and column."""
+    points, confidence = golden[f"{prefix}points{suffix}"], golden[f"{prefix}confidence{suffix}"]
+    step = step_between(pointmaps.confidence.shape[-2], confidence.shape[-2])
+    assert_close(pointmaps.points[..., ::step, ::step, :], points, tolerance)
+    assert_close(pointmaps.confidence[..., ::step, ::step], confidence, tolerance)
 
 
 def views_first(pointmaps: Pointmaps) -> Pointmaps:
@@ -68,7 +74,7 @@ class TestImageToPoints:
         reference = int(golden["ref_id"])
         tokens, grid = network.encode(frames(golden["frame_ids"])[None])
         pointmaps, logits = network.forward_with_correlation(tokens, grid, reference)
-        assert_maps(pointmaps[0], golden, step=3)
+        assert_maps(pointmaps[0], golden)
         for name, view in (("ref", reference), ("view0", 0)):
             assert_close(pointmaps.points[0, view], golden[f"points_full_{name}"])
             assert_close(pointmaps.confidence[0, view], golden[f"confidence_full_{name}"])
@@ -81,30 +87,31 @@ class TestImageToPoints:
         tokens, grid = network.encode(frames(golden["frame_ids"])[None])
         sources = torch.cat([tokens[:, :reference], tokens[:, reference + 1 :]], dim=1)
         streams = network.decoder(tokens[:, reference : reference + 1], sources, grid)
-        for layer in (1, 4):
+        for layer in numbers_of(golden, r"decoded_reference_(\d+)"):
             assert_close(streams.references[layer][0], golden[f"decoded_reference_{layer}"])
             assert_close(streams.sources[layer][0], golden[f"decoded_sources_{layer}"])
 
     @torch.no_grad()
     def test_batch_of_two_windows(self) -> None:
         golden, network = vectors("i2p"), image_to_points("i2p")
-        ids = golden["frame_ids"][:3]
-        tokens, grid = network.encode(torch.stack([frames(ids), frames(ids + 20)]))
-        assert_maps(views_first(network(tokens, grid, 0)), golden, "batch_", step=5)
+        offset = count_in(header("i2p")["what"], r"frames i and i\+(\d+)")
+        ids = golden["frame_ids"][: len(golden["batch_points"])]
+        tokens, grid = network.encode(torch.stack([frames(ids), frames(ids + offset)]))
+        assert_maps(views_first(network(tokens, grid, 0)), golden, "batch_")
 
     @torch.no_grad()
     def test_dpt_heads(self) -> None:
         network = image_to_points("i2p_dpt")
         tokens, grid = network.encode(frames(kind="landscape")[None])
         pointmaps = network(tokens, grid, int(header("i2p_dpt")["ref_id"]))
-        assert_maps(pointmaps[0], vectors("i2p_dpt"), step=3, tolerance=DPT_TOLERANCE)
+        assert_maps(pointmaps[0], vectors("i2p_dpt"), tolerance=DPT_TOLERANCE)
 
     @torch.no_grad()
     @pytest.mark.parametrize("layout", ["landscape", "portrait"])
     def test_images_that_are_not_square(self, layout: str) -> None:
         network = image_to_points("nonsquare")
         tokens, grid = network.encode(frames(kind=layout)[None])
-        assert_maps(network(tokens, grid, 0)[0], vectors("nonsquare"), f"{layout}_", step=5)
+        assert_maps(network(tokens, grid, 0)[0], vectors("nonsquare"), f"{layout}_")
 
     @torch.no_grad()
     def test_portraits_stored_transposed_among_landscapes(self) -> None:
@@ -115,7 +122,7 @@ class TestImageToPoints:
         assert_close(patches, golden["mixed_patch_tokens"])
         assert torch.equal(grid.positions(), golden["mixed_positions"])
         tokens, grid = network.encode(images, transposed)
-        assert_maps(views_first(network(tokens, grid, 0)), golden, "mixed_", step=5)
+        assert_maps(views_first(network(tokens, grid, 0)), golden, "mixed_")
 
 
 class TestRetrieval:
@@ -123,7 +130,7 @@ class TestRetrieval:
     def test_scores_and_choice(self) -> None:
         golden, network, info = vectors("retrieval"), image_to_points("retrieval"), header("retrieval")
         tokens, grid = network.encode(frames(torch.cat([golden["source_ids"], golden["candidate_ids"]]))[:, None])
-        queries, candidates = tokens[:2, 0], tokens[2:, 0]
+        queries, candidates = tokens.flatten(0, 1).split([len(golden["source_ids"]), len(golden["candidate_ids"])])
         patch_scores = network.correlation_scores(queries, candidates, grid)
         assert_close(patch_scores.transpose(0, 1), golden["patch_scores"])
         mean = patch_scores.mean(dim=(0, 2))
@@ -147,18 +154,18 @@ class TestLocalToWorld:
         pointmaps = joined(
             *local_to_world("l2w")(tokens[:, :count], points[:, :count], tokens[:, count:], points[:, count:], grid)
         )
-        assert_maps(pointmaps, {k: v for k, v in golden.items() if "full" not in k}, step=3)
+        assert_maps(pointmaps, golden)
         assert_close(pointmaps.points[-1], golden["points_full_last"])
         assert_close(pointmaps.confidence[-1], golden["confidence_full_last"])
 
     @torch.no_grad()
     def test_landscape(self) -> None:
-        golden = vectors("nonsquare")
+        golden, count = vectors("nonsquare"), count_in(header("nonsquare")["what"], r"first (\w+) references")
         tokens, grid = image_to_points("nonsquare").encode(frames(kind="landscape")[None])
         points = golden["l2w_points_in"].float()[None]
         network = local_to_world("nonsquare")
-        pointmaps = joined(*network(tokens[:, :2], points[:, :2], tokens[:, 2:], points[:, 2:], grid))
-        assert_maps(pointmaps, golden, "l2w_", step=5)
+        pointmaps = joined(*network(tokens[:, :count], points[:, :count], tokens[:, count:], points[:, count:], grid))
+        assert_maps(pointmaps, golden, "l2w_")
 
     @torch.no_grad()
     def test_pointmap_embedding_with_void_token_and_landscape(self) -> None:
@@ -193,13 +200,12 @@ class TestDUSt3R:
         tokens, grid = network.encode(frames(golden["frame_ids"])[None])
         pointmaps = network(tokens, grid, 0)[0]
         for view in (0, 1):
-            assert_close(pointmaps.points[view, ::3, ::3], golden[f"points_{view + 1}"])
-            assert_close(pointmaps.confidence[view, ::3, ::3], golden[f"confidence_{view + 1}"])
+            assert_maps(pointmaps[view], golden, suffix=f"_{view + 1}")
 
     @torch.no_grad()
     def test_two_branches_written_out(self) -> None:
         decoder, grid = image_to_points("i2p").decoder, PatchGrid(4, 5)
-        tokens = torch.randn(1, 2, 20, 64)
+        tokens = torch.randn(1, 2, grid.num_tokens, decoder.embed.in_features)
         rotary = grid.rotary(decoder.head_dim)
 
         def block_of_dust3r(block, x: Tensor, y: Tensor) -> Tensor:
@@ -302,21 +308,26 @@ def empty_at_published_size(network: type[ModelT]) -> ModelT:
 @torch.no_grad()
 def test_published_size() -> None:
     """533 M and 231 M parameters, one after the other: about 3 GB of memory."""
-    golden, images = vectors("large"), frames(vectors("large")["frame_ids"])[None]
+    golden, info = vectors("large"), header("large")
+    images, part = frames(golden["frame_ids"])[None], subsampling(info["what"])
 
     def assert_subsampled(pointmaps: Pointmaps, prefix: str) -> None:
-        assert_close(pointmaps.points[:, 3::7, 3::7], golden[f"{prefix}points"])
-        assert_close(pointmaps.confidence[:, 3::7, 3::7], golden[f"{prefix}confidence"])
+        assert_close(pointmaps.points[:, part, part], golden[f"{prefix}points"])
+        assert_close(pointmaps.confidence[:, part, part], golden[f"{prefix}confidence"])
 
-    i2p = fill(empty_at_published_size(ImageToPoints), "i2p")
+    i2p = fill(empty_at_published_size(ImageToPoints), "i2p", salt_of(info, "i2p"))
     assert sum(parameter.numel() for parameter in i2p.parameters()) == 532_934_913
     tokens, grid = i2p.encode(images)
-    assert_close(tokens[0, 0, ::14, ::8], golden["tokens_unnormalized"])
+    kept = golden["tokens_unnormalized"]
+    rows, channels = (step_between(*sizes) for sizes in zip(tokens.shape[-2:], kept.shape, strict=True))
+    assert_close(tokens[0, 0, ::rows, ::channels], kept)
     assert_subsampled(i2p(tokens, grid, int(golden["ref_id"]))[0], "")
     scores = i2p.correlation_scores(tokens[:, 0], tokens[0, 1:], grid)
     assert_close(scores[0], golden["correlation_scores"])
     del i2p
 
-    l2w = fill(empty_at_published_size(LocalToWorld), "l2w", "l2w/")
+    l2w = fill(empty_at_published_size(LocalToWorld), "l2w", salt_of(info, "l2w"))
     points = vectors("l2w")["points_in"][golden["l2w_points_in_ids"]].float()[None]
-    assert_subsampled(joined(*l2w(tokens[:, :2], points[:, :2], tokens[:, 2:], points[:, 2:], grid)), "l2w_")
+    count = count_in(info["what"], r"first (\w+) are references")
+    pointmaps = joined(*l2w(tokens[:, :count], points[:, :count], tokens[:, count:], points[:, count:], grid))
+    assert_subsampled(pointmaps, "l2w_")

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import cache
 
 import pytest
 import torch
 
-from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor
 from slam3r.reconstruction.events import Buffered, Initialized, Registered, StrideTried, WindowTried
-from tests.support.parity import assert_close, fill, find, frames, sizes, vectors
+from tests.support.parity import assert_close, find, frames, header, image_to_points, local_to_world, vectors
+from tests.support.vector_files import subsampling
 
 CASES = ("fixed", "auto", "reservoir", "fifo")
-SUBSAMPLE = {"fixed": (4, 9), "auto": (4, 9), "reservoir": (5, 33), "fifo": (5, 33)}
 
 
 def description(case: str) -> dict:
     return json.loads(find(f"pipeline_{case}.json").read_text())
-
-
-@cache
-def networks(config: str, offset: float) -> Networks:
-    size = sizes(json.loads(config))
-    i2p = fill(ImageToPoints(**size), "i2p", "", offset)
-    l2w = fill(LocalToWorld(**size), "l2w", "l2w/", offset)
-    return Networks(i2p, l2w)
 
 
 def settings_of(published: dict) -> ReconstructionSettings:
@@ -51,10 +41,10 @@ def settings_of(published: dict) -> ReconstructionSettings:
 
 def run(case: str, chunk: int, **changes):
     info = description(case)
-    models = info["models"]
+    networks = Networks(image_to_points(f"pipeline_{case}"), local_to_world(f"pipeline_{case}"))
     events: list = []
     reconstructor = Reconstructor(
-        networks(json.dumps(models["config"]), models["confidence_offset"]),
+        networks,
         replace(settings_of(info["settings"]), **changes),
         events.append,
     )
@@ -103,14 +93,14 @@ def test_every_decision_is_the_published_one(outcome) -> None:
 def test_every_number_is_within_tolerance(outcome) -> None:
     case, registered, events, _ = outcome
     info, expected = description(case), vectors(f"pipeline_{case}")
-    first, step = SUBSAMPLE[case]
-    part = (slice(first, None, step), slice(first, None, step))
-    assert [frame.index for frame in registered] == list(range(40))
+    part = (subsampling(header(f"pipeline_{case}")["subsample"]),) * 2
+    count = len(expected["registered_mean"])
+    assert [frame.index for frame in registered] == list(range(count))
     # A pixel whose local confidence is the mask threshold to the last bits of float32 falls on either side by
     # rounding; its frame (there is one in 40, in case "fixed") is held to a wider bound, all others to the full one.
     threshold = info["settings"]["conf_thres_i2p"]
     doubtful = [bool(((f.local_confidence - threshold).abs() < 3e-7).any()) for f in registered]
-    for tolerance, indices in ((2e-5, [i for i in range(40) if not doubtful[i]]), (5e-3, range(40))):
+    for tolerance, indices in ((2e-5, [i for i in range(count) if not doubtful[i]]), (5e-3, range(count))):
         for name, values in (
             ("registered_points", [registered[i].world_points[part] for i in indices]),
             ("registered_confidence", [registered[i].world_confidence[part] for i in indices]),
@@ -131,7 +121,7 @@ def test_every_number_is_within_tolerance(outcome) -> None:
 
 
 def test_batch_sizes_and_chunks_change_nothing_but_rounding() -> None:
-    reference, _, first = run("reservoir", chunk=40)
+    reference, _, first = run("reservoir", chunk=len(frames()))
     other, _, second = run("reservoir", chunk=1, window_batch=3, encode_batch=1, memory_chunk=1)
     assert first.buffered_frames == second.buffered_frames
     assert_close(torch.stack([f.world_points for f in other]), torch.stack([f.world_points for f in reference]))

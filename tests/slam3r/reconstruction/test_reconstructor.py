@@ -108,6 +108,38 @@ def test_the_buffering_set_keeps_its_size(networks: Networks, strategy: str, siz
             assert set(event.selected) <= set(event.buffer)
 
 
+@pytest.mark.parametrize("at", [3, 31])
+def test_a_loaded_state_continues_as_if_it_had_never_stopped(networks: Networks, at: int) -> None:
+    settings = replace(SETTINGS, buffer_size=4)  # so that the reservoir draws
+    images = video(44)
+    expected, _, events = run(networks, images, settings, chunk=1)
+    first = Reconstructor(networks, settings)
+    frames = [frame for image in images[:at] for frame in first.push(image[None])]
+    observed: list = []
+    second = Reconstructor(networks, settings, observed.append)
+    second.load_state_dict(first.state_dict())
+    frames += [frame for image in images[at:] for frame in second.push(image[None])] + second.flush()
+    assert [frame.name for frame in frames] == [frame.name for frame in expected]
+    assert torch.equal(frames[-1].world_points, expected[-1].world_points)
+    assert observed == events[len(events) - len(observed) :]
+    assert any(isinstance(event, Buffered) and event.removed is not None for event in observed)
+    with pytest.raises(RuntimeError, match="cannot be resumed"):
+        second.state_dict()
+
+
+def test_pixels_without_a_point_are_told_by_the_mask(networks: Networks) -> None:
+    """In the initial window those are the pixels that the network is unsure of."""
+    sure, _, _ = run(networks, video(12), replace(SETTINGS, local_threshold=0.0))
+    assert all(frame.valid.all() for frame in sure)
+    threshold = float(sure[0].local_confidence.median())
+    frames, _, _ = run(networks, video(12), replace(SETTINGS, local_threshold=threshold))
+    first, later = frames[0], frames[-1]
+    assert torch.equal(first.valid, first.local_confidence > threshold) and not first.valid.all()
+    assert later.valid.all()
+    assert len(first.confident_points(0.0).points) == int(first.valid.sum())
+    assert first.depth() is None or not first.depth()[~first.valid].any()
+
+
 def test_a_short_sequence_uses_a_smaller_initial_window(networks: Networks) -> None:
     frames, _, events = run(networks, video(4))
     assert len(frames) == 4

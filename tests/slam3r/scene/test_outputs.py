@@ -127,12 +127,13 @@ def test_mixed_sizes_have_cameras_of_their_own(tmp_path: Path) -> None:
     mixed = make_scene(tmp_path, ((96, 128), (48, 64), (128, 96)))
     mixed.save(tmp_path / "out", colmap=True, preview=False)
     posed = mixed.posed
-    by_name = sorted(range(len(posed)), key=lambda row: posed[row].name)  # the order of the COLMAP reader
     cameras = read_nerfstudio(tmp_path / "out" / "transforms.json")
     model = read_colmap(tmp_path / "out" / "sparse" / "0")
-    sizes, expected = (np.array([getattr(f, name) for f in posed]) for name in ("original_size", "intrinsics"))
-    assert np.array_equal(cameras.sizes, sizes) and np.array_equal(model.size, sizes[by_name])
-    assert np.allclose(cameras.intrinsics, expected) and np.allclose(model.intrinsics, expected[by_name])
+    order = [model.image_names.index(frame.name) for frame in posed]  # a COLMAP model is sorted by name
+    sizes = [list(frame.original_size) for frame in posed]
+    assert cameras.sizes.tolist() == np.asarray(model.size)[order].tolist() == sizes
+    expected = np.array([frame.intrinsics for frame in posed])
+    assert np.allclose(cameras.intrinsics, expected) and np.allclose(model.intrinsics[order], expected)
 
 
 def test_cameras_without_pictures_are_left_out_with_a_word(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from slam3r.training.losses import (
     points_in_view,
     registration_inputs,
 )
-from tests.support.parity import assert_close, vectors
+from tests.support.parity import assert_close, header, vectors
+from tests.support.vector_files import numbers_of
 
 
 class Golden:
@@ -30,6 +31,7 @@ class Golden:
 
     def __init__(self, name: str) -> None:
         self.raw = vectors(name)
+        self.alpha = header(name).get("alpha")
 
     def __getitem__(self, name: str) -> Tensor:
         value = self.raw[name]
@@ -73,7 +75,7 @@ class TestImageToPointsLoss:
 
     def test_confidence_loss_and_its_gradients(self, golden, targets) -> None:
         predicted = golden.prediction()
-        terms = image_to_points_loss(predicted, targets)
+        terms = image_to_points_loss(predicted, targets, golden.alpha)
         assert_close(terms["loss"], golden["loss"])
         assert_close(terms["confidence_per_view"], golden["confidence_loss_per_view"])
         by_points, by_confidence = gradients(terms["loss"], predicted)
@@ -82,7 +84,7 @@ class TestImageToPointsLoss:
 
     def test_regression_and_its_gradient(self, golden, targets) -> None:
         predicted = golden.prediction()
-        terms = image_to_points_loss(predicted, targets)
+        terms = image_to_points_loss(predicted, targets, golden.alpha)
         assert_close(terms["regression"], golden["regression_loss"])
         assert_close(terms["regression_per_view"], golden["regression_per_view"])
         by_points, by_confidence = gradients(terms["regression"], predicted)
@@ -91,27 +93,28 @@ class TestImageToPointsLoss:
 
     def test_truth_in_its_own_scale(self, golden, targets) -> None:
         predicted = golden.prediction()
-        terms = image_to_points_loss(predicted, targets, normalize_truth=False)
+        terms = image_to_points_loss(predicted, targets, golden.alpha, normalize_truth=False)
         assert_close(terms["regression"], golden["regression_loss_gt_scale"])
         assert_close(gradients(terms["regression"], predicted)[0], golden["grad_points_gt_scale"])
 
     def test_far_points_clipped(self, golden, targets) -> None:
-        terms = image_to_points_loss(golden.prediction(), clip_distance(targets, 4))
-        assert_close(terms["regression"], golden["regression_loss_clip4"])
-        assert_close(terms["regression_per_view"], golden["regression_clip4_per_view"])
+        (limit,) = numbers_of(golden.raw, r"regression_loss_clip(\d+)")
+        terms = image_to_points_loss(golden.prediction(), clip_distance(targets, limit), golden.alpha)
+        assert_close(terms["regression"], golden[f"regression_loss_clip{limit}"])
+        assert_close(terms["regression_per_view"], golden[f"regression_clip{limit}_per_view"])
 
     def test_what_is_invalid_does_not_matter_even_if_it_is_not_finite(self, golden, targets) -> None:
         predicted = golden.prediction()
         hole = ~targets.valid[..., None]
         broken = Targets(targets.points.masked_fill(hole, torch.nan), targets.valid)
-        terms = image_to_points_loss(predicted, broken)
+        terms = image_to_points_loss(predicted, broken, golden.alpha)
         assert_close(terms["loss"], golden["loss"])
         assert_close(gradients(terms["loss"], predicted)[0], golden["grad_points"])
 
     def test_a_view_without_valid_pixels_adds_nothing(self, golden, targets) -> None:
         targets.valid[:, 1] = False
         predicted = golden.prediction()
-        terms = image_to_points_loss(predicted, targets)
+        terms = image_to_points_loss(predicted, targets, golden.alpha)
         assert terms["confidence_per_view"][1] == terms["regression_per_view"][1] == 0
         by_points, by_confidence = gradients(terms["loss"], predicted)
         assert by_points.isfinite().all() and not by_points[:, 1].any() and not by_confidence[:, 1].any()
@@ -136,7 +139,7 @@ class TestLocalToWorldLoss:
 
     def test_loss_and_its_gradients(self, golden, inputs) -> None:
         predicted = golden.prediction()
-        terms = local_to_world_loss(predicted, inputs.targets)
+        terms = local_to_world_loss(predicted, inputs.targets, golden.alpha)
         assert_close(terms["loss"], golden["loss"])
         assert_close(terms["confidence_per_view"], golden["confidence_loss_per_view"])
         assert_close(terms["regression_per_view"], golden["regression_per_view"])
@@ -147,7 +150,7 @@ class TestLocalToWorldLoss:
 
 def test_correlation_loss_of_the_sources() -> None:
     golden = Golden("loss_correlation")
-    sources = [view for view in range(4) if view != int(golden["ref_id"])]
+    sources = [view for view in range(golden["logits"].shape[1]) if view != int(golden["ref_id"])]
     terms = correlation_loss(golden["logits"][:, sources], golden["confidence"][:, sources])
     assert_close(terms["loss"], golden["loss"])
     assert_close(terms["per_source"], golden["per_source"])

@@ -24,7 +24,7 @@ from tests.support.parity import assert_close, procedural_frames
 
 SIZES = {"encoder_width": 32, "encoder_depth": 1, "encoder_heads": 2}
 SIZES |= {"decoder_width": 32, "decoder_depth": 2, "decoder_heads": 2}
-OPTIMIZER = OptimizerConfig(learning_rate=2e-3, min_learning_rate=2e-3, warmup_steps=1)
+OPTIMIZER = OptimizerConfig(learning_rate=2e-3, min_learning_rate=2e-3, warmup_steps=0)
 SIDE = 32
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reference is not registered", "ignore:.*LeafSpec")
@@ -110,6 +110,11 @@ class TestObjectives:
         losses = learn(objective, wall(), 12)
         after = objective.terms(wall(), training=False)["regression"]
         assert losses[-1] < losses[0] and after < 0.7 * before
+
+    def test_far_points_do_not_count_beyond_the_largest_distance(self) -> None:
+        objective = ImageToPointsObjective(ImageToPoints(**SIZES), OPTIMIZER, max_distance=1.9)
+        terms = objective.terms(wall(), training=False)  # every point of the wall is farther than that
+        assert terms["loss"] == 0 and terms["regression"] == 0
 
     def test_a_frozen_encoder_does_not_move(self) -> None:
         network = ImageToPoints(**SIZES)

@@ -8,7 +8,9 @@ import torch
 from common.geometry.cameras import opencv_from_colmap
 from common.geometry.transforms import invert_rigid
 from common.views import Cameras
-from tests.support.parity import assert_close, header, vectors
+from tests.support.parity import assert_close
+from tests.support.uni3r_parity import header, vectors
+from tests.support.vector_files import numbers_of
 from uni3r.evaluation.pose_alignment import (
     PoseAlignmentSettings,
     Render,
@@ -21,11 +23,9 @@ from uni3r.gaussians.gaussians import Gaussians
 from uni3r.gaussians.spherical_harmonics import CONSTANT
 from uni3r.rasterization import rasterize
 
-ALIGNMENT = "uni3r_pose_alignment"
-
 
 def test_published_parametrization() -> None:
-    given = vectors("uni3r_poses")
+    given = vectors("poses")
     assert_close(rotation_from_6d(given["in.rotation_6d"]), given["out.rotation_6d_matrix"], 1e-5)
     assert_close(delta_transform(given["in.pose_delta"])[..., :3, :3], given["out.delta_rotation"], 1e-5)
     moved = corrected_pose(given["in.world_to_camera"], given["in.pose_delta"])
@@ -38,7 +38,7 @@ def test_no_correction_is_the_identity() -> None:
 
 def _published_scene() -> tuple[Render, Cameras, torch.Tensor, dict[str, torch.Tensor], dict]:
     """How the scene of the vectors is rendered, where its camera starts, and the picture (1, 3, H, W)."""
-    given, config = vectors(ALIGNMENT), header(ALIGNMENT)["config"]
+    given, config = vectors("pose_alignment"), header("pose_alignment")
     scene = Gaussians(
         given["in.means"],
         given["in.scales"],
@@ -76,7 +76,7 @@ def test_published_run() -> None:
     assert found.losses[-1] < 0.15 * found.losses[0]
     error = (invert_rigid(found.cameras.camera_to_world[0]) - given["true.world_to_camera"]).abs().max()
     assert float(error) < 3e-3
-    for steps in (1, 5, 10):
+    for steps in numbers_of(given, r"out\.delta_after_(\d+)"):
         part = align_poses(render, cameras, target, PoseAlignmentSettings(steps + 1, config["lr"]))
         # Adam divides by the size of the gradient: entries near zero are noise.
         assert (part.delta[0] - given[f"out.delta_after_{steps}"]).abs().max() < 2e-4 * steps

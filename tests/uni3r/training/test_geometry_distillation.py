@@ -8,7 +8,8 @@ from torch import Tensor
 
 from common.geometry.transforms import apply_transform, make_transform
 from common.views import Pointmaps
-from tests.support.parity import assert_close, vectors
+from tests.support.parity import assert_close
+from tests.support.uni3r_parity import vectors
 from uni3r.training.geometry_distillation import (
     DistillationSettings,
     align_teacher,
@@ -18,11 +19,9 @@ from uni3r.training.geometry_distillation import (
     resized_to,
 )
 
-NAME = "uni3r_geometry_distillation"
-
 
 def _inputs() -> tuple[Tensor, Pointmaps, dict[str, Tensor]]:
-    given = vectors(NAME)
+    given = vectors("losses", "uni3r_geometry_distillation")
     return given["in.student_points"], Pointmaps(given["in.teacher_points"], given["in.teacher_conf"]), given
 
 
@@ -38,7 +37,7 @@ def test_published_loss_and_gradient(keep: float) -> None:
 
 def test_published_similarity() -> None:
     student, teacher, expected = _inputs()
-    points, confidence = resized_to(teacher, (16, 16))
+    points, confidence = resized_to(teacher, student.shape[2:4])
     found = align_teacher(points, student, most_confident(confidence, 0.9), DistillationSettings())
     scale, rotation, translation = expected["out.sim3"].double().split([1, 9, 3], dim=-1)
     wanted = make_transform(scale[..., None] * rotation.unflatten(-1, (3, 3)), translation)

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from common.data.scenes.scene_folder import Scene
-from tests.support.paths import SHARED
+from tests.support.uni3r_parity import find
 from uni3r.training.view_selection import ViewSelection, split_views
 from uni3r.training.windows import ContextTargetWindows, TestWindows
 
 GENERATOR = np.random.default_rng(0)
-VIEWS = (2, 8, 16)
+SCANNETPP = {"min_frames": 129, "max_frames": 200}
+"""The published limits of that set."""
 
 
 def scene(name: str, frames: int) -> Scene:
@@ -23,38 +24,52 @@ def scene(name: str, frames: int) -> Scene:
 
 @pytest.fixture(scope="module")
 def protocol() -> dict:
-    path = SHARED / "parity_uni3r" / "protocol.json"
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    return json.loads(path.read_text())
+    return json.loads(find("protocol.json").read_text())
 
 
-@pytest.mark.parametrize("views", VIEWS)
+def view_counts(part: dict) -> list[int]:
+    """The numbers of context views that a part of the protocol lists."""
+    counts = [int(key) for key in part if key.isdigit()]
+    assert counts
+    return counts
+
+
+def training_scenes(train: dict, kind: str) -> tuple[list[Scene], dict]:
+    """The imaginary scenes of one set, and the options of its rule."""
+    if kind == "scannetpp":
+        return [scene(name, count) for name, count in train["scannetpp_images"].items()], SCANNETPP
+    scenes = [scene(f"scene{k:04d}_00", train["scannet_frames_per_scene"]) for k in range(train["scannet_scenes"])]
+    return [*scenes, scene("short", train["scannet_short_scene_frames"])], {}
+
+
 @pytest.mark.parametrize("kind", ["scannet", "scannetpp"])
-def test_published_training_windows(protocol, kind, views):
-    train = protocol["train"]
-    if kind == "scannet":
-        scenes = [scene(f"scene{k:04d}_00", train["scannet_frames_per_scene"]) for k in range(train["scannet_scenes"])]
-        scenes.append(scene("short", train["scannet_short_scene_frames"]))
-        rule = ContextTargetWindows(views)
-    else:
-        scenes = [scene(name, frames) for name, frames in train["scannetpp_images"].items()]
-        rule = ContextTargetWindows(views, min_frames=129, max_frames=200)
-    expected = train[kind][str(views)]
+def test_published_training_windows(protocol, kind):
+    scenes, options = training_scenes(protocol["train"], kind)
+    for views in view_counts(protocol["train"][kind]):
+        check_training_windows(ContextTargetWindows(views, **options), scenes, views, protocol["train"][kind])
+
+
+def check_training_windows(rule: ContextTargetWindows, scenes: list[Scene], views: int, recorded: dict) -> None:
+    expected = recorded[str(views)]
     windows = [(part, index) for part in scenes for index in range(rule.count(part))]
     assert len(windows) == expected["count"]
     frames = [(part.name, rule.frames(part, index, GENERATOR).tolist()) for part, index in windows]
     pairs = [[name, str(found[0]), str(found[views - 1])] for name, found in frames]
-    assert pairs[:3] == expected["first"] and pairs[-2:] == expected["last"]
+    first, last = expected["first"], expected["last"]
+    assert pairs[: len(first)] == first and pairs[-len(last) :] == last
     by_pair = {(name, found[0], found[views - 1]): found for name, found in frames}
     assert len(by_pair) == len(frames)
     for sample in expected["samples"]:
         assert by_pair[tuple(sample["pair"])] == sample["frames"]
 
 
-@pytest.mark.parametrize("views", VIEWS)
-def test_published_test_windows(protocol, views):
+def test_published_test_windows(protocol):
     test = protocol["test"]
+    for views in view_counts(test):
+        check_test_windows(test, views)
+
+
+def check_test_windows(test: dict, views: int) -> None:
     names = [name for name in test["scenes"] if "ignored" not in name]
     scenes = [scene(name, test["images_per_scene"]) for name in names]
     rule = TestWindows(views)

@@ -17,7 +17,7 @@ FARTHEST = 3  # medians of a frame's depth; beyond, depth is invalid (published)
 
 
 class Co3d(WindowDataset):
-    """Arcs of half an orbit. In half of the windows the background has no depth; the images are whole in all."""
+    """Arcs of half an orbit. In half of the windows the background has no depth; images stay complete."""
 
     name = "co3d"
 
@@ -63,7 +63,7 @@ class Co3d(WindowDataset):
 
 
 def _selected(root: Path, split: str | None) -> Choice:
-    """The sequences of a split, each with the frames that the split lists: both can share a sequence."""
+    """Filter for the sequences of a split and the frames that it lists; both splits can share a sequence."""
     path = root / f"selected_seqs_{split}.json"
 
     def choose(scenes: list[Scene]) -> list[Scene]:

@@ -39,11 +39,11 @@ class RgbdFolderDataset(WindowDataset):
             size: (height, width) or one number for a square; None keeps the size on disk.
             length: items per epoch; None for one per scene.
             order: "forward", "either" (half of the windows run backwards) or "shuffled".
-            jitter: change of the colours; None for none.
-            seed: of everything random.
+            jitter: colour augmentation; None for none.
+            seed: seed of all random draws.
             labels: read semantic labels where there are any; they are None where a scene has none.
             seeding: see `WindowDataset`.
-            name: what messages call the data set; None for the name of the folder.
+            name: name of the data set in messages; None takes the name of the folder.
         """
         self.name = name or Path(root).name
         low, high = (stride, stride) if isinstance(stride, int) else (stride[0], stride[1])
@@ -60,5 +60,5 @@ class RgbdFolderDataset(WindowDataset):
         )
 
     def window_of(self, index: int) -> int:
-        """Also where there are fewer items than scenes, the first scenes in order."""
+        """Window number of an item; with fewer items than scenes, the first scenes are used in order."""
         return index % self.num_windows

@@ -19,9 +19,9 @@ class RoomsDataset(Dataset[Views]):
         size: (height, width), or one number for a square.
         stride: path frames from one view to the next, a number or a range [min, max] from which each window draws.
         split: "train" or "held_out"; their rooms never coincide.
-        seed: of the whole data set.
+        seed: seed of the whole data set.
         step, turn, fov: ranges of the motion between path frames and of the field of view; see `room_sequence`.
-        degradation: strengths of the camera's faults.
+        degradation: strengths of the simulated camera degradations.
         device: where to render.
 
     An item is a `Views` without a batch axis, on the device.
@@ -41,7 +41,7 @@ class RoomsDataset(Dataset[Views]):
         degradation: Degradation | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
-        room_seed(split, seed, 0)  # complains about an unknown split now rather than in a worker
+        room_seed(split, seed, 0)  # raises for an unknown split here rather than in a worker
         self.length, self.num_views, self.split, self.seed = length, num_views, split, seed
         self.size = size if isinstance(size, int) else (size[0], size[1])
         self.stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
@@ -52,14 +52,14 @@ class RoomsDataset(Dataset[Views]):
         return self.length
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing changes: a room is the same in every epoch."""
+        """Does nothing: a room is the same in every epoch."""
 
     def set_size(self, size: tuple[int, int]) -> None:
-        """Render views of this (height, width) from now on. Affects this process only."""
+        """Set the (height, width) of the views. Affects this process only."""
         self.size = size
 
     def describe(self, index: int) -> str:
-        """Which room an item shows."""
+        """Name of the room that an item shows."""
         return f"rooms/{self.split} {index} (room seed {room_seed(self.split, self.seed, index)})"
 
     def __getitem__(self, index: int) -> Views:

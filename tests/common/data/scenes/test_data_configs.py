@@ -22,7 +22,10 @@ def roots(tmp_path_factory) -> dict[str, str]:
     for number in range(151):
         write_scene(root / "scannet" / f"scene{number:04d}_00", range(40 if number == 0 else 1), labels=number == 0)
     write_scene(root / "test" / "scene0700_00", range(33), labels=True)
-    names = {"SCANNETPP": "scannetpp", "ARIA": "aria", "CO3D": "co3d", "SCANNET": "scannet", "SCANNET_TEST": "test"}
+    write_scene(root / "seven_scenes" / "chess_1", range(60), attributes={"split": "train"})
+    write_scene(root / "tum" / "desk", range(60))
+    names = {"SEVEN_SCENES": "seven_scenes", "TUM": "tum"}
+    names |= {"SCANNETPP": "scannetpp", "ARIA": "aria", "CO3D": "co3d", "SCANNET": "scannet", "SCANNET_TEST": "test"}
     return {name: str(root / folder) for name, folder in names.items()}
 
 
@@ -56,3 +59,11 @@ def test_the_mixtures_of_uni3r(monkeypatch, roots, context):
     test = next(iter(data.val_dataloader()))
     assert test.images.shape[1] == 2 * context - 1
     assert test.camera_to_world[0, :2, 0, 3].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("name", ["seven_scenes", "tum"])
+def test_video_data_sets_alone(monkeypatch, roots, name):
+    for variable, folder in roots.items():
+        monkeypatch.setenv(variable, folder)
+    dataset = instantiate(compose_config(f"data/{name}").data)
+    assert len(dataset) == 10 and dataset[0].images.shape == (11, 3, 224, 224)

@@ -144,7 +144,7 @@ def test_what_fills_no_batch_is_left_out_on_all_ranks_alike():
 def test_other_data_is_noticed(caplog):
     state = make().state_dict()
     WindowData(Counted(9), Counted(), seed=6).load_state_dict(state)
-    assert "windows was 17, now 9" in caplog.text and "seed was 5, now 6" in caplog.text
+    assert "windows was 17 and is now 9" in caplog.text and "seed was 5 and is now 6" in caplog.text
 
 
 def test_validation_sets_by_name_are_shared_between_ranks(monkeypatch):

@@ -5,15 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from common.data.scenes.sampling import consecutive_windows, locate_window, orbit_window, orbit_window_count
-from tests.support.paths import SHARED
+from common.data.scenes.sampling import consecutive_windows, orbit_window, orbit_window_count
+from tests.support.parity import find
 
 
 def test_published_orbit_windows():
-    path = SHARED / "parity" / "sampling.json"
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    case = json.loads(path.read_text())["co3d_windows"]
+    case = json.loads(find("sampling.json").read_text())["co3d_windows"]
     generator = np.random.default_rng(case["rng_seed"])
     for index, frames in case["index_and_frames"]:
         assert orbit_window(index, case["views"], generator, 100, case["window"], case["sel_num"]).tolist() == frames
@@ -46,13 +43,3 @@ def test_windows_over_a_gap_are_dropped_from_three_times_the_span():
     frames = list(range(0, 370, 10))
     assert len(consecutive_windows(frames[:-1] + [1079], views=13, stride=3, number_step=10)) == 1
     assert len(consecutive_windows(frames[:-1] + [1080], views=13, stride=3, number_step=10)) == 0
-
-
-def test_locating_a_window():
-    counts = [3, 0, 2]
-    assert [locate_window(index, counts) for index in range(5)] == [(0, 0), (0, 1), (0, 2), (2, 0), (2, 1)]
-    for index in (-1, 5):
-        with pytest.raises(IndexError):
-            locate_window(index, counts)
-    with pytest.raises(IndexError):
-        locate_window(0, [])

@@ -8,7 +8,7 @@ from PIL import Image
 
 from common.data.sources.file_names import list_files, select_names
 from common.data.sources.images import ImageReadError, check_image, read_image
-from tests.support.paths import SHARED
+from tests.support.parity import find
 
 
 @pytest.fixture
@@ -129,10 +129,7 @@ def test_unreadable_things_have_a_plain_reason(tmp_path):
 
 
 def test_published_frame_order():
-    path = SHARED / "parity" / "sampling.json"
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    for case in json.loads(path.read_text())["frame_order"].values():
+    for case in json.loads(find("sampling.json").read_text())["frame_order"].values():
         assert select_names(case["names"], case["postfix"]) == case["loaded"]
 
 

@@ -1,18 +1,15 @@
 """Published resize and crop, the way back to original pixels, and the training crop."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file
 
 from common.data.scenes import augment
 from common.data.scenes.augment import (
     ColorJitter,
-    colour_jitter,
     middle_crop,
-    remove_background,
     resize_nearest,
     resize_window,
     training_crop,
@@ -24,16 +21,10 @@ from common.data.sources.preprocess import (
     normalize,
     preprocess,
 )
-from tests.support.paths import SHARED
+from tests.support import parity, uni3r_parity
+from tests.support.vector_files import numbers_of
 
 SIZES = [(480, 640), (640, 480), (224, 224), (97, 150), (1080, 1920), (225, 224), (500, 20)]
-
-
-def open_vectors(name: str):
-    path = SHARED / "parity" / name
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    return pytest.importorskip("safetensors").safe_open(path, "np")
 
 
 def assert_images_agree(found: np.ndarray, wanted: np.ndarray) -> None:
@@ -51,9 +42,9 @@ def gradient(height: int, width: int) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["landscape", "portrait", "small", "square"])
 def test_published_loading(name):
-    vectors = open_vectors("image_loading.safetensors")
-    result = preprocess(vectors.get_tensor(f"{name}_in"))
-    expected = vectors.get_tensor(f"{name}_out")
+    vectors = load_file(parity.find("image_loading.safetensors"))
+    expected = vectors[f"{name}_out"]
+    result = preprocess(vectors[f"{name}_in"], expected.shape[:2])
     assert np.array_equal(denormalize(result.image).numpy(), expected)
     assert torch.equal(result.image, (torch.from_numpy(expected).permute(2, 0, 1).float() / 255 - 0.5) / 0.5)
 
@@ -123,30 +114,28 @@ def test_input_is_not_changed_and_bad_input_is_refused():
 
 
 def test_published_training_crops():
-    vectors = open_vectors("training_crop.safetensors")
-    inputs = [vectors.get_tensor(name) for name in ("image", "depth", "intrinsics")]
-    for number, case in enumerate(json.loads(vectors.metadata()["cases"])):
+    vectors = load_file(parity.find("training_crop.safetensors"))
+    inputs = [vectors[name] for name in ("image", "depth", "intrinsics")]
+    for number, case in enumerate(parity.header("training_crop")["cases"]):
         width, height = case["resolution_wh"]
         generator = np.random.default_rng(case["rng_seed"])
         view = training_crop(*inputs, (height, width), generator, int(case["aug_crop"]), labels=inputs[1])
-        assert np.array_equal(view.image, vectors.get_tensor(f"image_{number}"))
-        assert np.array_equal(view.depth, vectors.get_tensor(f"depth_{number}"))
+        assert np.array_equal(view.image, vectors[f"image_{number}"])
+        assert np.array_equal(view.depth, vectors[f"depth_{number}"])
         assert np.array_equal(view.labels, view.depth)
-        np.testing.assert_allclose(view.intrinsics, vectors.get_tensor(f"intrinsics_{number}"), rtol=2e-6)
+        np.testing.assert_allclose(view.intrinsics, vectors[f"intrinsics_{number}"], rtol=2e-6)
 
 
 def test_published_crops_of_uni3r():
     """Landscape, portrait with an off-centre principal point, and enlarging, which Uni3R does with a bicubic filter."""
-    path = SHARED / "parity_uni3r" / "crop_resize.safetensors"
-    if not path.exists():
-        pytest.skip(f"{path} is not here")
-    vectors = pytest.importorskip("safetensors").safe_open(path, "np")
-    for number in range(3):
-        inputs = [vectors.get_tensor(f"{number}.in.{name}") for name in ("image", "depth", "intrinsics")]
-        view = training_crop(*inputs, (64, 64), np.random.default_rng(0), enlarging="bicubic")
-        assert_images_agree(view.image, vectors.get_tensor(f"{number}.out.image"))
-        assert np.array_equal(view.depth, vectors.get_tensor(f"{number}.out.depth"))
-        np.testing.assert_allclose(view.intrinsics, vectors.get_tensor(f"{number}.out.intrinsics"), atol=1e-4)
+    vectors = load_file(uni3r_parity.find("crop_resize.safetensors"))
+    width, height = uni3r_parity.header("crop_resize")["resolution"]
+    for number in numbers_of(vectors, r"(\d+)\.in\.image"):
+        inputs = [vectors[f"{number}.in.{name}"] for name in ("image", "depth", "intrinsics")]
+        view = training_crop(*inputs, (height, width), np.random.default_rng(0), enlarging="bicubic")
+        assert_images_agree(view.image, vectors[f"{number}.out.image"])
+        assert np.array_equal(view.depth, vectors[f"{number}.out.depth"])
+        np.testing.assert_allclose(view.intrinsics, vectors[f"{number}.out.intrinsics"], atol=1e-4)
 
 
 def test_a_part_of_a_resized_image_is_that_of_the_whole():
@@ -213,16 +202,5 @@ def test_jitter_of_a_window_is_one_for_all_views_or_one_for_each():
     assert np.array_equal(same[0], same[2]) and not np.array_equal(same[0], images[0])
     each = ColorJitter(0.5, 0.5, 0.5, 0.1, per_view=True)(images, np.random.default_rng(0))
     assert not np.array_equal(each[0], each[2])
+    assert np.array_equal(same, ColorJitter(0.5, 0.5, 0.5, 0.1)(images, np.random.default_rng(0)))
     assert np.array_equal(ColorJitter(0, 0, 0)(images, np.random.default_rng(0))[1], images[1])
-
-
-def test_colour_jitter_and_background_follow_the_generator():
-    image = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
-    results = [colour_jitter(image, np.random.default_rng(seed)) for seed in (1, 1, 2)]
-    assert results[0].shape == image.shape and results[0].dtype == np.uint8
-    assert np.array_equal(results[0], results[1]) and not np.array_equal(results[0], results[2])
-    depth, foreground = np.ones((4, 4), np.float32), np.eye(4, dtype=bool)
-    generator = np.random.default_rng(0)
-    removed = [remove_background(depth, foreground, generator) for _ in range(400)]
-    assert 150 < sum(result.sum() == 4 for result in removed) < 250
-    assert all(result.dtype == np.float32 and result.sum() in (4, 16) for result in removed)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from common.backbone import PatchGrid
-from slam3r.reconstruction.frame_store import FrameStore
+from slam3r.reconstruction.memory.frame_store import FrameStore
 from slam3r.reconstruction.networks import Networks
+from slam3r.reconstruction.placement.votes import Votes, sum_one, thinned
 from slam3r.reconstruction.settings import ReconstructionSettings
-from slam3r.reconstruction.votes import Votes, sum_one, thinned
 
 NEIGHBOURS_WEIGHT = 0.3
 """Total weight of the neighbours' votes on a frame."""

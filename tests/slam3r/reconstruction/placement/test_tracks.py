@@ -13,12 +13,12 @@ from common.geometry.transforms import apply_transform
 from common.rooms import room_seed, room_sequence
 from common.views import Views
 from slam3r.reconstruction import ReconstructionSettings
-from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import FrameInput, WorldPointmap
-from slam3r.reconstruction.placement import place
-from slam3r.reconstruction.track_votes import tracked_neighbours, votes_of_tracks
-from slam3r.reconstruction.tracks import TrackedPicture, follow
-from slam3r.reconstruction.votes import Votes, votes_of_network
+from slam3r.reconstruction.memory.frame_store import FrameStore
+from slam3r.reconstruction.placement.rigid import place
+from slam3r.reconstruction.placement.track_votes import tracked_neighbours, votes_of_tracks
+from slam3r.reconstruction.placement.tracks import TrackedPicture, follow
+from slam3r.reconstruction.placement.votes import Votes, votes_of_network
 
 SETTINGS = ReconstructionSettings(rigid_registration=True, rigid_neighbours=5, rigid_tracks=True)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from common.geometry.poses import poses_from_pointmaps
 from common.geometry.transforms import apply_transform
-from slam3r.reconstruction.votes import Votes
+from slam3r.reconstruction.placement.votes import Votes
 
 
 def whole_shapes(raw: Tensor, normalized: Tensor, valid: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from slam3r.reconstruction.frame_store import FrameStore
+from slam3r.reconstruction.memory.frame_store import FrameStore
+from slam3r.reconstruction.placement.tracks import follow
+from slam3r.reconstruction.placement.votes import Votes
 from slam3r.reconstruction.settings import ReconstructionSettings
-from slam3r.reconstruction.tracks import follow
-from slam3r.reconstruction.votes import Votes
 
 TRACK_CELLS = 8
 """Cells along an image side. Corners crowd where there is texture; those of one cell share one vote, and a picture with

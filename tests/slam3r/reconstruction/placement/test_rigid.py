@@ -14,11 +14,11 @@ from common.geometry.transforms import apply_transform, invert, make_transform
 from common.views import Pointmaps
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor
-from slam3r.reconstruction.frame_store import FrameStore
 from slam3r.reconstruction.frames import FrameInput, RegisteredFrame, WorldPointmap
-from slam3r.reconstruction.neighbour_votes import registered_neighbours, votes_of_neighbours
-from slam3r.reconstruction.placement import place, whole_shapes
-from slam3r.reconstruction.votes import votes_of_network
+from slam3r.reconstruction.memory.frame_store import FrameStore
+from slam3r.reconstruction.placement.neighbour_votes import registered_neighbours, votes_of_neighbours
+from slam3r.reconstruction.placement.rigid import place, whole_shapes
+from slam3r.reconstruction.placement.votes import votes_of_network
 from tests.support.parity import fill
 
 SETTINGS = ReconstructionSettings(rigid_registration=True, rigid_neighbours=3, window_batch=2)
