@@ -25,8 +25,11 @@ from common.refinement.matching.pair_matching import PairMatches, match_pairs
 from common.refinement.matching.pairs import select_pairs
 from common.refinement.outcome import Verdict
 from common.refinement.projection import pixel_unit
-from common.refinement.settings import CameraSettings
+from common.refinement.settings import CameraSettings, MatchingSettings
 from common.refinement.types import Camera, Picture, Prediction, RefinedDepth, Tracks
+
+_FEATURES = 2048
+_PARTNERS = 3  # of each picture: those 1, 2 and 4 frames away, and as many that look alike
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,12 @@ def assess(sample: Sample, cameras: CameraSettings, dense: DenseSettings) -> Ver
         return Verdict(frames_checked=count, reason="a single frame")
     with silence():
         reader, threads = Outlines(sample.pictures, cameras), usable_threads(cameras.threads)
-        features = extract(reader, cameras.matching, threads, None, lambda share: None)
+        matching = _few_matches(cameras.matching)
+        features = extract(reader, matching, threads, None, lambda share: None)
         outlines = reader.outlines()
         lenses = network_cameras(outlines, sample.prediction)
-        pairs = select_pairs(features, cameras.matching)
-        matches = match_pairs(features, pairs, lenses, cameras.matching, threads=threads, seed=cameras.seed)
+        pairs = select_pairs(features, matching)
+        matches = match_pairs(features, pairs, lenses, matching, threads=threads, seed=cameras.seed)
     errors = epipolar_errors(features, matches, lenses, network_poses(sample.prediction))
     errors = errors[np.isfinite(errors)]
     error = float(np.median(errors)) if len(errors) else None
@@ -72,6 +76,14 @@ def assess(sample: Sample, cameras: CameraSettings, dense: DenseSettings) -> Ver
         frames_connected=connected if sample.complete else None,
         matches_connected=inside if sample.complete else None,
         confirmed=confirmed_share(depth.confirmed, torch.ones(count, dtype=torch.bool)),
+    )
+
+
+def _few_matches(settings: MatchingSettings) -> MatchingSettings:
+    """Fewer features and pairs: enough to check cameras, at a fraction of the time of adjusting them."""
+    features = min(_FEATURES, settings.max_features)
+    return replace(
+        settings, max_features=features, all_pairs_up_to=0, partners_in_time=_PARTNERS, partners_alike=_PARTNERS
     )
 
 
