@@ -44,14 +44,14 @@ _POSE = tuple(f"{name}_world_device" for name in ("tx", "ty", "tz", "qx", "qy", 
 
 @dataclass(frozen=True, kw_only=True)
 class AriaSettings(ProcessSettings):
-    """configs/process/aria.yaml"""
+    """Settings of configs/process/aria.yaml."""
 
     size: int = 512
     """Pixels, height and width of the pinhole images; the focal length is that of the device."""
     every: int = 1
     """Take every n-th frame."""
     max_distance: float = 20.0
-    """Metres along the ray; what is farther has no depth."""
+    """Metres along the ray; farther pixels become invalid."""
     first: int | None = 500
     """Take the scenes with numbers below this; null: all. The published recipes take the first 500."""
     train_below: int = 450
@@ -76,7 +76,7 @@ class DevicePose:
     """A row of trajectory.csv."""
 
     world_from_device: NDArray[np.float64]
-    """(4, 4), metres; NaN where the row says so."""
+    """(4, 4), metres; NaN if the row holds NaN."""
     seconds: float
 
 
@@ -92,7 +92,7 @@ def find_scenes(settings: AriaSettings) -> list[AriaScene]:
 
 
 def convert(scene: AriaScene, writer: SceneWriter, settings: AriaSettings) -> None:
-    """Write the frames of a scene. Frame i goes with row i of the trajectory."""
+    """Write the frames of a scene. Frame i belongs to row i of the trajectory."""
     writer.attributes.update(sensor="aria", number_step=settings.every, split=scene.split)
     trajectory = read_trajectory(scene.folder / "trajectory.csv")
     for path in sorted((scene.folder / "rgb").glob("vignette*.jpg"))[:: settings.every]:
@@ -137,10 +137,10 @@ def rectify_frame(
 
 @cache
 def _lens(side: int, size: int) -> tuple[Rectification, NDArray[np.float32]]:
-    """The way to a pinhole image of `size` with the lens's focal length, and z per distance (size, size) of its pixels.
+    """Rectification to a pinhole image of `size` with the lens's focal length, and z per distance (size, size).
 
-    That is of the ray along which the distance was measured, the one of the nearest fisheye pixel, and not of the
-    pinhole pixel's own: so a wall that faces the camera stays flat.
+    The factor is that of the ray along which the distance was measured, that of the nearest fisheye pixel, and not of
+    the pinhole pixel itself, so that a wall facing the camera stays flat.
     """
     scale = side / _CALIBRATED_SIDE
     camera = ASE_RGB_704.resized(scale)
@@ -191,7 +191,7 @@ def _device_pose(row: Mapping[str, str]) -> DevicePose:
 
 
 def process(settings: AriaSettings) -> None:
-    """Convert, or verify."""
+    """Convert the raw data, or verify the output."""
     run("aria", LICENCE, find_scenes, convert, settings, settings.own("first"))
 
 

@@ -39,25 +39,25 @@ NAME = "co3d"
 LICENCE = "CO3Dv2: CC BY-NC 4.0; github.com/facebookresearch/co3d"
 
 _FOREGROUND = 0.1
-"""Masks hold a probability; above this it is foreground, as the published reader has it."""
+"""Masks hold a probability; above this value a pixel is foreground, as in the published reader."""
 _FARTHEST = 20.0
-"""Times the median depth that is stored. Readers cut at 3 times the median of a frame; stray depths far behind that
-would else leave no bits for the object."""
+"""Largest stored depth, in multiples of the median depth. Readers cut at 3 times the median of a frame; stray depths
+far behind would otherwise leave no bits for the object."""
 _PROBED_FRAMES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Co3dSettings(ProcessSettings):
-    """configs/process/co3d.yaml"""
+    """Settings of configs/process/co3d.yaml."""
 
     categories: list[str] | None = None
-    """As [chair, cup]; null: those of the 41 published training categories that are there."""
+    """Categories such as [chair, cup]; null: those of the 41 published training categories that are present."""
     max_sequences: int = 50
-    """Per category and split, chosen at random where there are more."""
+    """Largest number of sequences per category and split; a random choice if there are more."""
     min_quality: float = 0.5
-    """Least viewpoint_quality_score of a sequence."""
+    """Smallest viewpoint_quality_score of a sequence."""
     seed: int = 42
-    """Of the choice; 42 gives the published one."""
+    """Seed of the choice; 42 gives the published one."""
     image_size: int = 512
     """Pixels: the long side becomes at least this, the short side at least 3/4 of it."""
     depth_masks: bool = False
@@ -82,14 +82,14 @@ class Co3dScene:
     splits: Mapping[str, list[int]]
     """Numbers of the frames of each split; in the published lists a sequence may be in both."""
     frames: tuple[Co3dFrame, ...]
-    """Those of all splits."""
+    """Frames of all splits."""
 
 
 def find_scenes(settings: Co3dSettings) -> list[Co3dScene]:
-    """The sequences that the published recipes choose, of the categories that are there.
+    """Find the sequences that the published recipes choose, in the categories that are present.
 
     Raises:
-        ConfigurationError: a category that was asked for is not there.
+        ConfigurationError: a requested category is missing.
         InputError: annotations are missing or damaged.
     """
     raw = settings.raw_folder()
@@ -120,7 +120,7 @@ def _scenes(raw: Path, category: str, selection: Selection) -> list[Co3dScene]:
 
 
 def convert(scene: Co3dScene, writer: SceneWriter, settings: Co3dSettings) -> None:
-    """Write the frames of a sequence, with a depth scale that makes the most of 16 bits."""
+    """Write the frames of a sequence, with a depth scale that uses the range of 16 bits."""
     median = _median_depth(scene)
     writer.depth_scale = 65535 / (_FARTHEST * median)
     writer.attributes.update(
@@ -168,11 +168,11 @@ def _add(root: Path, frame: Co3dFrame, writer: SceneWriter, settings: Co3dSettin
 
 
 def read_depth(path: Path, factor: float) -> NDArray[np.float32]:
-    """(H, W) depth in the unit of the sequence: 16-bit pixels whose bits are those of a half-precision number.
+    """Read depth (H, W) in the unit of the sequence: 16-bit pixels that hold the bits of half-precision numbers.
 
     Args:
         path: PNG file.
-        factor: multiplies the numbers (scale_adjustment of the annotations).
+        factor: factor on the numbers (scale_adjustment of the annotations).
     """
     stored = read_plane(path, "depth image").astype(np.uint16)
     depth = stored.view(np.float16).astype(np.float32) * np.float32(factor)
@@ -180,7 +180,7 @@ def read_depth(path: Path, factor: float) -> NDArray[np.float32]:
 
 
 def crop_and_size(intrinsics: Matrix, size: Size, image_size: int) -> tuple[tuple[slice, slice], Size]:
-    """The largest crop whose middle is the principal point, and the size (height, width) to scale it to.
+    """Largest crop centred at the principal point, and the size (height, width) to scale it to.
 
     The uncropped image would get a short side of 3/4 `image_size`, or a long side of `image_size` if that is larger;
     the crop is scaled so that it covers this.
@@ -199,7 +199,7 @@ def crop_and_size(intrinsics: Matrix, size: Size, image_size: int) -> tuple[tupl
 
 
 def _median_depth(scene: Co3dScene) -> float:
-    """Median over some frames of a sequence, in its unit; frames that cannot be read are passed over."""
+    """Median over some frames of a sequence, in its unit; unreadable frames are skipped."""
     medians = []
     for frame in _spread(scene.frames, _PROBED_FRAMES):
         try:
@@ -214,7 +214,7 @@ def _median_depth(scene: Co3dScene) -> float:
 
 
 def _spread(frames: Sequence[Co3dFrame], count: int) -> list[Co3dFrame]:
-    """At most `count` frames, evenly over all."""
+    """Select at most `count` frames, evenly spaced."""
     return list(frames[:: max(1, -(-len(frames) // count))])
 
 
@@ -222,7 +222,7 @@ def write_selected_sequences(output: Path) -> None:
     """Write selected_seqs_train.json and selected_seqs_test.json: category to sequence to frame numbers, as DUSt3R's
     preparation lists them, of the scenes and frames that are in the output."""
     manifest = read_json(output / MANIFEST_FILE) if (output / MANIFEST_FILE).is_file() else {}
-    if manifest.get("name") != NAME:  # nothing was written, or the output was refused as it holds something else
+    if manifest.get("name") != NAME:  # nothing was written, or the output was rejected because it holds something else
         return
     selected: dict[str, dict[str, dict[str, list[int]]]] = {"train": {}, "test": {}}
     for facts in manifest["scenes"].values():
@@ -235,7 +235,7 @@ def write_selected_sequences(output: Path) -> None:
 
 
 def process(settings: Co3dSettings) -> None:
-    """Convert, or verify."""
+    """Convert the raw data, or verify the output."""
     try:
         run(NAME, LICENCE, find_scenes, convert, settings, settings.own("categories"))
     finally:  # also after an interrupted or partly failed run

@@ -1,4 +1,4 @@
-"""What can be wrong with a frame, with a scene, and with the place that scenes are written to."""
+"""Errors of frames, of scenes, and of the output folder."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from common.errors import InputError
 
 
 class BadFrameError(ValueError):
-    """A frame cannot be used. The message is the reason that goes into the list of dropped frames: no file name in it,
-    so that frames of one reason can be counted together."""
+    """Raised for an unusable frame. The message goes into the list of dropped frames, without a file name, so that
+    frames with the same reason can be counted together."""
 
 
 class SceneError(InputError):
-    """A raw scene cannot be converted. The message says why; other scenes are not affected."""
+    """Raised for a raw scene that cannot be converted; other scenes are not affected."""
 
 
 class SceneTakenError(InputError):
-    """Another run is writing this scene, or has written it."""
+    """Raised if another run is writing this scene, or has written it."""
 
 
 class WriteError(InputError):
-    """The output folder cannot be written: a full disk, a missing permission. No other scene will fare better."""
+    """Raised if the output folder cannot be written (full disk, missing permission), which ends the run."""

@@ -1,9 +1,9 @@
-"""The ScanNet test set of LSM (Fan et al., NeurIPS 2024), on which Uni3R is measured, to the processed layout.
+"""The ScanNet test set of LSM (Fan et al., NeurIPS 2024), on which Uni3R is evaluated, to the processed layout.
 
     python -m data_process.lsm_scannet_test raw=DIR output=DIR [key=value ...]
 
 40 scenes of 30 frames. The published protocol counts frames in the order of their names, as strings; here a frame's
-number is its place in that order, and scene.json keeps the names.
+number is its index in that order, and scene.json keeps the names.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SELECTION = "selected_seqs_test.json"
 
 @dataclass(frozen=True, kw_only=True)
 class LsmSettings(ProcessSettings):
-    """configs/process/lsm_scannet_test.yaml"""
+    """Settings of configs/process/lsm_scannet_test.yaml."""
 
     ignored: list[str] = field(default_factory=lambda: ["scene0696_02"])
     """Scenes that the published evaluation leaves out."""
@@ -47,7 +47,7 @@ class LsmScene:
     name: str
     folder: Path
     selected: tuple[str, ...]
-    """Names of the frames that the two-view protocol counts, in its order."""
+    """Names of the frames that the two-view protocol evaluates, in its order."""
     table: LabelTable
 
 
@@ -105,7 +105,7 @@ def _read_camera(path: Path) -> tuple[NDArray, NDArray]:
 
 
 def process(settings: LsmSettings) -> None:
-    """Convert, or verify."""
+    """Convert the raw data, or verify the output."""
     knobs = settings.own("label_table")
     run("lsm_scannet_test", SCANNET_LICENCE, find_scenes, convert, settings, knobs)
 

@@ -2,7 +2,7 @@
 
     python -m data_process.replica raw=DIR output=DIR [key=value ...]
 
-Depth is stored at 6553.5 units per metre, as in the release, so that none is lost.
+Depth is stored at 6553.5 units per metre, as in the release, so that no precision is lost.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from data_process.writing.scene_writer import SceneWriter
 
 
 class ReplicaSettings(StridedSettings):
-    """configs/process/replica.yaml"""
+    """Settings of configs/process/replica.yaml."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def convert(scene: ReplicaScene, writer: SceneWriter, settings: ReplicaSettings)
 
 
 def process(settings: ReplicaSettings) -> None:
-    """Convert, or verify."""
+    """Convert the raw data, or verify the output."""
     run("replica", "Replica Dataset research terms (non-commercial)", find_scenes, convert, settings)
 
 

@@ -33,7 +33,7 @@ _SETTINGS_FILE = "rooms.json"
 
 @dataclass(frozen=True)
 class RoomSettings:
-    """What the scenes of one data set have in common; see configs/process/rooms.yaml."""
+    """Settings shared by the scenes of one data set; see configs/process/rooms.yaml."""
 
     frames: int = 14
     """Pictures per room."""
@@ -56,13 +56,13 @@ class RoomSettings:
 def write_scenes(
     output: Path | str, scenes: int, settings: RoomSettings | None = None, workers: int = 1, progress: bool = True
 ) -> list[Path]:
-    """Write the scenes that are not there yet.
+    """Write the missing scenes.
 
     Args:
-        output: folder of the data set; made if need be. It must not hold scenes of other settings.
-        scenes: how many scenes it shall have in the end.
+        output: folder of the data set, created if needed. It must not hold scenes with other settings.
+        scenes: total number of scenes afterwards.
         settings: frames, size and motion.
-        workers: processes, of one thread each; 0 does the work in this process.
+        workers: processes, with one thread each; 0 works in this process.
         progress: show a bar.
 
     Returns:
@@ -95,7 +95,7 @@ def write_scenes(
 
 
 def _claim(output: Path, settings: RoomSettings) -> None:
-    """Record the settings of a data set, or check that they are those of the scenes that are there."""
+    """Record the settings of a data set, or check that existing scenes have the same."""
     path, wanted = output / _SETTINGS_FILE, json.loads(json.dumps(asdict(settings)))
     if path.exists():
         found = json.loads(path.read_text())
@@ -112,7 +112,7 @@ def _start_worker() -> None:
 
 
 def _write_scene(folder: Path, index: int, settings: RoomSettings) -> None:
-    """Render a scene into a temporary folder, which then takes its name."""
+    """Render a scene into a temporary folder, then rename it."""
     views = room_sequence(
         room_seed(settings.split, settings.seed, index),
         settings.frames,
@@ -156,7 +156,7 @@ def _write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class RoomsCommand(RoomSettings):
-    """``configs/process/rooms.yaml``."""
+    """Settings of the command, ``configs/process/rooms.yaml``."""
 
     output: str
     """Folder of the data set."""
@@ -167,7 +167,7 @@ class RoomsCommand(RoomSettings):
 
 
 def process(chosen: RoomsCommand) -> None:
-    """Write the rooms that are not there yet."""
+    """Write the missing rooms."""
     settings = RoomSettings(**{field.name: getattr(chosen, field.name) for field in fields(RoomSettings)})
     write_scenes(chosen.output, chosen.scenes, settings, chosen.workers)
 

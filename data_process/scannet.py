@@ -35,7 +35,7 @@ _LABELS = "label-filt"
 
 @dataclass(frozen=True, kw_only=True)
 class ScanNetSettings(StridedSettings):
-    """configs/process/scannet.yaml"""
+    """Settings of configs/process/scannet.yaml."""
 
     every: int = 10
     labels: bool = True
@@ -69,7 +69,7 @@ def find_scenes(settings: ScanNetSettings) -> list[ScanNetScene]:
     """All scans below the raw folder: ``<scan>/``, ``scans/<scan>/`` and ``scans_test/<scan>/``.
 
     Raises:
-        ConfigurationError: there are labels, but no table that says what they mean.
+        ConfigurationError: there are labels, but no label table.
     """
     raw = settings.raw_folder()
     extracted = {path.parents[1].name: path.parents[1] for path in _glob(raw, "intrinsic/intrinsic_depth.txt")}
@@ -105,7 +105,7 @@ def _add_frames(frames: Iterator[_Frame], intrinsics: NDArray, labels: _Labels |
     for frame in frames:
         with writer.dropping(frame.number):
             if not np.isfinite(frame.camera_to_world).all():
-                raise BadFrameError("pose is not finite")  # known before anything is decoded
+                raise BadFrameError("pose is not finite")  # checked before anything is decoded
             depth = frame.depth()
             size = depth.shape[::-1]
             color = cv2.resize(frame.color(), size, interpolation=cv2.INTER_AREA)
@@ -191,7 +191,7 @@ def _label_source(folder: Path, name: str) -> Path | None:
 
 
 def process(settings: ScanNetSettings) -> None:
-    """Convert, or verify."""
+    """Convert the raw data, or verify the output."""
     knobs = settings.own("label_table")
     run("scannet", SCANNET_LICENCE, find_scenes, convert, settings, knobs)
 

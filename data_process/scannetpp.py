@@ -37,22 +37,22 @@ _cached_undistortion = lru_cache(maxsize=2)(undistortion)  # an iPhone's maps ta
 
 @dataclass(frozen=True, kw_only=True)
 class ScannetppSettings(ProcessSettings):
-    """configs/process/scannetpp.yaml"""
+    """Settings of configs/process/scannetpp.yaml."""
 
     sensors: list[str] = field(default_factory=lambda: ["iphone", "dslr"])
-    """Which images; each sensor of a scene becomes a scene of its own."""
+    """Sensors to convert; each sensor of a scene becomes a scene of its own."""
     splits: dict[str, str] = field(default_factory=lambda: {"train": "nvs_sem_train", "val": "nvs_sem_val"})
     """Lists in splits/ (without .txt) that name the scenes; leave one out with '~splits.val'."""
     long_side: int = 920
     """Pixels: images are scaled to cover long_side x 3/4 long_side (920 x 690, DSLR 1035 x 690)."""
     near: float = 0.05
-    """Metres along z: nearer surfaces of the mesh are looked through."""
+    """Metres along z: nearer surfaces of the mesh are ignored."""
     far: float = 20.0
     """Metres along z: farther surfaces have no depth."""
     labels: bool = True
     """Write semantic labels where a scene has segments.json and segments_anno.json."""
     require_masks: bool = True
-    """Drop frames without an anonymization mask; false: take them as free of anonymized pixels."""
+    """Drop frames without an anonymization mask; false: assume that they have no anonymized pixels."""
     skip_blurred: bool = False
     """Drop DSLR images that nerfstudio/transforms.json marks as bad; the recipes keep them."""
 
@@ -74,7 +74,7 @@ class ScannetppScene:
 
 
 def find_scenes(settings: ScannetppSettings) -> list[ScannetppScene]:
-    """The scenes of the chosen splits that are on disk, once for each sensor that is."""
+    """Find the scenes of the chosen splits on disk, once per available sensor."""
     raw = settings.raw_folder()
     scenes: list[ScannetppScene] = []
     for split, name in settings.splits.items():
@@ -150,7 +150,7 @@ def _usable(frame: SensorFrame, require_mask: bool) -> NDArray[np.uint8]:
 
 
 def process(settings: ScannetppSettings) -> None:
-    """Convert, or verify."""
+    """Convert the raw data, or verify the output."""
     run("scannetpp", LICENCE, find_scenes, convert, settings, settings.own("sensors", "splits"))
 
 

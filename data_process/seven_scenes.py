@@ -3,7 +3,7 @@
     python -m data_process.seven_scenes raw=DIR output=DIR [key=value ...]
 
 The raw depth images are not registered to the colour images: the depth camera has a focal length of 585 pixels and sits
-beside the colour camera, whose focal length is about 525. `depth` says what becomes of that.
+beside the colour camera, whose focal length is about 525. The setting `depth` says how this is handled.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ LIRIS_DEPTH_TO_COLOR = (
     (0.0078819942130445332, 0.0081718328771890631, 0.99993554558014031, 0.0020318321729487039),
     (0.0, 0.0, 0.0, 1.0),
 )
-"""The Kinect calibration published by LIRIS, which DSAC*, ACE and SimpleRecon use for this data set too. It is that of
-another Kinect, so good to a few pixels."""
+"""The Kinect calibration published by LIRIS, which DSAC*, ACE and SimpleRecon use for this data set too. It belongs to
+another Kinect, so it is accurate to a few pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SevenScenesSettings(StridedSettings):
-    """configs/process/seven_scenes.yaml"""
+    """Settings of configs/process/seven_scenes.yaml."""
 
     depth: Literal["auto", "projected", "register", "raw"] = "auto"
-    """Which depth, and whose camera. projected: frame-*.depth.proj.png, made by others from the raw depth, with the
-    colour camera. register: frame-*.depth.png moved into the colour camera. raw: frame-*.depth.png as it is, with the
-    depth camera, tens of pixels off the colours at the border. auto: projected where a sequence has such files, else
+    """Source of the depth. projected: frame-*.depth.proj.png (third-party, from the raw depth), with the colour camera.
+    register: frame-*.depth.png reprojected into the colour camera. raw: frame-*.depth.png unchanged, with the depth
+    camera, tens of pixels off the colours at the border. auto: projected if a sequence has such files, else
     register."""
     focal_depth: float = 585.0
     """Focal length of the depth camera, pixels (Microsoft's page of the data set)."""
@@ -54,7 +54,7 @@ class SevenScenesSettings(StridedSettings):
     principal_point: tuple[float, float] = (320.0, 240.0)
     """Principal point of both cameras, pixels."""
     depth_to_color: tuple[tuple[float, ...], ...] = LIRIS_DEPTH_TO_COLOR
-    """Points in the depth camera's axes to the colour camera's, metres, 4 x 4."""
+    """Transform of points from the depth camera to the colour camera, metres, 4 x 4."""
     move_poses: bool = True
     """Move the poses to the colour camera with the depth; false: leave them, as published evaluations do."""
 
@@ -79,7 +79,7 @@ class Sequence:
 
 
 def find_scenes(settings: SevenScenesSettings) -> list[Sequence]:
-    """All sequences below the raw folder, with their split where TrainSplit.txt and TestSplit.txt are there.
+    """Find all sequences below the raw folder, with their split if TrainSplit.txt and TestSplit.txt exist.
 
     The raw folder holds the scenes, or is the folder of one scene itself.
     """
@@ -140,7 +140,7 @@ def _beside(stem: Path, ending: str) -> Path:
 
 
 def process(settings: SevenScenesSettings) -> None:
-    """Convert, or verify."""
+    """Convert the raw data, or verify the output."""
     run("seven_scenes", "Microsoft 7-Scenes terms (non-commercial research)", find_scenes, convert, settings)
 
 

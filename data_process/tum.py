@@ -2,8 +2,8 @@
 
     python -m data_process.tum raw=DIR output=DIR [key=value ...]
 
-Colour, depth and ground truth have clocks of their own: every colour image takes the depth image and the pose that are
-nearest in time. Colour and depth are registered, and share the distortion of the colour camera, which is taken out
+Colour, depth and ground truth have separate timestamps: every colour image is matched with the depth image and the pose
+nearest in time. Colour and depth are registered, and share the distortion of the colour camera, which is removed
 here. Depth is stored at 5000 units per metre, as in the release.
 """
 
@@ -29,7 +29,7 @@ from data_process.writing.scene_writer import SceneWriter
 
 @dataclass(frozen=True)
 class Calibration:
-    """A pinhole camera with OpenCV's distortion; the names are those of the benchmark's page."""
+    """A pinhole camera with OpenCV's distortion; named as on the benchmark's page."""
 
     fx: float
     fy: float
@@ -54,16 +54,16 @@ CAMERAS = {
 
 @dataclass(frozen=True, kw_only=True)
 class TumSettings(StridedSettings):
-    """configs/process/tum.yaml"""
+    """Settings of configs/process/tum.yaml."""
 
     cameras: dict[str, Calibration] = field(default_factory=lambda: dict(CAMERAS))
     """Colour camera by a part of the sequence's name."""
     depth_scale: float = 5000.0
     """Stored depth units per metre."""
     max_difference: float = 0.02
-    """Seconds between a colour image and its depth image or pose, at most."""
+    """Largest time difference between a colour image and its depth image or pose, seconds."""
     undistort: bool = True
-    """Take the lens distortion out of colour and depth."""
+    """Remove the lens distortion from colour and depth."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,7 +84,7 @@ def find_scenes(settings: TumSettings) -> list[TumSequence]:
     """All sequences below the raw folder, or the raw folder itself.
 
     Raises:
-        ConfigurationError: a folder's name does not tell which of the cameras took it.
+        ConfigurationError: a folder's name matches none of the cameras.
     """
     raw = settings.raw_folder()
     folders = [path.parent for pattern in ("rgb.txt", "*/rgb.txt") for path in sorted(raw.glob(pattern))]
@@ -99,7 +99,7 @@ def _camera(name: str, settings: TumSettings) -> Calibration:
 
 
 def convert(sequence: TumSequence, writer: SceneWriter, settings: TumSettings) -> None:
-    """Add the frames of a sequence; a frame's number is its place in rgb.txt."""
+    """Add the frames of a sequence; a frame's number is its index in rgb.txt."""
     writer.depth_scale = settings.depth_scale
     writer.attributes |= {"number_step": settings.every}
     color_times, color_files = read_list(sequence.folder / "rgb.txt")
@@ -125,24 +125,24 @@ def convert(sequence: TumSequence, writer: SceneWriter, settings: TumSettings) -
 
 
 class _Undistortion:
-    """Takes the distortion out of images of a camera and leaves its intrinsics as they are."""
+    """Removes the distortion from images of a camera; the intrinsics stay the same."""
 
     def __init__(self, camera: Calibration) -> None:
         self.camera = camera
         self._maps: tuple[NDArray, NDArray] | None = None
 
     def __call__(self, color: NDArray[np.uint8], depth: NDArray[np.float32]) -> tuple[NDArray, NDArray]:
-        """Colour is interpolated; depth is not, so that no surface appears between two others."""
+        """Undistort colour by interpolation and depth by nearest neighbour, which creates no false surfaces."""
         if not any(self.camera.distortion):
             return color, depth
         x, y = self._sources(depth.shape)
-        # Where the map leaves the image there is no depth, and the colour of the border is better than black.
+        # Outside the image there is no depth, and the colour of the border is replicated instead of black.
         straight_color = cv2.remap(color, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         straight_depth = cv2.remap(depth, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
         return np.asarray(straight_color), np.asarray(straight_depth)
 
     def _sources(self, size: tuple[int, ...]) -> tuple[NDArray, NDArray]:
-        """Where in the distorted image of (height, width) each pixel comes from; the same for all frames."""
+        """Source coordinates in the distorted image of (height, width), for each pixel; the same for all frames."""
         if self._maps is None:
             matrix, distortion = self.camera.intrinsics, np.array(self.camera.distortion)
             maps = cv2.initUndistortRectifyMap(matrix, distortion, np.eye(3), matrix, size[::-1], cv2.CV_32FC1)
@@ -166,7 +166,7 @@ def read_list(path: Path) -> tuple[NDArray[np.float64], list[str]]:
 
 
 def nearest(times: NDArray[np.float64], others: NDArray[np.float64], limit: float) -> NDArray[np.int64]:
-    """(N,) for each time the index of the nearest of the others (M,), in any order; -1 where none is within `limit`."""
+    """(N,) index of the nearest of the other times (M,), in any order; -1 if none is within `limit`."""
     if not len(others):
         return np.full(len(times), -1)
     order = np.argsort(others, kind="stable")
@@ -178,7 +178,7 @@ def nearest(times: NDArray[np.float64], others: NDArray[np.float64], limit: floa
 
 
 def associate(times: NDArray[np.float64], others: NDArray[np.float64], limit: float) -> NDArray[np.int64]:
-    """Like `nearest`, but each of the others is given away once, closest pairs first (TUM's associate.py)."""
+    """Like `nearest`, but each of the others is used at most once, closest pairs first (TUM's associate.py)."""
     matches = np.full(len(times), -1)
     order = np.argsort(others, kind="stable")
     low = np.searchsorted(others[order], times - limit, side="left")
@@ -202,7 +202,7 @@ def _read_ground_truth(path: Path) -> Trajectory:
 
 
 def process(settings: TumSettings) -> None:
-    """Convert, or verify."""
+    """Convert the raw data, or verify the output."""
     cameras = {name: vars(camera) for name, camera in settings.cameras.items()}
     run("tum", "CC BY 4.0", find_scenes, convert, settings, {**settings.own(), "cameras": cameras})
 

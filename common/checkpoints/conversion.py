@@ -1,4 +1,4 @@
-"""A published checkpoint to our format, ``config.json`` and ``model.safetensors``, without what is never used."""
+"""Conversion of published checkpoints to our format (config.json, model.safetensors), without unused parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from common.files import atomic_path, atomic_write
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written, and what was left behind."""
+    """Result of a conversion: written and dropped tensors."""
 
     folder: Path
     family: str
@@ -34,14 +34,14 @@ class Converted:
 
 
 def read_family(path: Path, teacher: bool = False) -> tuple[dict[str, Tensor], KeyMap]:
-    """Tensors of a published file, by memory map, and how their names are to be read.
+    """Memory-mapped tensors of a published file, and the key map of their names.
 
     Args:
-        path: of a whole file.
+        path: a whole file.
         teacher: take the teacher out of a Uni3R file in place of the model.
 
     Raises:
-        CheckpointError: naming the file, when it is unreadable or of no family that we know.
+        CheckpointError: the file is unreadable or of no known family; the message names it.
     """
     state = read_state_dict(path)
     key_map = detect_key_map(state)
@@ -70,13 +70,13 @@ def convert_checkpoint(
         state: published names.
         key_map: their family.
         network: class that is to load the result.
-        output: folder, made if need be; each file is replaced atomically.
-        sizes: of the network, over what the shapes show: e.g. ``{"camera_head": True}`` to keep an optional part.
+        output: folder, created if needed; each file is replaced atomically.
+        sizes: override sizes inferred from the shapes, e.g. ``{"camera_head": True}`` to keep an optional part.
         dtype: type to store floating point weights in; None keeps theirs.
         metadata: further entries for the config.
 
     Raises:
-        CheckpointError: naming what the network misses in the file, or what is of another shape.
+        CheckpointError: tensors are missing in the file or have another shape; the message names them.
     """
     renamed = key_map.convert(state)
     config = {**network.infer_config(renamed), **(sizes or {})}
@@ -105,13 +105,13 @@ def convert_checkpoint(
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    # A copy of its own: safetensors refuses tensors that share memory.
+    # A separate copy: safetensors rejects tensors that share memory.
     tensor = tensor.detach().contiguous()
     return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
 
 
 def _group(key: str) -> str:
-    """The start of a published name that says what it belongs to, without numbers."""
+    """Prefix of a published name that identifies its module, without numbers."""
     parts = key.split(".")
     depth = 2 if parts[0] in ("vggt", "distiller") and len(parts) > 2 else 1
     return re.sub(r"\d+", "N", ".".join(parts[:depth]))

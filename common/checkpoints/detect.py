@@ -1,4 +1,4 @@
-"""Published checkpoint names to ours: which family a file is of.
+"""Detection of the family of a published checkpoint by its names.
 
 The maps are data, one file per family in `common.checkpoints.families`. A map is a bijection between what it keeps and
 our state dict; `tests/common/checkpoints` checks it against the published key lists.
@@ -26,7 +26,7 @@ __all__ = [
 
 
 def detect_key_map(keys: Iterable[str]) -> KeyMap | None:
-    """The family of a state dict by its names; None when the names are not of a published family.
+    """Family of a state dict by its names; None if the names are not of a published family.
 
     Order matters: SLAM3R and DUSt3R have the names of CroCo and some of their own.
     """

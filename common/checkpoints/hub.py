@@ -42,7 +42,7 @@ ModelT = TypeVar("ModelT", bound="PretrainedModel")
 
 @dataclass
 class LoadReport:
-    """What happened to the names of a checkpoint."""
+    """Result of loading a checkpoint, by tensor names."""
 
     source: str
     family: str = "our own format"
@@ -57,7 +57,7 @@ class LoadReport:
 
     @property
     def fits(self) -> bool:
-        """Nothing missing, unexpected or of another shape."""
+        """Whether nothing is missing, unexpected or of another shape."""
         return not (self.missing or self.unexpected or self.mismatched)
 
     def describe(self) -> str:
@@ -71,7 +71,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read a ``.safetensors``, ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file; PyTorch files by memory map.
 
     Raises:
-        CheckpointError: naming the file, when it is missing, damaged, or holds something other than tensors.
+        CheckpointError: the file is missing, damaged, or holds something other than tensors; the message names it.
     """
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
@@ -93,10 +93,10 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def locate(source: str | Path, revision: str | None = None) -> tuple[Path, Path | None]:
-    """The weights file and, if there is one, the config file of a hub id, a folder or a file.
+    """Locate the weights file and, if any, the config file of a hub id, a folder or a file.
 
     Raises:
-        CheckpointError: when there is nothing of that kind, saying what was looked for.
+        CheckpointError: nothing was found; the message says what was expected.
     """
     path = Path(source).expanduser()
     if path.is_file():
@@ -139,7 +139,7 @@ class PretrainedModel(nn.Module):
     """Base of models that load from and save to the hub format.
 
     A subclass is built from plain keyword sizes, keeps them in ``self.config`` (a dataclass with ``to_dict``), and
-    may set ``ignored_prefixes``: names of its family's checkpoints that it never uses.
+    may set ``ignored_prefixes``: names in checkpoints of its family that it does not use.
     """
 
     config: Any
@@ -168,14 +168,14 @@ class PretrainedModel(nn.Module):
 
         Args:
             source: a hub id (``siyan824/slam3r_i2p``), a folder with ``config.json``, or a weights file.
-            strict: an unfit name is an error; otherwise it is logged and kept in ``load_report``.
+            strict: raise for names that do not fit; otherwise log them and keep them in ``load_report``.
             allow_fresh: accept the names that the checkpoint's family does not hold (such as the correlation head
                 when starting from DUSt3R); everything else is still checked.
             revision: hub revision.
             **sizes: override what is read from the config or inferred from the tensor shapes.
 
         Raises:
-            CheckpointError: naming the source and every unfit name.
+            CheckpointError: names do not fit; the message lists the source and every name.
         """
         weights, config_path = locate(source, revision)
         state = read_state_dict(weights)
@@ -199,11 +199,11 @@ class PretrainedModel(nn.Module):
 
     @classmethod
     def infer_config(cls, state: Mapping[str, Tensor]) -> dict[str, Any]:
-        """Sizes of a state dict under our names; what it does not show is left out, so that the defaults apply."""
+        """Infer sizes from a state dict under our names; what it does not show is left out, so that defaults apply."""
         return infer_sizes(state)
 
     def adapt(self, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """A state dict under our names as this model can take it; for weights of related models."""
+        """Adapt a state dict under our names, of a related model, to this model."""
         return state
 
     def save_pretrained(
@@ -212,7 +212,7 @@ class PretrainedModel(nn.Module):
         """Write ``config.json`` and ``model.safetensors`` into a folder, each atomically.
 
         Args:
-            folder: made if need be.
+            folder: created if needed.
             dtype: type to store floating point weights in, e.g. ``torch.float16``; None keeps theirs.
             metadata: further entries for the config, e.g. ``{"license": "Apache-2.0"}``.
 
@@ -245,14 +245,14 @@ def load_into(
     key_map: KeyMap | None = None,
     allow_fresh: bool = False,
 ) -> LoadReport:
-    """Copy what fits of a state dict into a model, and report every name that did not.
+    """Copy the matching tensors of a state dict into a model, and report every name that does not match.
 
     Args:
         model: receives the tensors, converted to its own types.
         state: published (with a key map) or own names.
-        source: what to call it in the report.
+        source: name of the source in the report.
         key_map: the family of the names; None for our own.
-        allow_fresh: do not count as missing what the family never holds.
+        allow_fresh: do not report as missing what the family never holds.
     """
     report = LoadReport(source)
     if key_map is not None:
@@ -280,10 +280,10 @@ def load_into(
 def initialized(
     model: PretrainedModel, source: str | Path | None = None, allow_missing: Sequence[str] = ()
 ) -> PretrainedModel:
-    """Start a model from other weights: published or own, of this or of a related model.
+    """Initialize a model with other weights: published or own, of this or of a related model.
 
     Args:
-        model: keeps its initialization where the source has nothing for it.
+        model: keeps its initialization for tensors that the source lacks.
         source: hub id, folder or file; None leaves the model as it is.
         allow_missing: prefixes of our names that the source may lack, besides those its family never holds.
 
@@ -291,7 +291,7 @@ def initialized(
         The model.
 
     Raises:
-        CheckpointError: naming what is missing or of another shape. What only the source has is logged.
+        CheckpointError: tensors are missing or have another shape. Tensors that only the source has are logged.
     """
     if source is None:
         return model

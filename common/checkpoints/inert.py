@@ -1,4 +1,4 @@
-"""Reading training checkpoints that name classes of a trainer, without importing or running any of them."""
+"""Reading of training checkpoints that refer to classes of a trainer, without importing or running them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 
 class Inert:
-    """Stands in for any object of a trainer: takes what the file says of it, keeps nothing, does nothing."""
+    """Placeholder for objects of a trainer: accepts any state and discards it."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
         """Accept any constructor arguments."""
@@ -26,11 +26,11 @@ class Inert:
 
 
 def inert_globals(path: Path, packages: Sequence[str]) -> AbstractContextManager[Any]:
-    """Within this context, ``torch.load(path, weights_only=True)`` reads past objects of the named packages.
+    """Context in which ``torch.load(path, weights_only=True)`` skips objects of the named packages.
 
     A Lightning file holds, beside the weights, callbacks and hyper-parameters as objects of the trainer's classes,
-    which the weights-only reader refuses. Here every such name means `Inert` (or a plain dict for the trainer's dict
-    type), so the file is read without the package, and none of its code runs. All other names stay refused.
+    which the weights-only reader rejects. Here every such name maps to `Inert` (or a plain dict for the trainer's dict
+    type), so the file is read without the package, and none of its code runs. All other names are still rejected.
 
     Args:
         path: the checkpoint. Nothing is allowed for a file that is not in torch's zip format.
@@ -44,5 +44,5 @@ def inert_globals(path: Path, packages: Sequence[str]) -> AbstractContextManager
 
 
 def _stand_in(name: str) -> type:
-    # The weights-only reader fills no subclass of dict, only dict itself.
+    # The weights-only reader fills only dict itself, no subclass.
     return dict if name.endswith(".AttributeDict") else type("Inert", (Inert,), {})

@@ -1,4 +1,4 @@
-"""Large files that were split for upload: ``model.pth.part_aa``, ``model.pth.part_ab``, .."""
+"""Joining of large files that were split for upload: ``model.pth.part_aa``, ``model.pth.part_ab``, .."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MARK = ".part_"
 
 
 def find_parts(path: Path) -> list[Path]:
-    """The parts of a file in order, by the name of the whole or of any part; none when there are none.
+    """Parts of a file in order, by the name of the whole or of any part; empty if there are none.
 
     Raises:
-        CheckpointError: naming the first part that is missing between two others.
+        CheckpointError: a part between two others is missing; the message names the first.
     """
     whole = path.name.split(_MARK)[0]
     parts = sorted(path.parent.glob(f"{whole}{_MARK}*"))
@@ -31,15 +31,15 @@ def find_parts(path: Path) -> list[Path]:
 
 @contextmanager
 def whole_file(path: Path, scratch: Path, progress: Callable[[int, int], None] | None = None) -> Iterator[Path]:
-    """The file itself, or its parts put together in a temporary file for as long as the block lasts.
+    """Context of the file itself, or of its parts joined in a temporary file.
 
     Args:
-        path: of the whole, which need not exist where its parts do, or of any part.
-        scratch: folder of the temporary file; needs as much room as the parts.
-        progress: told the bytes that are written so far and those of all parts.
+        path: path of the whole, which need not exist if its parts do, or of any part.
+        scratch: folder of the temporary file; needs as much space as the parts.
+        progress: called with the bytes written so far and the total.
 
     Raises:
-        CheckpointError: when there is neither the file nor its parts, a part is missing, or the room does not suffice.
+        CheckpointError: neither the file nor its parts exist, a part is missing, or there is not enough space.
     """
     if path.is_file() and _MARK not in path.name:
         yield path
@@ -70,5 +70,5 @@ def whole_file(path: Path, scratch: Path, progress: Callable[[int, int], None] |
 
 
 def _suffix(index: int) -> str:
-    """aa, ab, .. az, ba, .. as the ``split`` command names its parts."""
+    """Suffix aa, ab, .. az, ba, .. of the ``split`` command."""
     return chr(ord("a") + index // 26) + chr(ord("a") + index % 26)

@@ -1,4 +1,4 @@
-"""Sizes of a model from what a checkpoint says of itself: its tensor shapes, or a published config."""
+"""Sizes of a model, from the tensor shapes of a checkpoint or from a published config."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def sizes_from_published_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def infer_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Sizes from a state dict under our names.
 
-    Depths, widths and the patch size are read off; the number of heads follows from 64 channels per head, which holds
-    for all published models. What the state does not show is left out, so that the model's defaults apply.
+    Depths, widths and the patch size follow from the shapes; the number of heads follows from 64 channels per head,
+    which holds for all published models. What the state does not show is left out, so that the model's defaults apply.
     """
     sizes: dict[str, Any] = {}
     if "decoder.embed.weight" in state:

@@ -1,4 +1,4 @@
-"""What CO3Dv2 says about its frames: which sequences to take, and cameras in the conventions of this project.
+"""Annotations of CO3Dv2: choice of sequences, and cameras in the conventions of this project.
 
 Sources: Reizenstein et al., "Common Objects in 3D", ICCV 2021, and the README of facebookresearch/co3d (set lists,
 frame and sequence annotations); cameras as in PyTorch3D's documentation ("Cameras", NDC) and its Implicitron data
@@ -31,16 +31,16 @@ CATEGORIES = (
     "wineglass",
 )
 # fmt: on
-"""All 51; a category's place here seeds the choice of its sequences."""
+"""All 51 categories; the index of a category seeds the choice of its sequences."""
 
 UNSEEN_CATEGORIES = (
     *("ball", "book", "couch", "frisbee", "hotdog"),
     *("kite", "remote", "sandwich", "skateboard", "suitcase"),
 )
-"""Kept for tests of generalization (Zhang et al., "RelPose", ECCV 2022)."""
+"""Categories held out for generalization tests (Zhang et al., "RelPose", ECCV 2022)."""
 
 TRAINING_CATEGORIES = tuple(category for category in CATEGORIES if category not in UNSEEN_CATEGORIES)
-"""The 41 of the published recipes."""
+"""The 41 categories of the published recipes."""
 
 _FILE_NUMBER = slice(len("frame"), -len(".jpg"))
 
@@ -50,13 +50,13 @@ class Co3dFrame:
     """A frame of a sequence; paths are relative to the root of the data set."""
 
     number: int
-    """Of the image file; `frame_number` of the annotations may be another."""
+    """Number in the name of the image file, which may differ from `frame_number` of the annotations."""
     image: str
     mask: str
     depth: str
     depth_mask: str
     depth_factor: float
-    """Multiplies the stored depth."""
+    """Factor on the stored depth."""
     size: Size
     """(height, width), pixels."""
     viewpoint: Mapping[str, Any]
@@ -65,19 +65,19 @@ class Co3dFrame:
 
 @dataclass(frozen=True)
 class Selection:
-    """The sequences of a category that are taken."""
+    """Selected sequences of a category."""
 
     frames: Mapping[str, tuple[Co3dFrame, ...]]
-    """Sequence name to its frames, those of all splits."""
+    """Sequence name to its frames of all splits."""
     numbers: Mapping[str, Mapping[str, list[int]]]
     """Split (train, test) to sequence name to frame numbers: the content of the files selected_seqs_<split>.json."""
 
 
 def select_sequences(category: Path, max_sequences: int, min_quality: float, seed: int) -> Selection:
-    """The sequences of a category that the published recipes use.
+    """Select the sequences of a category that the published recipes use.
 
-    From the frames that set_lists/set_lists_fewview_train.json gives for a split, those of sequences with a viewpoint
-    quality above `min_quality`; where there are `max_sequences` or more, a random choice of that many.
+    Of the frames that set_lists/set_lists_fewview_train.json lists for a split, those of sequences with a viewpoint
+    quality above `min_quality`; of `max_sequences` or more, a random choice of that number.
 
     Raises:
         InputError: annotations are missing or damaged.
@@ -118,7 +118,7 @@ def _set_lists(category: Path) -> dict[str, list[tuple[str, int, str]]]:
 
 
 def _read(category: Path, kind: str) -> list[dict[str, Any]]:
-    """The frame or sequence annotations: a gzipped list."""
+    """Read the frame or sequence annotations, a gzipped list."""
     path = category / f"{kind}_annotations.jgz"
     try:
         with gzip.open(path) as file:
@@ -160,14 +160,14 @@ def opencv_camera(viewpoint: Mapping[str, Any], size: Size) -> tuple[Matrix, Mat
 
     PyTorch3D multiplies row vectors, x_camera = x_world R + T, with x to the left and y upwards. Its normalized device
     coordinates point the same way from the middle of the image; their unit is half the short side (ndc_isotropic) or,
-    for each axis, half the image (ndc_norm_image_bounds). Its pixels begin at their corner, ours at their centre.
+    for each axis, half the image (ndc_norm_image_bounds). Its pixel centres are at half integers, ours at integers.
 
     Args:
         viewpoint: R (3, 3), T (3,), focal_length (2,), principal_point (2,), intrinsics_format.
         size: (height, width), pixels.
 
     Raises:
-        BadFrameError: an intrinsics_format that is not known.
+        BadFrameError: the intrinsics_format is unknown.
     """
     half = np.array([size[1], size[0]]) / 2
     kind = str(viewpoint.get("intrinsics_format", "ndc_norm_image_bounds")).lower()

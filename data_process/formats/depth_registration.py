@@ -1,4 +1,4 @@
-"""Depth as another camera sees it."""
+"""Registration of depth images to another camera."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def register_depth(
     target_intrinsics: NDArray,
     target_size: tuple[int, int] | None = None,
 ) -> NDArray[np.float32]:
-    """Move a depth image into a second camera.
+    """Reproject a depth image into a second camera.
 
-    Every valid pixel goes to the nearest pixel of the target, where the nearest surface wins. A target of a longer
-    focal length gets holes; pixels that the first camera does not see stay 0.
+    Every valid pixel is written to the nearest pixel of the target, where the nearest surface wins. A target with a
+    longer focal length gets holes; pixels that the first camera does not see stay 0.
 
     Args:
         depth: (H, W) metres along z, 0 invalid.
         intrinsics: (3, 3) of the depth camera, pixels.
-        target_from_source: (4, 4) points in the axes of the depth camera to those of the target, metres.
+        target_from_source: (4, 4) from the axes of the depth camera to those of the target, metres.
         target_intrinsics: (3, 3), pixels.
         target_size: (height, width); None for that of `depth`.
 

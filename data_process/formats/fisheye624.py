@@ -23,7 +23,7 @@ _LARGEST_ANGLE = 0.999 * np.pi / 2
 class Fisheye624:
     """A camera; pixels with the centre of the top left pixel at (0, 0), OpenCV axes (x right, y down, z forward).
 
-    With (x, y, z) a point before the camera, r = |(x/z, y/z)| and theta = atan(r):
+    With (x, y, z) a point in front of the camera, r = |(x/z, y/z)| and theta = atan(r):
 
         (u, v) = theta (1 + sum_i k_i theta^(2 i)) (x/z, y/z) / r,   i = 1 .. 6
         d = (u, v) + (2 (u p_0 + v p_1)) (u, v) + rho p + (s_0 rho + s_1 rho^2, s_2 rho + s_3 rho^2),   rho = u^2 + v^2
@@ -52,7 +52,7 @@ class Fisheye624:
     def unproject(self, pixels: ArrayLike) -> Array:
         """Unit viewing rays (..., 3) of pixels (..., 2), by Newton's method; the inverse of `project`.
 
-        Beyond the calibrated part of the image the polynomial may have no inverse: such rays do not project back.
+        Outside the calibrated part of the image the polynomial may have no inverse: such rays do not project back.
         """
         distorted = (np.asarray(pixels, np.float64) - np.asarray(self.principal_point)) / self.focal
         uv = distorted.copy()

@@ -1,4 +1,4 @@
-"""Reading the files of a frame: what is wrong with one is a `BadFrameError` that says so in a few words."""
+"""Readers of the files of a frame, which raise `BadFrameError` with a short reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _JPEG = (".jpg", ".jpeg")
 
 
 def read_bytes(path: Path, what: str) -> bytes:
-    """The content of a file; `what` names it in errors."""
+    """Read a file; `what` names it in errors."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -23,13 +23,13 @@ def read_bytes(path: Path, what: str) -> bytes:
 
 
 def read_color(path: Path) -> NDArray[np.uint8] | bytes:
-    """A colour image for `SceneWriter.add`: the bytes of a JPEG file as they are, else (H, W, 3) uint8 RGB pixels."""
+    """Read a colour image for `SceneWriter.add`: the bytes of a JPEG file, else (H, W, 3) uint8 RGB pixels."""
     content = read_bytes(path, "color image")
     return content if path.suffix.lower() in _JPEG else decode_color(content)
 
 
 def decode_color(content: bytes) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB of an encoded image, in the order of its pixels: no EXIF rotation."""
+    """(H, W, 3) uint8 RGB of an encoded image, without EXIF rotation."""
     return np.asarray(_decode(content, "color image").convert("RGB"))
 
 
@@ -47,7 +47,7 @@ def decode_plane(content: bytes, what: str) -> NDArray:
 
 
 def read_matrix(path: Path, shape: tuple[int, int], what: str) -> NDArray[np.float64]:
-    """A matrix from a text file, numbers in row order; they may be nan or inf. `what` names it in errors."""
+    """Read a matrix from a text file in row order, nan and inf allowed. `what` names it in errors."""
     try:
         values = np.array(read_bytes(path, what).split(), dtype=np.float64)
     except ValueError:
@@ -68,7 +68,7 @@ def metres(plane: NDArray, depth_scale: float, invalid: int | None = None) -> ND
 def _decode(content: bytes, what: str) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content))
-        image.load()  # Pillow, unlike OpenCV, refuses an image that ends early
+        image.load()  # Pillow, unlike OpenCV, rejects truncated images
         return image
-    except Exception as error:  # its decoders raise many kinds of exception on damaged files
+    except Exception as error:  # Pillow raises many kinds of exceptions on damaged files
         raise BadFrameError(f"damaged {what}") from error

@@ -28,11 +28,11 @@ def opencv_camera(lens: Lens) -> tuple[Matrix, NDArray[np.float64], bool]:
 
 
 def undistortion(lens: Lens) -> Rectification:
-    """To a pinhole image of the same size with the principal point in its middle.
+    """Rectification to a pinhole image of the same size with the principal point in its middle.
 
     As in the preparation of ScanNet++ by Wang et al., "DUSt3R", CVPR 2024: fisheye images lose their borders (OpenCV's
-    balance 0), images of other cameras keep all pixels (OpenCV's alpha 1). Where that looks beyond the image, the
-    rectification says so (`seen`).
+    balance 0), images of other cameras keep all pixels (OpenCV's alpha 1). Pixels outside the image
+    are marked in `seen`.
     """
     intrinsics, distortion, fisheye = opencv_camera(lens)
     height, width = lens.size

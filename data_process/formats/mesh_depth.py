@@ -14,7 +14,7 @@ from data_process.formats.rectify import Matrix, Size, pinhole_rays
 
 @dataclass(frozen=True)
 class MeshView:
-    """What a camera sees of a mesh."""
+    """Rendering of a mesh in one camera."""
 
     depth: NDArray[np.float32]
     """(H, W) metres along z; 0 where no surface is in range."""
@@ -23,7 +23,7 @@ class MeshView:
 
 
 class SceneMesh:
-    """A mesh that is ready for ray casting; faces are seen from both sides.
+    """Mesh prepared for ray casting; faces are visible from both sides.
 
     Raises:
         SceneError: the file is missing or holds no triangles.
@@ -47,13 +47,13 @@ class SceneMesh:
     def render(
         self, intrinsics: Matrix, size: Size, camera_to_world: Matrix, near: float = 0.05, far: float = 20.0
     ) -> MeshView:
-        """Look at the mesh with a pinhole camera.
+        """Render the mesh in a pinhole camera.
 
         Args:
             intrinsics: (3, 3), pixels.
             size: (height, width).
             camera_to_world: (4, 4), in the unit of the mesh.
-            near, far: range of z in which surfaces are seen; nearer ones are looked through.
+            near, far: range of z of visible surfaces; nearer ones are transparent.
         """
         import open3d
 

@@ -1,7 +1,7 @@
-"""From a camera's own image to an ideal pinhole image: undistortion, quarter turns, crops and rescaling.
+"""Rectification to an ideal pinhole image: undistortion, quarter turns, crops and rescaling.
 
-Whatever is done to pixels is done to the intrinsics too. Intrinsics are 3 x 3, pixels, the centre of the top left pixel
-is (0, 0); sizes are (height, width).
+All operations on pixels are applied to the intrinsics too. Intrinsics are 3 x 3, pixels, the centre of the top left
+pixel is (0, 0); sizes are (height, width).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Rectification:
-    """Where each pixel of a pinhole image lies in the image that the camera took."""
+    """Map from the pixels of a pinhole image to the image that the camera took."""
 
     intrinsics: Matrix
     """(3, 3) of the pinhole image, pixels."""
@@ -28,26 +28,26 @@ class Rectification:
     map_y: NDArray[np.float32]
     """(H, W) y in the camera's image, pixels."""
     seen: NDArray[np.bool_]
-    """(H, W) whether the pixel lies in the camera's image."""
+    """(H, W) bool, whether the pixel lies in the camera's image."""
 
     def image(self, image: NDArray) -> NDArray:
-        """The pinhole image of an image (h, w, ...), bilinear. Unseen pixels mirror the nearest part of the image."""
+        """Resample an image (h, w, ...) to the pinhole image, bilinearly. Unseen pixels mirror the nearest part."""
         return cv2.remap(image, self.map_x, self.map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
     def nearest(self, values: NDArray) -> NDArray:
-        """Values (h, w) that must not be mixed (depth, labels), nearest pixel; 0 where nothing is seen."""
+        """Resample values (h, w) that must not be mixed (depth, labels) by nearest pixel; 0 where not seen."""
         x, y = np.moveaxis(self.nearest_pixel(), -1, 0)
         height, width = values.shape[:2]
         moved = values[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
         return np.where(self.seen, moved, np.zeros((), values.dtype))
 
     def nearest_pixel(self) -> NDArray[np.intp]:
-        """(H, W, 2) the pixel (x, y) of the camera's image that `nearest` takes; of no meaning where not seen."""
+        """(H, W, 2) the pixel (x, y) of the camera's image that `nearest` takes; meaningless where not seen."""
         return np.rint(np.stack([self.map_x, self.map_y], axis=-1)).astype(np.intp)
 
 
 def make_rectification(map_x: NDArray, map_y: NDArray, intrinsics: Matrix, source_size: Size) -> Rectification:
-    """A rectification from maps (H, W); pixels whose centre falls outside the source image are unseen."""
+    """Make a rectification from maps (H, W); pixels whose centre falls outside the source image are unseen."""
     height, width = source_size
     with np.errstate(invalid="ignore"):
         seen = (map_x >= -0.5) & (map_x <= width - 0.5) & (map_y >= -0.5) & (map_y <= height - 0.5)
@@ -64,19 +64,19 @@ def pinhole_rays(intrinsics: Matrix, size: Size) -> NDArray[np.float64]:
 
 
 def turn_clockwise(image: NDArray) -> NDArray:
-    """An image (H, W, ...) turned by 90 degrees clockwise: (W, H, ...). What was left is then on top."""
+    """Rotate an image (H, W, ...) by 90 degrees clockwise, to (W, H, ...)."""
     return np.ascontiguousarray(np.rot90(image, k=-1))
 
 
 def turn_camera_clockwise(intrinsics: Matrix, camera_to_world: Matrix, height: int) -> tuple[Matrix, Matrix]:
-    """Intrinsics and pose of an image that is turned by `turn_clockwise`, so that world points stay where they are.
+    """Intrinsics and pose of an image rotated by `turn_clockwise`, consistent with unchanged world points.
 
     A pixel (x, y) goes to (height - 1 - y, x); so the new x axis is the old -y, and the new y axis the old x.
 
     Args:
         intrinsics: (3, 3) without skew.
         camera_to_world: (4, 4).
-        height: of the image before the turn, pixels.
+        height: height of the image before the rotation, pixels.
     """
     fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
     turned = np.array([[fy, 0, height - 1 - cy], [0, fx, cx], [0, 0, 1.0]])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from common.errors import ConfigurationError
 
 CLASSES = ("wall", "floor", "ceiling", "chair", "table", "sofa", "bed", "other")
-"""Class k is the k-th word, as in `common.rooms.LABEL_NAMES`."""
+"""Names of the classes by number, as in `common.rooms.LABEL_NAMES`."""
 UNLABELLED = 255
 SCANNET_LICENCE = "ScanNet terms of use (non-commercial research)"
 TABLE_NAME = "scannetv2-labels.combined.tsv"
@@ -23,13 +23,13 @@ class LabelTable:
     """Maps raw ids by their NYU40 class (Uni3R, github.com/HorizonRobotics/Uni3R, testdata.py; LSM does the same).
 
     Raw id -> column ``nyu40class`` -> the class of that name, or "other" if there is none; ids that are not in the
-    table are "other" too, and 0 is unlabelled. (There, classes count from 1 and 0 is unlabelled.)
+    table are "other" too, and 0 is unlabelled. (In that code, classes count from 1 and 0 is unlabelled.)
 
     Args:
         path: ``scannetv2-labels.combined.tsv``, which comes with ScanNet.
 
     Raises:
-        ConfigurationError: the file is missing or not that table.
+        ConfigurationError: the file is missing or not this table.
     """
 
     def __init__(self, path: Path) -> None:

@@ -22,7 +22,7 @@ from data_process.formats.frame_files import decode_color, read_bytes, read_plan
 from data_process.formats.video_frames import VideoFrames
 
 NUMBER_STEP = {"dslr": 1, "iphone": 10}
-"""What the numbers of frames advance by from one to the next."""
+"""Increment of the frame numbers from one frame to the next."""
 
 _VIDEOS = ("rgb.mkv", "rgb.mp4")  # version 2 and version 1 of the data set
 _MASK_VIDEOS = ("rgb_mask.mkv", "rgb_mask.mp4")
@@ -33,7 +33,7 @@ ReadImage = Callable[[str, int], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class SensorFrame:
-    """A registered frame whose pixels are read on demand."""
+    """Registered frame whose pixels are read on demand."""
 
     number: int
     registered: ColmapImage
@@ -60,7 +60,7 @@ def frames(sensor: str, folder: Path, skip_blurred: bool) -> Iterator[SensorFram
 
     Args:
         sensor: "dslr" or "iphone".
-        folder: of the sensor in the scene.
+        folder: folder of the sensor in the scene.
         skip_blurred: leave out DSLR images that nerfstudio/transforms.json marks as bad.
     """
     images = {frame_number(image.name): image for image in read_colmap_images(folder / "colmap")}
@@ -76,7 +76,7 @@ def frames(sensor: str, folder: Path, skip_blurred: bool) -> Iterator[SensorFram
 
 
 def frame_number(name: str) -> int:
-    """The number at the end of an image's name: 12 of video/frame_000012.jpg."""
+    """Number at the end of an image's name: 12 of video/frame_000012.jpg."""
     match = _NUMBER.search(PurePosixPath(name).stem)
     if match is None:
         raise SceneError(f"image {name} has no number at the end of its name")
@@ -94,7 +94,7 @@ def _readers(sensor: str, folder: Path) -> tuple[ReadImage, ReadImage]:
     if (folder / "rgb_masks").is_dir() or masks is None:
         return read_color, _masks_from_folder(folder / "rgb_masks")
     mask_video = _from_video(masks)
-    # masks are black or white; what lies between comes from the compression of the video
+    # masks are black or white; values between are compression artefacts of the video
     return read_color, lambda name, number: np.where(mask_video(name, number)[..., 0] < 128, 0, 255).astype(np.uint8)
 
 
@@ -117,7 +117,7 @@ def _from_video(path: Path) -> ReadImage:
 
 
 def _dslr_left_out(folder: Path, skip_blurred: bool) -> dict[str, str]:
-    """Image name to reason."""
+    """Names of DSLR images that are left out, with the reason."""
     path = folder / "train_test_lists.json"
     try:
         left_out = dict.fromkeys(_read_json(path)["test"], "test image")
@@ -133,7 +133,7 @@ def _dslr_left_out(folder: Path, skip_blurred: bool) -> dict[str, str]:
 
 
 def _iphone_times(folder: Path) -> dict[str, float]:
-    """Frame name to seconds, of pose_intrinsic_imu.json if it is there."""
+    """Frame name to seconds, from pose_intrinsic_imu.json if it exists."""
     path = folder / "pose_intrinsic_imu.json"
     if not path.is_file():
         return {}

@@ -24,12 +24,12 @@ _NAMES = {
     "sofa": ("sofa", "couch", "sofa chair"),
     "bed": ("bed",),
 }
-"""Raw names of a class, near those that ScanNet's table puts into the NYU40 class of that name; other names are "other"
-(a desk is: NYU40 tells desks from tables)."""
+"""Raw names of each class, chosen close to ScanNet's table for the NYU40 class of the same name; other names are
+"other" (including desks, which NYU40 distinguishes from tables)."""
 
 _CLASS = {name: CLASSES.index(label) for label, names in _NAMES.items() for name in names}
 _NO_OBJECT = ("remove", "split")
-"""Labels of annotators for what is no object."""
+"""Annotators' labels for segments that are no object."""
 
 
 def has_annotations(scans: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Reads ScanNet's .sens files, frame by frame: a file of tens of gigabytes is never in memory.
+"""Streaming reader of ScanNet's .sens files, which can have tens of gigabytes.
 
 The layout, little endian, is that of version 4 of ScanNet's SensorData (github.com/ScanNet/ScanNet, SensReader):
 
@@ -37,7 +37,7 @@ _HEADER = struct.Struct("<64f2i4If1Q")
 
 @dataclass(frozen=True)
 class SensHeader:
-    """What a .sens file says before its first frame."""
+    """Header of a .sens file."""
 
     sensor: str
     intrinsics_color: NDArray[np.float64]
@@ -82,7 +82,7 @@ class SensFrame:
         height, width = self.header.depth_size
         size = height * width * 2
         try:
-            # The limit keeps a damaged file from filling the memory.
+            # Bounded, so that a damaged file cannot exhaust the memory.
             zipped = self.header.depth_compression == DEPTH_ZLIB
             content = zlib.decompressobj().decompress(self.depth, size + 1) if zipped else self.depth
         except zlib.error:
@@ -93,7 +93,7 @@ class SensFrame:
 
 
 class SensTruncatedError(Exception):
-    """The file ends before frame `number` is complete."""
+    """Raised if the file ends before frame `number` is complete."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -104,7 +104,7 @@ class SensFile:
     """An open .sens file; a context manager.
 
     Raises:
-        SceneError: the file is no .sens file of version 4, or ends within its header.
+        SceneError: the file is not a .sens file of version 4, or ends within its header.
     """
 
     def __init__(self, path: Path) -> None:
@@ -125,10 +125,10 @@ class SensFile:
         self._file.close()
 
     def frames(self, every: int = 1) -> Iterator[SensFrame]:
-        """Frames 0, every, 2 every, ...; the others are skipped without being read.
+        """Yield frames 0, every, 2 every, ...; the others are skipped without being read.
 
         Raises:
-            SensTruncatedError: the file ends early. Frames before that point have been given.
+            SensTruncatedError: the file ends early, after the frames yielded so far.
         """
         self._file.seek(self._first_frame)
         for number in range(self.header.num_frames):

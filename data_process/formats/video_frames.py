@@ -1,4 +1,4 @@
-"""Numbered frames out of a video file, for data sets that ship videos where others ship folders of images."""
+"""Numbered frames of a video file, for data sets that ship videos instead of image folders."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class VideoFrames:
         """Frame `number` as (H, W, 3) RGB.
 
         Raises:
-            BadFrameError: the video ends before, or the frame is damaged.
+            BadFrameError: the video ends before the frame, or the frame is damaged.
         """
         if number <= self._asked:
             raise ValueError(f"frame {number} was asked for after frame {self._asked}")

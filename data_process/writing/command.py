@@ -1,4 +1,4 @@
-"""The body that every processing command shares: check or write, then say what was done."""
+"""Shared body of the processing commands: verify or convert, then print a summary."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def run(
     settings: SettingsT,
     knobs: Mapping[str, Any] | None = None,
 ) -> None:
-    """Verify the output, or convert the scenes that `find` returns; exits with 1 where something is wrong.
+    """Verify the output, or convert the scenes that `find` returns; exits with 1 on problems.
 
     Args:
         name: of the data set.
         licence: see `DatasetInfo`.
-        find: looks for the scenes of the raw data; not called when the output is only verified.
+        find: finds the scenes of the raw data; not called for verification.
         convert: adds the frames of a scene; see `data_process.writing.runner.process`.
-        settings: are given to both.
-        knobs: the settings that decide what the output holds; None for all that the data set adds.
+        settings: passed to both.
+        knobs: settings that determine the content of the output; None for all that the data set adds.
     """
     if settings.workers < 0:
         raise ConfigurationError(f"workers: at least 0, got {settings.workers}")
@@ -57,7 +57,7 @@ def run(
 
 
 def print_summary(summary: ProcessSummary, output: str) -> None:
-    """A table of what a run did, and the scenes that failed."""
+    """Print a table of what a run did, and the scenes that failed."""
     table = Table("scenes", "", title=output, title_justify="left")
     table.add_row("written", str(len(summary.written)))
     table.add_row("complete before", str(len(summary.present)))

@@ -1,4 +1,4 @@
-"""What a processed data set says about itself: dataset.json, scenes.json, and whether its files are as written."""
+"""Manifest of a processed data set (dataset.json, scenes.json) and its verification."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ CHECKSUMS_FILE = "files.sha256"
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What holds for all scenes of a data set."""
+    """Facts shared by all scenes of a data set."""
 
     name: str
     """Short name, that of the command."""
     licence: str
-    """Terms of use of the raw data, which hold for the processed data too."""
+    """Terms of use of the raw data, which apply to the processed data too."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """The knobs that decide the content of the output (not paths, not the number of workers)."""
+    """Settings that determine the content of the output (not paths or the number of workers)."""
     depth_scale: float = 1000.0
     """Stored depth units per metre, unless a scene sets its own."""
     jpeg_quality: int = 95
-    """Of colour images that are encoded anew."""
+    """JPEG quality of re-encoded colour images."""
 
 
 def claim(output: Path, dataset: DatasetInfo, free: bool) -> None:
-    """Record the settings in dataset.json, or check that they are those of the scenes that are there.
+    """Record the settings in dataset.json, or check that existing scenes have the same.
 
     Args:
         output: folder of the data set.
-        dataset: what is to be written.
-        free: no scene of other settings is in the way, so that dataset.json may be replaced.
+        dataset: description of the data to write.
+        free: no scene with other settings exists, so dataset.json may be replaced.
 
     Raises:
-        ConfigurationError: scenes of another data set or of other settings are there.
+        ConfigurationError: there are scenes of another data set or with other settings.
     """
     path = output / DATASET_FILE
     wanted = {
@@ -58,7 +58,7 @@ def claim(output: Path, dataset: DatasetInfo, free: bool) -> None:
         "settings": {**dataset.settings, "jpeg_quality": dataset.jpeg_quality},
         "licence": dataset.licence,
     }
-    wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they will be read back
+    wanted = json.loads(json.dumps(wanted))  # tuples become lists, as JSON reads them back
     if path.exists() and not free:
         found = _read(path)
         changed = [key for key in ("name", "layout") if found.get(key) != wanted[key]]
@@ -78,7 +78,7 @@ def scene_folders(output: Path) -> list[Path]:
 
 
 def write_manifest(output: Path, dataset: DatasetInfo) -> None:
-    """Write scenes.json from the scene.json of every scene that is there, whichever run wrote it."""
+    """Write scenes.json from the scene.json of every existing scene, whichever run wrote it."""
     scenes = {folder.name: _read_facts(folder / SCENE_FILE) for folder in scene_folders(output)}
     totals = {
         "scenes": len(scenes),
@@ -109,7 +109,7 @@ def verify(output: Path, workers: int = 4) -> list[str]:
         return [f"{output / MANIFEST_FILE}: missing or damaged; run the command again to write it"]
     present = {path.name for path in scene_folders(output)}
     problems = [f"{output / name}: not in {MANIFEST_FILE}" for name in sorted(present - scenes.keys())]
-    with ThreadPoolExecutor(max(1, workers)) as pool:  # hashing and reading let go of the interpreter
+    with ThreadPoolExecutor(max(1, workers)) as pool:  # hashing and reading release the interpreter lock
         found = pool.map(lambda name: _verify_scene(output / name, scenes[name]), scenes)
         for faults in tqdm(found, total=len(scenes), desc="verify", unit="scene", disable=None):
             problems += faults

@@ -1,4 +1,4 @@
-"""Converts the scenes of a data set in parallel: resumable, one bad scene does not end the run."""
+"""Parallel, resumable conversion of the scenes of a data set; a bad scene does not end the run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["ProcessSettings", "ProcessSummary", "RawScene", "process", "verify"]
 
 
 class RawScene(Protocol):
-    """A scene of the raw data: a small frozen dataclass that can be sent to a worker process."""
+    """Scene of the raw data: a small frozen dataclass that can be pickled to a worker process."""
 
     @property
     def name(self) -> str:
@@ -41,25 +41,25 @@ SceneT = TypeVar("SceneT", bound=RawScene)
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessSettings:
-    """What every processing command understands; see configs/process/_common.yaml."""
+    """Settings of every processing command; see configs/process/_common.yaml."""
 
     output: str
     """Folder of the processed data set."""
     raw: str | None = None
     """Folder of the download; not needed to verify."""
     jpeg_quality: int = 95
-    """Of colour images that are encoded anew, 0 to 100."""
+    """JPEG quality of re-encoded colour images, 0 to 100."""
     workers: int = 4
-    """Processes, of one thread each; 0 works in this process."""
+    """Worker processes, with one thread each; 0 works in this process."""
     overwrite: bool = False
-    """Remove the chosen scenes first, instead of leaving complete ones alone."""
+    """Remove the chosen scenes first, instead of keeping complete ones."""
     verify: bool = False
     """Check the output instead of writing it."""
     scenes: list[str] | None = None
     """Names of the scenes to take; None for all."""
 
     def raw_folder(self) -> Path:
-        """The folder of the download. Raises ConfigurationError if it is not given or not there."""
+        """Folder of the download. Raises ConfigurationError if it is not given or missing."""
         if self.raw is None:
             raise ConfigurationError("raw: needs a value, give raw=DIR")
         if not Path(self.raw).is_dir():
@@ -67,14 +67,14 @@ class ProcessSettings:
         return Path(self.raw)
 
     def own(self, *paths: str) -> dict[str, Any]:
-        """The settings that a data set adds to these, without those that only say where something lies (`paths`)."""
+        """Settings that a data set adds to these, without those that are only locations (`paths`)."""
         common = {field.name for field in fields(ProcessSettings)} | set(paths)
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in common}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StridedSettings(ProcessSettings):
-    """Of videos, of which not every frame need be taken."""
+    """Settings of video data sets, which can be subsampled."""
 
     every: int = 1
     """Take every n-th frame."""
@@ -86,15 +86,15 @@ class StridedSettings(ProcessSettings):
 
 @dataclass
 class ProcessSummary:
-    """What a run did."""
+    """Summary of a run."""
 
     written: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
-    """Complete before the run."""
+    """Scenes complete before the run."""
     taken: list[str] = field(default_factory=list)
-    """Written by another run at the same time."""
+    """Scenes written by a concurrent run."""
     failed: dict[str, str] = field(default_factory=dict)
-    """Scene and reason."""
+    """Failed scenes with the reason."""
     frames: int = 0
     """Frames written by this run."""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -108,7 +108,7 @@ class ProcessSummary:
 
 @dataclass(frozen=True)
 class _Done:
-    """What a worker reports of a scene."""
+    """Report of a worker about one scene."""
 
     name: str
     frames: int = 0
@@ -123,15 +123,15 @@ def process(
     convert: Callable[[SceneT, SceneWriter], None],
     settings: ProcessSettings,
 ) -> ProcessSummary:
-    """Convert every scene that is not there yet, and write the manifest.
+    """Convert every missing scene, and write the manifest.
 
-    Several runs, also on several machines with a common disk, may work on one output: each scene is written by one.
+    Several runs, even on several machines with a shared disk, may work on one output: each scene is written by one.
 
     Args:
         dataset: name, licence and settings, for dataset.json.
         scenes: all scenes of the raw data.
-        convert: adds the frames of a scene to a writer; a function of a module (or a `functools.partial` of one), as it
-            is sent to worker processes. What it raises makes the scene fail.
+        convert: adds the frames of a scene to a writer; a module-level function (or a `functools.partial` of one),
+            since it is sent to worker processes. An exception makes the scene fail.
         settings: output folder, workers, choice of scenes.
 
     Raises:
@@ -175,7 +175,7 @@ def _choose(scenes: Sequence[SceneT], settings: ProcessSettings) -> list[SceneT]
 
 
 def _remove(folder: Path) -> None:
-    """Remove a scene in such a way that no instant sees half of it under its name."""
+    """Remove a scene atomically: it is renamed first, then deleted."""
     if folder.exists():
         with scene_lock(folder):
             remove_leftovers(folder)
@@ -199,7 +199,7 @@ def _convert_all(
     output: Path,
     settings: ProcessSettings,
 ) -> Iterator[_Done]:
-    """Convert scenes here or in worker processes, as they finish."""
+    """Convert scenes in this process or in workers; yields the reports as they finish."""
     with tqdm(total=len(scenes), desc=dataset.name, unit="scene", disable=None) as bar:
         if settings.workers == 0 or not scenes:
             for scene in scenes:
@@ -215,7 +215,7 @@ def _convert_all(
 
 @contextmanager
 def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Worker processes that end with the block, at once if it is left by an exception."""
+    """Context of worker processes; on an exception they are terminated at once."""
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
@@ -234,14 +234,14 @@ def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _start_worker() -> None:
-    """One thread of OpenCV each; interrupts are the parent's; a worker without a parent ends."""
+    """Use one OpenCV thread, leave interrupts to the parent, and exit if the parent dies."""
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A pool's worker whose parent was killed would else wait for work forever."""
+    """Exit when the parent dies; a pool worker would otherwise wait for work forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -262,7 +262,7 @@ def _convert_scene(
         return _Done(scene.name, taken=True)
     except InputError as error:
         return _Done(scene.name, failure=" ".join(str(error).split()))
-    except Exception as error:  # a fault of the data that the converter did not foresee: say where, go on
+    except Exception as error:  # an unexpected fault of the data: report where, and continue
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         return _Done(scene.name, failure=f"{type(error).__name__}: {error} ({where})")

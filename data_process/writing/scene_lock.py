@@ -1,4 +1,4 @@
-"""Which run is writing which scene: an advisory lock that the system drops when its holder dies."""
+"""Advisory lock of a scene, which the system releases when its holder dies."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from data_process.errors import SceneTakenError
 def scene_lock(folder: Path) -> Iterator[None]:
     """Hold the lock of a scene folder, ``.<scene>.lock`` beside it, for the length of the block.
 
-    Whoever holds it is alone with the scene, on this machine and on others that share the disk, so that whatever lies
-    there under a temporary name was left by a run that died. File systems without locks give no such protection: there
-    two runs may do the same scene twice, and the first to finish wins.
+    The holder has exclusive access to the scene, on this machine and on others that share the disk, so temporary files
+    there were left by a run that died. File systems without locks give no such protection: there two runs may convert
+    the same scene, and the first to finish wins.
 
     Raises:
         SceneTakenError: another process holds it.
@@ -27,12 +27,14 @@ def scene_lock(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)  # before it is released, so that nobody locks a file that is about to vanish
+        path.unlink(
+            missing_ok=True
+        )  # before it is released, so that no other process locks a file that is about to be deleted
         os.close(descriptor)
 
 
 def _acquire(path: Path) -> int:
-    """A descriptor of the lock file that holds its lock."""
+    """Open and lock the lock file; returns its descriptor."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -44,7 +46,7 @@ def _acquire(path: Path) -> int:
             return descriptor
         if _is_current(descriptor, path):
             return descriptor
-        os.close(descriptor)  # its last holder removed it between our opening and our locking
+        os.close(descriptor)  # the last holder removed it between opening and locking
 
 
 def _is_current(descriptor: int, path: Path) -> bool:

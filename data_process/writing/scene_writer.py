@@ -1,4 +1,4 @@
-"""Writes one scene in the processed layout (see README.md): all of it, or nothing."""
+"""Atomic writer of one scene in the processed layout (see README.md)."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _EXIF_ORIENTATION = 0x0112
 
 
 class SceneWriter:
-    """Context manager that collects the frames of a scene under a temporary name and gives it its name at the end.
+    """Context manager that writes the frames of a scene under a temporary name and renames it at the end.
 
         with SceneWriter(output / "scene0000_00", attributes={"split": "train"}) as writer:
             writer.add(0, image, depth, camera_to_world, intrinsics)
 
-    On an exception everything is removed; after kill -9 a folder ``.<scene>.<pid>`` stays, which no reader takes for a
-    scene and which the next writer of the scene removes.
+    On an exception everything is removed; after kill -9 a folder ``.<scene>.<pid>`` remains, which readers ignore and
+    the next writer of the scene removes.
 
     Args:
-        folder: of the scene; it must not exist.
+        folder: folder of the scene, which must not exist.
         depth_scale: stored units per metre. 16 bits then reach 65535 / depth_scale metres.
-        jpeg_quality: of colour images that come as pixels, 0 to 100.
+        jpeg_quality: quality of colour images given as pixels, 0 to 100.
         attributes: facts about the scene, for scene.json. `attributes` may be filled until the end of the block and
             `depth_scale` may be set until the first frame.
 
     Entering raises:
         SceneTakenError: another run writes the scene, or has written it.
-        SceneError: something else is in its place.
+        SceneError: something else has its name.
         WriteError: the output cannot be written.
     """
 
@@ -113,9 +113,9 @@ class SceneWriter:
         """Write a frame, or drop it with a reason if it cannot be used.
 
         Args:
-            number: of the frame in the raw data; the name of its files.
-            image: (H, W, 3) uint8 RGB, or the bytes of a JPEG file, which are kept as they are.
-            depth: (H, W) metres along z, 0 (or anything not finite) invalid. What 16 bits cannot hold becomes invalid.
+            number: number of the frame in the raw data, which names its files.
+            image: (H, W, 3) uint8 RGB, or the bytes of a JPEG file, which are stored unchanged.
+            depth: (H, W) metres along z, 0 (or anything not finite) invalid. Values beyond 16 bits become invalid.
             camera_to_world: (4, 4), metres, OpenCV camera axes.
             intrinsics: (3, 3), pixels, the centre of the top left pixel at (0, 0).
             label: (H, W) uint8 class, 255 unlabelled; for all frames of a scene or for none.
@@ -154,7 +154,7 @@ class SceneWriter:
         return True
 
     def drop(self, number: int | str, reason: str) -> None:
-        """Note a frame that is left out."""
+        """Record a dropped frame."""
         self.dropped.append((number, reason))
 
     @contextmanager
@@ -187,7 +187,7 @@ class SceneWriter:
         self._bytes += len(content)
 
     def _commit(self) -> None:
-        """Write what is known only at the end, and give the folder its name."""
+        """Write the summary files, and rename the folder."""
         if not self._cameras:
             reasons = sorted({reason for _, reason in self.dropped})
             raise SceneError(f"{self.folder.name}: no usable frame ({'; '.join(reasons) or 'there is none'})")
@@ -236,7 +236,7 @@ class SceneWriter:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed runs left of a scene. Only for the holder of its lock."""
+    """Remove leftovers of killed runs. Only for the holder of the scene's lock."""
     for path in folder.parent.glob(f".{folder.name}.*"):
         if path.name.removeprefix(f".{folder.name}.").isdecimal():
             shutil.rmtree(path)
@@ -269,11 +269,11 @@ def _encoded_color(image: NDArray | bytes, quality: int) -> tuple[bytes, tuple[i
     if isinstance(image, bytes):
         try:
             with Image.open(io.BytesIO(image)) as opened:
-                opened.load()  # the only sure way to see that the file is whole
+                opened.load()  # the only reliable check that the file is complete
                 upright = opened.getexif().get(_EXIF_ORIENTATION, 1) == 1
                 if opened.format == "JPEG" and opened.mode == "RGB" and upright:
                     return image, (opened.height, opened.width)
-                image = np.asarray(opened.convert("RGB"))  # pixels stay where they are: depth does not turn with EXIF
+                image = np.asarray(opened.convert("RGB"))  # pixels keep their order: depth is not rotated by EXIF
         except Exception as error:  # Pillow's decoders raise many kinds of exception on damaged files
             raise BadFrameError(f"damaged color image ({error})") from error
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:

@@ -1,4 +1,4 @@
-"""Published names of a family of checkpoints to ours: a map that is data, not code."""
+"""Map from the published names of a family of checkpoints to ours, as data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class KeyMap:
-    """How the names of one family of checkpoints become ours."""
+    """Rules that rename the tensors of one family of checkpoints."""
 
     name: str
     prefixes: tuple[tuple[str, str], ...]
@@ -42,7 +42,7 @@ class KeyMap:
         return key
 
     def convert(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A published state dict under our names."""
+        """Rename a published state dict."""
         expanded = dict(state)
         for source, target in self.copies:
             if not any(key.startswith(target) for key in state):

@@ -9,7 +9,7 @@ from torch import Tensor
 from common.checkpoints.families.key_map import KeyMap
 
 _WRAPPERS = ("", "net.", "lseg_feature_extractor.")
-"""Where the network sits: bare, in the Lightning file, in a Uni3R file."""
+"""Prefixes of the network: bare, in the Lightning file, in a Uni3R file."""
 _SIGN = "scratch.head1.weight"
 """A name that only LSeg has."""
 
@@ -58,7 +58,7 @@ LSEG_TEXT = KeyMap(
 
 
 def lseg_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """The tensors of LSeg under their bare published names, out of any file that holds them; None if it does not."""
+    """Tensors of LSeg under their bare published names, from any file that holds them; None otherwise."""
     for wrapper in _WRAPPERS:
         if wrapper + _SIGN in state:
             return {key.removeprefix(wrapper): value for key, value in state.items() if key.startswith(wrapper)}

@@ -1,6 +1,6 @@
 """Names of CroCo v2, DUSt3R and SLAM3R checkpoints (see `NOTICE` for their licences).
 
-Each later family has the names of the earlier ones and some of its own.
+Each later family has the names of the earlier ones and additional ones.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _DPT_UNUSED = (
 def _family(name: str, first: str, second: str, **options: tuple) -> KeyMap:
     stacks = ((first, "decoder.reference_blocks."), (second, "decoder.source_blocks."))
     extra = options.pop("prefixes", ())
-    # A block without cross attention has its MLP norm second; with it, third.
+    # The MLP norm is the second norm of a block without cross attention, the third of a block with it.
     encoder_norm = ((r"(enc_blocks\.\d+)\.norm2\.", r"\1.norm3."),)
     return KeyMap(
         name, (*_ENCODER, *stacks, *_HEADS, *extra), (*_BLOCK, *_HEAD_PARTS), patterns=encoder_norm, **options
