@@ -7,6 +7,7 @@ from typing import Any
 
 from common.app.settings import Limits, ServerSettings
 from common.command.registry import register
+from common.refinement.settings import RefinementSettings
 from common.training.settings import TrainSettings
 
 
@@ -20,6 +21,8 @@ class EvaluateCommand:
     """Model to score."""
     reconstruction: dict[str, Any] | None = field(default=None, metadata={"group": "reconstruction"})
     """Settings of the reconstruction (SLAM3R)."""
+    refinement: RefinementSettings = field(metadata={"group": "refinement"})
+    """Whether views are made consistent afterwards (SLAM3R); default: as the model asks."""
     output: str
     """Folder for metrics.json, report.md, and scenes/<name> with a result.json and pictures."""
     resume: bool = True
@@ -64,6 +67,7 @@ class TrainCommand(TrainSettings):
 
 def register_settings() -> None:
     """Make the defaults of these commands known to Hydra."""
+    register("refinement", RefinementSettings)
     register("evaluate", EvaluateCommand)
     register("app", AppCommand)
     register("train", TrainCommand)

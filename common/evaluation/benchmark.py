@@ -17,6 +17,8 @@ Value = float | int | str | None
 Row = dict[str, Value]
 """Figures of a scene by column (`common.evaluation.columns`); None where there is no answer."""
 
+VARIANT = "@"
+"""Stands between the name of a scene and a variant of the method, where a benchmark scores several on each scene."""
 SCENE_FOLDER = "scenes"
 """Of the output: one folder per scene inside."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from common.evaluation.benchmark import Row, Value
+from common.evaluation.benchmark import VARIANT, Row, Value
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ GROUPS: Mapping[str, Mapping[str, Column]] = {
         "ate_mean": _cm("ATE mean"),
         "ate_median": _cm("ATE median"),
         "ate_max": _cm("ATE max"),
+        "rotation_error": Column("rotation (°)", "lower"),
+        "focal_error": Column("focal error (%)", None, 100, 1),
         "rpe_translation": _cm("RPE translation"),
         "rpe_rotation": Column("RPE rotation (°)", "lower"),
         "path_length": Column("path (m)", digits=2),
@@ -97,6 +99,7 @@ GROUPS: Mapping[str, Mapping[str, Column]] = {
         "frames_per_second": Column("frames/s", "higher", digits=2),
         "peak_memory": Column("peak memory (GiB)", "lower", 2.0**-30, 2),
         "peak_gpu_memory": Column("peak GPU memory (GiB)", "lower", 2.0**-30, 2),
+        "seconds_refining": Column("seconds refining", "lower", digits=1),
         "seconds": Column("seconds", "lower", digits=1),
     },
 }
@@ -123,6 +126,14 @@ def grouped(keys: Iterable[str]) -> dict[str, list[str]]:
 def columns_of(rows: Iterable[Row]) -> list[str]:
     """All keys of some rows but ``scene``, in the order in which they first appear."""
     return list(dict.fromkeys(key for row in rows for key in row if key != "scene"))
+
+
+def mean_rows(rows: list[Row]) -> dict[str, Row]:
+    """`mean_row` for each variant among the rows' scenes; the key is the variant, or empty for scenes without any."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(str(row["scene"]).partition(VARIANT)[2], []).append(row)
+    return {variant: mean_row(own) for variant, own in groups.items()}
 
 
 def mean_row(rows: list[Row]) -> Row:

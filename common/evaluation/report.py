@@ -9,7 +9,7 @@ from typing import Any
 from filelock import FileLock
 
 from common.evaluation.benchmark import SCENE_FOLDER, Row
-from common.evaluation.columns import column, columns_of, grouped, mean_row
+from common.evaluation.columns import column, columns_of, grouped, mean_row, mean_rows
 from common.evaluation.compare import METRICS
 from common.evaluation.references import Reference
 from common.evaluation.runner import SceneResult, read_results
@@ -48,7 +48,7 @@ def write_report(
             **(facts or {}),
             "settings": results[0].description if results else {},
             "scenes": rows,
-            "mean": mean_row(rows),
+            "mean": _mean(rows),
             "failed": failed,
         }
         write_json(output / METRICS, content)
@@ -94,13 +94,23 @@ def markdown_table(rows: Sequence[Row]) -> list[str]:
 
 
 def _table(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
-    mean: Row = {"scene": "**mean**", **mean_row(list(rows))}
-    body = [*rows, mean] if len(rows) > 1 else [*rows]
+    means: list[Row] = [{"scene": f"**mean** {variant}".rstrip(), **mean} for variant, mean in _means(rows).items()]
+    body = [*rows, *means] if len(rows) > len(means) else [*rows]
     return [
         _line(["scene", *(column(key).heading for key in keys)]),
         _line(["---", *("---:" for _ in keys)]),
         *(_line([str(row["scene"]), *(_cell(row, key) for key in keys)]) for row in body),
     ]
+
+
+def _means(rows: Sequence[Row]) -> Mapping[str, Row]:
+    return mean_rows(list(rows))
+
+
+def _mean(rows: list[Row]) -> Mapping[str, Any]:
+    """The mean over scenes, or that of each variant by its name."""
+    means = mean_rows(rows)
+    return means if any(means) else mean_row(rows)
 
 
 def reference_table(rows: Sequence[Row], references: Sequence[Reference]) -> list[str]:

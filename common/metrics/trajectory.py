@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from common.geometry.alignment import transform_points, umeyama
 
@@ -99,6 +100,19 @@ def relative_pose_error(estimate: NDArray, truth: NDArray, step: int = 1, scale:
         rotation_rmse=float(np.sqrt(np.mean(angle**2))),
         rotation_mean=float(angle.mean()),
     )
+
+
+def mean_rotation_error(estimate: NDArray, truth: NDArray) -> float:
+    """Mean angle between estimated and true rotations after the one rotation that aligns them best, degrees.
+
+    Args:
+        estimate: (N, 4, 4) camera-to-world.
+        truth: (N, 4, 4) camera-to-world of the same instants.
+    """
+    _check_lengths(estimate, truth)
+    true, own = (Rotation.from_matrix(np.asarray(poses, np.float64)[:, :3, :3]) for poses in (truth, estimate))
+    alignment = (true * own.inv()).mean()
+    return float(np.degrees((true.inv() * alignment * own).magnitude()).mean())
 
 
 def _relative(poses: NDArray, step: int) -> NDArray:

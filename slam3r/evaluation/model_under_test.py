@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from common.configuration import to_dataclass
 from common.device import choose_device, choose_dtype
+from common.refinement.settings import Mode, RefinementSettings
 from slam3r.models.description import Slam3rDescription
 from slam3r.pretrained import LoadedSlam3r, load_model, place_networks
 from slam3r.reconstruction import Networks, ReconstructionSettings
@@ -24,6 +25,7 @@ class ModelUnderTestSettings:
     reconstruction: ReconstructionSettings
     device: str
     dtype: str
+    refinement: RefinementSettings = field(default_factory=RefinementSettings)
 
 
 class ModelUnderTest:
@@ -41,8 +43,9 @@ class ModelUnderTest:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ModelUnderTest:
         """From the whole configuration of an evaluation."""
-        names = ("model", "reconstruction", "device", "dtype")
-        return cls(to_dataclass({name: config[name] for name in names}, ModelUnderTestSettings))
+        names = ("model", "reconstruction", "device", "dtype", "refinement")
+        present = {name: config[name] for name in names if name in config}
+        return cls(to_dataclass(present, ModelUnderTestSettings))
 
     @cached_property
     def loaded(self) -> LoadedSlam3r:
@@ -54,6 +57,11 @@ class ModelUnderTest:
         """Ready to run."""
         return place_networks(self.loaded, self.device, self.dtype, self.settings.reconstruction.memory_chunk)
 
+    def refinement(self, mode: Mode | None = None) -> RefinementSettings:
+        """Settings of the refinement with a mode: the given one, or the user's, or what the model asks for."""
+        settings = self.settings.refinement
+        return replace(settings, mode=mode or settings.mode or self.settings.model.refinement)
+
     def describe(self) -> dict[str, Any]:
         """Weights with their revisions, settings and dtype: what results depend on. JSON values.
 
@@ -63,7 +71,10 @@ class ModelUnderTest:
         for name in ("encode_batch", "window_batch", "memory_chunk"):
             reconstruction.pop(name, None)
         dtype = str(self.dtype).removeprefix("torch.")
-        return {"model": self.loaded.provenance, "reconstruction": reconstruction, "dtype": dtype}
+        refinement = self.refinement()
+        refined = {"mode": "off"} if refinement.mode == "off" else asdict(refinement)
+        facts = {"model": self.loaded.provenance, "reconstruction": reconstruction, "dtype": dtype}
+        return {**facts, "refinement": refined}
 
     def machine(self) -> str:
         """Name of the device."""

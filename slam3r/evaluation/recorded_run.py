@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from common.data.sources.image_files import FrameSource
 from common.evaluation.runner import digest
 from common.files import atomic_path, read_json, write_json
+from common.refinement.settings import Mode
 from slam3r.api import reconstruct
 from slam3r.evaluation.model_under_test import ModelUnderTest
 from slam3r.scene.outputs import PREDICTIONS
@@ -41,6 +42,14 @@ class EvaluationRun:
     """Bytes resident."""
     peak_gpu_memory: int
     """Bytes."""
+    threshold: float = 0.0
+    """Points of strictly higher confidence are those that the run exports."""
+    refined: bool = False
+    """The confidence of a point is the number of views that see it there."""
+    focal: NDArray[np.float64] | None = None
+    """(n,) focal length of each frame, pixels of the original picture."""
+    seconds_refining: float = 0.0
+    """Wall-clock seconds of the refinement."""
 
     @property
     def posed(self) -> NDArray[np.int64]:
@@ -49,16 +58,22 @@ class EvaluationRun:
 
 
 def run_for_evaluation(
-    model: ModelUnderTest, source: FrameSource, size: tuple[int, int], folder: Path, key: Mapping[str, Any]
+    model: ModelUnderTest,
+    source: FrameSource,
+    size: tuple[int, int],
+    folder: Path,
+    key: Mapping[str, Any],
+    mode: Mode | None = None,
 ) -> EvaluationRun:
     """Reconstruct a source into a folder; a complete reconstruction of the same key is taken as it is.
 
     Args:
-        system: to run.
+        model: to run.
         source: gives the frames.
         size: (height, width) of the network images.
         folder: owned by this function: another reconstruction in it is replaced.
         key: all that the result depends on; JSON values.
+        mode: of the refinement; None: as the settings of the model say.
 
     Raises:
         InputError: the source cannot be reconstructed.
@@ -72,19 +87,26 @@ def run_for_evaluation(
             folder,
             settings=model.settings.reconstruction,
             export={"confidence": model.settings.model.confidence.registered, "strip": False, "max_points": 1_000_000},
+            refinement=model.refinement(mode),
             save_predictions=True,
             size=size,
         )
         if scene.interrupted:
             raise KeyboardInterrupt
         with atomic_path(folder / _CAMERAS) as temporary:
-            np.savez(temporary, camera_to_world=scene.camera_to_world)
+            np.savez(
+                temporary, camera_to_world=scene.camera_to_world, focal=scene.intrinsics[:, [0, 1], [0, 1]].mean(1)
+            )
         facts = {
             "key": name,
             "stride": scene.stride,
             "frames_per_second": scene.frames_per_second,
             "peak_memory": scene.peak_memory.process,
             "peak_gpu_memory": scene.peak_memory.device,
+            "threshold": scene.threshold,
+            "refined": scene.verdict.applied != "none",
+            "verdict": asdict(scene.verdict),
+            "seconds_refining": scene.seconds.get("refine", 0.0),
         }
         write_json(folder / _FACTS, facts)
     return _load(folder)
@@ -100,7 +122,7 @@ def _is_complete(folder: Path, key: str) -> bool:
 def _load(folder: Path) -> EvaluationRun:
     facts = read_json(folder / _FACTS)
     with np.load(folder / _CAMERAS) as cameras:
-        poses = cameras["camera_to_world"]
+        poses, focal = cameras["camera_to_world"], cameras["focal"]
     recorded = open_pointmaps(folder / PREDICTIONS)
     return EvaluationRun(
         recorded.points,
@@ -111,4 +133,8 @@ def _load(folder: Path) -> EvaluationRun:
         facts["frames_per_second"],
         facts["peak_memory"],
         facts["peak_gpu_memory"],
+        facts["threshold"],
+        facts["refined"],
+        focal,
+        facts["seconds_refining"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from common.configuration import to_dataclass
+from common.data.sources.memory import ArraySource
 from common.evaluation.benchmark import Row
 from common.evaluation.figures import write_error_map
-from common.meters import MemoryMeter
 from common.rooms import room_seed, room_video
-from common.views import Views
 from slam3r.evaluation.model_under_test import ModelUnderTest
+from slam3r.evaluation.recorded_run import run_for_evaluation
 from slam3r.evaluation.scene_score import ReconstructionScore, retrieval_auc, score_scene
-from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, RegisteredFrame
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class RoomsSettings:
     size: int = 224
     """Pixels a side."""
     split: str = "held_out"
-    confidence_threshold: float = 1.0
-    """Points strictly above it are scored."""
+    confidence_threshold: float | None = None
+    """Points strictly above it are scored; None: those that the run exports. 0: all."""
     retrieval_stride: int = 2
     """Every so many frames of a video enter the retrieval score."""
     figures: bool = True
@@ -80,24 +80,29 @@ class RoomsBenchmark:
         settings = self.settings
         seed = room_seed(settings.split, 0, int(scene.removeprefix("room_")))
         views = room_video(seed, settings.frames, settings.size)
-        networks = self.model.networks
-        meter = MemoryMeter(self.model.device)
-        frames, reconstructor = reconstruct_views(views, networks, self.model.settings.reconstruction)
-        memory = meter.peak().process
-        score = score_scene(
-            np.stack([frame.world_points.numpy() for frame in frames]),
-            np.stack([frame.world_confidence.numpy() for frame in frames]),
-            [None if frame.camera_to_world is None else frame.camera_to_world.numpy() for frame in frames],
-            views,
-            settings.confidence_threshold,
+        recording = folder / "reconstruction"
+        run = run_for_evaluation(
+            self.model, ArraySource(views.images), (settings.size, settings.size), recording, self.describe()
         )
+        known = np.isfinite(run.camera_to_world).all(axis=(1, 2))
+        score = score_scene(
+            np.asarray(run.points),
+            np.where(run.valid, run.confidence, -1),
+            [pose if is_known else None for pose, is_known in zip(run.camera_to_world, known)],
+            views,
+            run.threshold if settings.confidence_threshold is None else settings.confidence_threshold,
+        )
+        shutil.rmtree(recording, ignore_errors=True)
         if settings.figures:
             assert views.camera_to_world is not None
             write_error_map(folder, score.aligned, score.points.to_truth, views.camera_to_world.numpy())
-        seconds = sum(reconstructor.timer.seconds.values())
-        row: Row = {"stride": reconstructor.stride, **_columns(score)}
-        row["retrieval_auc"] = retrieval_auc(networks, views[:: settings.retrieval_stride])
-        return row | {"frames_per_second": score.num_frames / seconds, "peak_memory": memory}
+        row: Row = {"stride": run.stride, **_columns(score)}
+        row["confident_share"] = float((run.confidence > run.threshold).mean())
+        assert views.intrinsics is not None and run.focal is not None
+        row["focal_error"] = float(np.median(run.focal) / float(views.intrinsics[0, 0, 0]) - 1)
+        row["retrieval_auc"] = retrieval_auc(self.model.networks, views[:: settings.retrieval_stride])
+        row |= {"seconds_refining": run.seconds_refining} if run.refined else {}
+        return row | {"frames_per_second": run.frames_per_second, "peak_memory": run.peak_memory}
 
 
 def _columns(score: ReconstructionScore) -> Row:
@@ -113,14 +118,3 @@ def _columns(score: ReconstructionScore) -> Row:
         "ate_rmse": score.trajectory_rmse,
         "poses": score.num_poses,
     }
-
-
-def reconstruct_views(
-    views: Views, networks: Networks, settings: ReconstructionSettings, chunk: int = 10
-) -> tuple[list[RegisteredFrame], Reconstructor]:
-    """Push a video through a fresh reconstructor; all frames stay in memory."""
-    reconstructor = Reconstructor(networks, settings)
-    frames: list[RegisteredFrame] = []
-    for start in range(0, len(views.images), chunk):
-        frames += reconstructor.push(views.images[start : start + chunk])
-    return frames + reconstructor.flush(), reconstructor

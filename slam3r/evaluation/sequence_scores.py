@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from common.evaluation.sequence import RgbdSequence
 from common.evaluation.truth import SequenceTruth
 from common.metrics.depth_sequence import score_depth_sequence
 from common.metrics.evo_trajectory import score_trajectory
+from common.metrics.trajectory import mean_rotation_error
 from slam3r.evaluation.recorded_run import EvaluationRun
 
 FEWEST_POSES = 3
@@ -43,13 +45,27 @@ def _points_columns(found: PointmapScore) -> Row:
     }
 
 
-def trajectory_row(run: EvaluationRun, sequence: RgbdSequence, pictures: Path | None) -> Row:
+def protocol_for(run: EvaluationRun, protocol: PointsProtocol) -> PointsProtocol:
+    """The protocol with a threshold that fits the run: of a refined one, the points that other views confirm count.
+
+    A threshold of 0, all points, stays.
+    """
+    return replace(protocol, confidence=run.threshold) if run.refined and protocol.confidence > 0 else protocol
+
+
+def focal_row(focal: NDArray[np.float64], sequence: RgbdSequence) -> Row:
+    """Error of the focal length, as a share of the true one; median over frames."""
+    truth = sequence.intrinsics[:, [0, 1], [0, 1]].mean(axis=1)
+    return {"focal_error": float(np.median(focal / truth - 1))}
+
+
+def path_row(camera_to_world: NDArray[np.float64], sequence: RgbdSequence, pictures: Path | None) -> Row:
     """ATE and RPE by evo, over the frames that have a pose; no figure but their number where fewer than three do."""
-    posed = run.posed
+    posed = np.flatnonzero(np.isfinite(camera_to_world).all(axis=(1, 2)))
     if len(posed) < FEWEST_POSES:
         return {"ate_rmse": None, "poses": len(posed)}
     truth = sequence.camera_to_world[posed]
-    score = score_trajectory(run.camera_to_world[posed], truth, sequence.timestamps[posed])
+    score = score_trajectory(camera_to_world[posed], truth, sequence.timestamps[posed])
     if pictures is not None:
         times = sequence.timestamps[posed]
         up = -sequence.camera_to_world[:, :3, 1].mean(axis=0)
@@ -60,6 +76,7 @@ def trajectory_row(run: EvaluationRun, sequence: RgbdSequence, pictures: Path | 
         "ate_mean": score.ate_mean,
         "ate_median": score.ate_median,
         "ate_max": score.ate_max,
+        "rotation_error": mean_rotation_error(camera_to_world[posed], truth),
         "rpe_translation": score.rpe_translation,
         "rpe_rotation": score.rpe_rotation,
         "path_length": score.path_length,

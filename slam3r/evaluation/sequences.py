@@ -7,19 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
+
+import numpy as np
 
 from common.configuration import to_dataclass
-from common.evaluation.benchmark import Row
+from common.evaluation.benchmark import VARIANT, Row
 from common.evaluation.pointmaps import PointsProtocol
 from common.evaluation.sequence import FrameChoice, RgbdSequence, SequenceReader, choose_scenes, open_readers
 from common.evaluation.truth import SequenceTruth, load_truth
+from common.refinement.settings import Mode
 from slam3r.evaluation.model_under_test import ModelUnderTest
+from slam3r.evaluation.peers import PEERS, Peer, run_peer
 from slam3r.evaluation.recorded_run import EvaluationRun, run_for_evaluation
-from slam3r.evaluation.sequence_scores import depth_row, points_row, trajectory_row
+from slam3r.evaluation.sequence_scores import depth_row, focal_row, path_row, points_row, protocol_for
 from slam3r.scene.outputs import PREDICTIONS
 
 Measure = Literal["points", "trajectory", "depth"]
+Variant = Literal["off", "cameras", "dense", "pycolmap_incremental", "pycolmap_global"]
 _TRUTH = "truth"
 
 _NOTES: Mapping[Measure, str] = {
@@ -61,6 +66,9 @@ class SequenceSettings:
     figures: bool = True
     keep_predictions: bool = False
     """Keep every frame's arrays: a later run with other `points` then scores them without a reconstruction."""
+    variants: tuple[Variant, ...] = ()
+    """Rows of each sequence: modes of the refinement, and pycolmap alone on the same pictures (its path). None: one row,
+    as ``refinement`` says."""
     truth_cache: str | None = None
     """Folder for true depth at network resolution, shared by runs; None for one in the scene's own results."""
 
@@ -92,29 +100,45 @@ class SequenceBenchmark:
         return {"benchmark": own, **self.model.describe()}
 
     def scenes(self) -> list[str]:
-        """Names of the sequences asked for."""
-        return [reader.name for reader in choose_scenes(list(self._readers.values()), self.settings.scenes)]
+        """Names of the sequences asked for, each with every variant."""
+        names = [reader.name for reader in choose_scenes(list(self._readers.values()), self.settings.scenes)]
+        variants = self.settings.variants
+        return [f"{name}{VARIANT}{variant}" for name in names for variant in variants] if variants else names
 
     def evaluate(self, scene: str, folder: Path) -> Row:
         """Reconstruct, or take what is recorded, and score."""
         settings = self.settings
-        sequence = RgbdSequence(self._readers[scene], settings.frames, settings.fps)
+        name, _, variant = scene.partition(VARIANT)
+        sequence = RgbdSequence(self._readers[name], settings.frames, settings.fps)
+        if variant in PEERS:
+            return self._peer_row(variant, sequence, folder)
         recording = folder / "reconstruction"
         key = {
             **self.model.describe(),
             "frames": sequence.numbers.tolist(),
             "path": str(Path(settings.path).expanduser().resolve()),
+            "variant": variant,
         }
         truth = self._truth(sequence, folder)  # first: a damaged file should not cost a reconstruction
-        run = run_for_evaluation(self.model, sequence, settings.size, recording, key)
+        mode = cast(Mode, variant) if variant else None
+        run = run_for_evaluation(self.model, sequence, settings.size, recording, key, mode)
         row: Row = {"frames": sequence.length, "stride": run.stride}
         row |= self._scores(run, sequence, truth, folder if settings.figures else None)
         row |= {"frames_per_second": run.frames_per_second, "peak_memory": run.peak_memory}
         row |= {"peak_gpu_memory": run.peak_gpu_memory} if run.peak_gpu_memory else {}
+        row |= {"seconds_refining": run.seconds_refining} if run.refined else {}
         if not settings.keep_predictions:
             shutil.rmtree(recording / PREDICTIONS, ignore_errors=True)
             shutil.rmtree(folder / _TRUTH, ignore_errors=True)
         return row
+
+    def _peer_row(self, peer: Peer, sequence: RgbdSequence, folder: Path) -> Row:
+        """The path by another method; it has no dense points."""
+        run = run_peer(peer, sequence)
+        pictures = folder if self.settings.figures else None
+        row = path_row(run.camera_to_world, sequence, pictures)
+        focal = np.full(sequence.length, run.focal)
+        return {"frames": sequence.length, **row, **focal_row(focal, sequence), "seconds": run.seconds}
 
     def _truth(self, sequence: RgbdSequence, folder: Path) -> SequenceTruth | None:
         """What points and depth are compared with, in the scene's own folder unless there is a cache for it."""
@@ -130,11 +154,12 @@ class SequenceBenchmark:
         """Every measure that was asked for, in order."""
         settings, row = self.settings, Row()
         if truth is not None and "points" in settings.measures:
-            row |= points_row(run, truth, settings.points, pictures)
+            row |= points_row(run, truth, protocol_for(run, settings.points), pictures)
         if truth is not None and "depth" in settings.measures:
             row |= depth_row(run, truth)
         if "trajectory" in settings.measures:
-            row |= trajectory_row(run, sequence, pictures)
+            row |= path_row(run.camera_to_world, sequence, pictures)
+            row |= {} if run.focal is None else focal_row(run.focal, sequence)
         return row
 
     @cached_property

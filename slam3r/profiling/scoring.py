@@ -24,7 +24,7 @@ from common.files import write_json
 from common.meters import MemoryMeter
 from common.profiling.report import Row
 from slam3r.evaluation.recorded_run import EvaluationRun
-from slam3r.evaluation.sequence_scores import depth_row, points_row, trajectory_row
+from slam3r.evaluation.sequence_scores import depth_row, path_row, points_row
 
 T = TypeVar("T")
 _ROOM = np.array([3.2, 1.4, 2.6])  # half of its sides, metres
@@ -65,7 +65,7 @@ def scoring_rows(quick: bool = False) -> Iterator[Row]:
             stages: dict[str, Callable[[], object]] = {
                 "points": partial(points_row, run, truth, work.protocol, folder),
                 "depth": partial(depth_row, run, truth),
-                "trajectory": partial(trajectory_row, run, sequence, folder),
+                "trajectory": partial(path_row, run.camera_to_world, sequence, folder),
             }
             rows = [reading]
             for stage, function in stages.items():

@@ -20,7 +20,7 @@ from common.evaluation.runner import run_benchmark
 from common.evaluation.sequence import FrameChoice, RgbdSequence, open_readers
 from common.evaluation.truth import load_truth
 from slam3r.evaluation.recorded_run import EvaluationRun
-from slam3r.evaluation.sequence_scores import depth_row, points_row, trajectory_row
+from slam3r.evaluation.sequence_scores import depth_row, path_row, points_row
 from tests.support.configs import compose_config
 from tests.support.tiny_scene import room, save_weights
 
@@ -90,7 +90,7 @@ def test_a_perfect_run_scores_perfectly(scene: Path, tmp_path: Path) -> None:
     truth = load_truth(sequence, SIZE, tmp_path / "truth")
     points = points_row(run, truth, PointsProtocol(num_samples=5000), tmp_path)
     assert points["accuracy"] < 0.02 and points["completion_ratio_5cm"] > 0.98 and points["aligned"] == "yes"
-    path = trajectory_row(run, sequence, tmp_path)
+    path = path_row(run.camera_to_world, sequence, tmp_path)
     assert path["ate_rmse"] == pytest.approx(0, abs=1e-6) and path["poses"] == FRAMES - 1
     depth = depth_row(run, truth)
     assert depth["depth_abs_rel"] < 1e-4 and depth["depth_delta_1"] == 1 and depth["depth_images"] == FRAMES - 1
@@ -103,7 +103,7 @@ def test_a_run_without_poses_keeps_its_points(scene: Path, tmp_path: Path) -> No
     run, sequence = perfect_run(scene)
     truth = load_truth(sequence, SIZE, tmp_path / "truth")
     run.camera_to_world[2:] = np.nan
-    assert trajectory_row(run, sequence, None) == {"ate_rmse": None, "poses": 2}
+    assert path_row(run.camera_to_world, sequence, None) == {"ate_rmse": None, "poses": 2}
     assert depth_row(run, truth)["depth_images"] == 2
     run.camera_to_world[:] = np.nan
     assert depth_row(run, truth) == {"depth_abs_rel": None, "depth_images": 0}
