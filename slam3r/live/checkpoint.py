@@ -34,7 +34,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a nested state; tensors are on the CPU, each in memory of its own.
+    """Read a nested state; tensors are on the CPU and own their memory.
 
     Raises:
         CheckpointError: not such a file, one of another version, or a damaged one.

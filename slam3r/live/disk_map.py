@@ -1,4 +1,4 @@
-"""A map on disk for sessions without an end: points are appended, read through memory maps, and survive a crash.
+"""Crash-safe map on disk for endless sessions: points are appended, and read through memory maps.
 
 A folder holds ``map.json`` (what it is), ``points_000000.bin`` and so on (records, a fixed number per file) and
 ``journal.bin`` (which of them are valid). A commit writes records, brings them to the disk, and only then adds its line
@@ -42,10 +42,10 @@ class DiskMap:
     """
 
     def __init__(self, folder: str | Path, chunk_points: int = 1_000_000, commit_every: int = 30) -> None:
-        """Open a map, or begin one.
+        """Open or create a map.
 
         Args:
-            folder: made if need be; an existing map goes on.
+            folder: created if needed; an existing map is continued.
             chunk_points: points in a file; an existing map keeps its own.
             commit_every: frames in a commit.
 
@@ -214,7 +214,7 @@ class DiskMap:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
-            os.truncate(path, length)  # half a line would hide all that come after it
+            os.truncate(path, length)  # a partial line would hide all later ones
             raise
 
     def _flush_folder(self) -> None:

@@ -32,7 +32,7 @@ class SegmentWriter:
         self._finished: list[FinishedSegment] = []
 
     def take(self, updates: Sequence[FrameUpdate]) -> None:
-        """Note the poses; then write the segments whose last answers these were."""
+        """Record the poses; then write the segments whose last answers these are."""
         for update in updates:
             if update.trusted and update.frame is not None and update.frame.camera_to_world is not None:
                 pose = update.frame.camera_to_world.double().numpy().copy()

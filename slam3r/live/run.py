@@ -94,7 +94,7 @@ def run_live(
         except KeyboardInterrupt:
             logger.warning("interrupted: what is registered so far is kept")
         if frames.dropped:
-            logger.warning("%d frames came faster than they could be taken, and were dropped", frames.dropped)
+            logger.warning("%d frames arrived faster than they could be processed, and were dropped", frames.dropped)
     for name, reason in source.skipped:
         logger.warning("%s: %s", name, reason)
     updates = session.flush()
@@ -121,7 +121,7 @@ def reconstruct_live(
         The session in numbers, and the folders that were written.
 
     Raises:
-        InputError, ConfigurationError, CheckpointError: what the user can do something about.
+        InputError, ConfigurationError, CheckpointError: errors that the user can correct.
     """
     folder = Path(output).expanduser()
     if (folder / LIVE_SUMMARY).exists() and not overwrite:

@@ -1,12 +1,12 @@
 """A map of bounded size that grows with the stream: voxels in a hash table, points merged by confidence.
 
-The table is set-associative, like a processor's cache: the hash of a voxel names a bucket of `WAYS` places, and the
-voxel is in one of them or nowhere. So finding, merging, adding and evicting touch the new points' buckets only, for
-all points at once; there is no rebuilding, no chain to follow, and a point's place (slot) never changes while it
-lives. A viewer that follows the map by its deltas just writes slots.
+The table is set-associative, like a CPU cache: the hash of a voxel selects a bucket of `WAYS` slots, and the voxel is
+in one of them or absent. Finding, merging, adding and evicting are therefore vectorized over points and touch only
+their buckets, without rehashing or chains, and a voxel's slot never changes while it exists. A viewer that follows the
+map by its deltas just writes slots.
 
-Eviction: a new voxel whose bucket is full takes the place of the one there that was seen longest ago (`oldest`), or
-of the one with the least summed confidence if that is less than its own (`weakest`). Buckets fill unevenly: the first
+Eviction: a new voxel whose bucket is full replaces the one there that was seen longest ago (`oldest`), or the one with
+the lowest summed confidence if that is lower than its own (`weakest`). Buckets fill unevenly: the first
 evictions come at about two thirds of `max_points`, and at five sixths about one in twenty voxels has been evicted.
 """
 
@@ -25,7 +25,7 @@ from slam3r.reconstruction.frames import RegisteredFrame
 
 EMPTY = np.int64(-1)
 _REACH = 1 << 20
-"""Voxels from the origin along an axis that a key can name."""
+"""Largest distance from the origin along an axis that a key can represent, voxels."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class SceneMap:
         self.settings = settings or MapSettings()
         self._buckets = self.settings.max_points // WAYS
         size = self._buckets * WAYS
-        # Filled, not only reserved: all memory of the map is taken at once and stays constant from here on.
+        # Filled, not only reserved, so that the memory of the map is constant from here on.
         self._keys = np.full(size, EMPTY)
         self._values = np.full((size, 6), 0, np.float32)  # position, colour: weighted means
         self._weights = np.full(size, 0, np.float32)
-        self._seen = np.full(size, 0, np.int32)  # last frame that gave to the voxel
+        self._seen = np.full(size, 0, np.int32)  # last frame that contributed to the voxel
         self.num_points = 0
         self.num_evicted = 0
         self.num_out_of_reach = 0
@@ -171,14 +171,14 @@ class SceneMap:
             weights: (K,).
             merging: slots of this frame's other voxels, which stay.
         """
-        # In each bucket the strongest of the new ones chooses first: rank them within their buckets.
+        # Rank new voxels within their buckets, since the most confident ones choose first.
         buckets = self._bucket(keys)
         order = np.lexsort((-weights, buckets))
         sorted_buckets, start = buckets[order], np.ones(len(order), bool)
         start[1:] = sorted_buckets[1:] != sorted_buckets[:-1]
         first = np.flatnonzero(start)
         rank = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
-        # The places of each bucket, the ones to take first in front: empty, then by the eviction rule.
+        # Slots of each bucket in the order of use: empty ones, then by the eviction rule.
         places = self._places(sorted_buckets[start])
         oldest = self.settings.eviction == "oldest"
         priority = (self._seen if oldest else self._weights)[places].astype(np.float64)

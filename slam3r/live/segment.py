@@ -48,7 +48,7 @@ class _Stateful(Protocol):
         """Tensors and plain values, nested by name."""
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
 
 
 class _Decisions:
@@ -216,7 +216,7 @@ class LiveSegment:
         state = self.monitor.observe(frame, frame.index <= self._decisions.last_founding)
         self.num_registered += 1
         delta = None
-        # Founding frames are the world, whether a camera explains them or not.
+        # Frames of the initial window define the world, even without a consistent pose.
         if state is TrackingState.INITIALISING or (state is not TrackingState.LOST and self.monitor.is_good(frame)):
             delta = self._add_to_map(frame)
         return FrameUpdate(
@@ -274,6 +274,6 @@ class LiveSegment:
             return
         if self.controller.target is None:
             self.controller.found(stride)
-        # A lost camera's picture says little about how the camera moves (a covered lens stands still).
+        # The image of a lost camera is no evidence of its motion (a covered lens seems to stand still).
         if self.monitor.state is TrackingState.TRACKING:
             self.reconstructor.change_stride(self.controller.propose(stride))

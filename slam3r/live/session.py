@@ -1,4 +1,4 @@
-"""A live session: frames of a stream in, one answer for each out, for hours, in bounded memory.
+"""Live session: takes the frames of a stream and returns one answer for each, in bounded memory.
 
 live = LiveReconstruction(networks, LiveSettings(), calibration)
 for image, time in camera:

@@ -29,7 +29,7 @@ def for_live(settings: ReconstructionSettings) -> ReconstructionSettings:
 
 @dataclass(frozen=True)
 class TrackingSettings:
-    """When a camera counts as lost and found."""
+    """Criteria for losing and recovering tracking."""
 
     confidence: float | None = None
     """Mean registered confidence below which a frame counts as failed; None: the reconstruction's `weak_confidence`.
@@ -51,7 +51,7 @@ class TrackingSettings:
 
 @dataclass(frozen=True)
 class StrideSettings:
-    """How the stride is adapted; its bounds are the search's, `stride_min` and `stride_max`."""
+    """Adaptation of the stride, within the search's bounds `stride_min` and `stride_max`."""
 
     adapt: bool = True
     """Keep the motion between keyframes constant, not their distance."""
@@ -62,8 +62,8 @@ class StrideSettings:
     tolerance: float = 0.3
     """The motion between keyframes may be off by this share before the stride changes."""
     target_range: tuple[float, float] = (0.03, 0.25)
-    """Motion between keyframes, in image widths, that is never left: a camera that stood still during the search says
-    nothing about the stride that it needs later."""
+    """Bounds of the motion between keyframes, in image widths: a camera that stood still during the search is no
+    evidence of the stride that is needed later."""
 
     def __post_init__(self) -> None:
         if self.smoothing < 1 or self.interval < 1 or not self.tolerance > 0:
@@ -87,7 +87,7 @@ class MapSettings:
     confidence: float = 12.0
     """Points of strictly higher confidence are taken."""
     eviction: Literal["oldest", "weakest"] = "oldest"
-    """Which point leaves a full bucket: the one seen longest ago, or the one of least confidence."""
+    """Point that is evicted from a full bucket: the one seen longest ago, or the least confident."""
 
     def __post_init__(self) -> None:
         if self.max_points < WAYS:
@@ -100,7 +100,7 @@ class MapSettings:
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """What is shown while it runs."""
+    """Viewer of a live session."""
 
     viewer: Literal["auto", "rerun", "none"] = "auto"
     """auto: rerun if it is installed and the output is a terminal; rerun or none."""
@@ -110,12 +110,12 @@ class ViewSettings:
 
 @dataclass(frozen=True)
 class StreamingSettings:
-    """A file of ``configs/streaming``: what a live session has beside the reconstruction."""
+    """Settings of a live session besides the reconstruction; a file of ``configs/streaming``."""
 
     tracking: TrackingSettings = field(default_factory=TrackingSettings)
-    """When a camera counts as lost and as found."""
+    """Criteria for losing and recovering tracking."""
     stride: StrideSettings = field(default_factory=StrideSettings)
-    """How the keyframe stride is adapted."""
+    """Adaptation of the keyframe stride."""
     map: MapSettings = field(default_factory=MapSettings)
     """The map of a segment."""
     calibrated_poses: bool = True
@@ -149,7 +149,7 @@ class LiveSettings:
 
     @property
     def largest_delay(self) -> int:
-        """Frames that may wait for their update at once, at most: while the stride is searched and the world founded.
+        """Largest number of frames that wait for their update at once: during the stride search and the initialization.
 
         A queue in front of the session that waits for updates before it gives more frames must hold at least this many.
         """

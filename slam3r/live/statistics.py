@@ -1,4 +1,4 @@
-"""Speed of a live session, and what became of its frames. Everything is bounded in memory."""
+"""Speed and frame counts of a live session, in bounded memory."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class StageStatistics:
 
 @dataclass(frozen=True)
 class LiveStatistics:
-    """A session at one moment."""
+    """Snapshot of a session's statistics."""
 
     state: TrackingState
     segment: int | None
@@ -64,7 +64,7 @@ class LiveStatistics:
     frames_pushed: int
     frames_registered: int
     frames_rejected: int
-    """Frames that were never registered: their segment ended before its world was founded."""
+    """Frames that were never registered, because their segment ended before its initialization."""
     frames_by_state: dict[TrackingState, int]
     frames_waiting: int
     segments_closed: int
@@ -114,7 +114,7 @@ class SessionMeter:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         for name in _COUNTERS:
             setattr(self, name, state[name])
         self.by_state = Counter({TrackingState(name): count for name, count in state["by_state"].items()})

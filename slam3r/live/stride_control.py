@@ -1,4 +1,4 @@
-"""The keyframe stride of a live stream follows the camera's motion.
+"""Adaptation of the keyframe stride of a live stream to the camera's motion.
 
 The published search finds, on the first frames, the stride whose windows the network is most confident of. Its result
 is read as an amount of image motion between keyframes; when the camera moves faster or slower later, the stride

@@ -17,7 +17,7 @@ class TrackingState(str, Enum):
     """State of a stream after a frame."""
 
     INITIALISING = "initialising"
-    """The world is not founded yet, or the frame helped to found it."""
+    """The world is not initialized yet, or the frame belongs to the initial window."""
     TRACKING = "tracking"
     LOST = "lost"
     """Several frames in a row were not registered with confidence; their poses and points are not to be trusted."""

@@ -33,21 +33,21 @@ class BackboneConfig:
     confidence_activation: str = "expp1"
 
     def to_dict(self) -> dict[str, Any]:
-        """For ``config.json``."""
+        """Plain values for ``config.json``."""
         return asdict(self)
 
     def build_encoder(self) -> Encoder:
-        """A fresh encoder of this size."""
+        """Build a freshly initialized encoder of this size."""
         return Encoder(self.encoder_width, self.encoder_depth, self.encoder_heads, self.patch_size, self.mlp_ratio)
 
     def build_decoder(self) -> MultiviewDecoder:
-        """A fresh decoder of this size."""
+        """Build a freshly initialized decoder of this size."""
         return MultiviewDecoder(
             self.encoder_width, self.decoder_width, self.decoder_depth, self.decoder_heads, self.mlp_ratio
         )
 
     def build_head(self) -> LinearHead | DPTHead:
-        """A fresh point head of the kind named by ``head``.
+        """Build a freshly initialized point head of the kind ``head``.
 
         Raises:
             ValueError: for an unknown kind.
@@ -64,8 +64,8 @@ def initialize_weights(model: nn.Module) -> None:
     """Initialize the weights for training from scratch; published weights overwrite them.
 
     Xavier-uniform matrices, zero biases and unit norms as in CroCo v2, with two changes that small networks need to
-    leave the constant solution: residual branches start small (GPT-2, Radford et al. 2019), so that tokens keep what
-    the image says, and linear heads start near a plane one unit in front of the camera.
+    escape the constant solution: residual branches start small (GPT-2, Radford et al. 2019), so that tokens keep the
+    image content, and linear heads start near a plane one unit in front of the camera.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -90,8 +90,8 @@ def initialize_weights(model: nn.Module) -> None:
 def with_fresh_confidence(model: ModelT, enabled: bool = True) -> ModelT:
     """Reset the confidences of a model's linear heads to 2 everywhere, if `enabled`.
 
-    While a network errs by more than the loss's alpha, its confidences settle at 1, where their gradient vanishes;
-    this revives them for a training stage with a larger alpha.
+    While the errors of a network exceed the loss's alpha, its confidences settle at 1, where their gradient vanishes;
+    this resets them for a training stage with a larger alpha.
     """
     with torch.no_grad():
         for head in model.modules() if enabled else ():

@@ -1,4 +1,4 @@
-"""How a model is described: a file of ``configs/model`` for SLAM3R."""
+"""Description of a SLAM3R model: a file of ``configs/model``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class WeightPaths:
 
 @dataclass(frozen=True)
 class ModelConfidence:
-    """What a model's confidences mean: the thresholds that suit it. The defaults are those of the published weights."""
+    """Confidence thresholds of a model. The defaults are those of the published weights."""
 
     local: float = 1.5
     """I2P: a point strictly above it is used."""

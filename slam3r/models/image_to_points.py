@@ -90,7 +90,7 @@ class ImageToPoints(PretrainedModel):
     def forward_with_correlation(
         self, tokens: Tensor, grid: PatchGrid, reference: int, memory_chunk: int | None = None
     ) -> tuple[Pointmaps, Tensor]:
-        """As `forward`, and the correlation logits (B, V - 1, N) of the sources, from the same pass."""
+        """Run `forward`; also return the correlation logits (B, V - 1, N) of the sources, from the same pass."""
         sources = torch.cat([tokens[:, :reference], tokens[:, reference + 1 :]], dim=1)
         streams = self.decoder(tokens[:, reference : reference + 1], sources, grid, memory_chunk=memory_chunk)
         raw_reference = self.reference_head(streams.references, grid)
@@ -102,7 +102,7 @@ class ImageToPoints(PretrainedModel):
     def reference_pointmap(
         self, reference: Tensor, sources: Tensor, grid: PatchGrid, memory_chunk: int | None = None
     ) -> Pointmaps:
-        """The reference's own pointmap alone: skips the sources' last layer and their heads.
+        """Pointmap of the reference alone; skips the sources' last layer and their heads.
 
         Args:
             reference: (B, N, E) tokens of the references.
@@ -127,7 +127,7 @@ class ImageToPoints(PretrainedModel):
         Returns:
             (Q, C, N): 1 + exp of the correlation logits, with the query as reference and the candidates as sources.
         """
-        # One item of candidates for all queries: what the first layer does without the query is done once.
+        # The candidates form one item for all queries, so work that is independent of the query is done once.
         streams = self.decoder(
             queries[:, None],
             candidates[None],

@@ -18,7 +18,7 @@ from slam3r.models.config import BackboneConfig, initialize_weights
 
 
 class PointmapEmbedding(nn.Module):
-    """Embeds a pointmap patch by patch; a learnt void token may stand for patches without points."""
+    """Patch embedding of pointmaps; a learned void token can replace patches without points."""
 
     def __init__(self, width: int, patch_size: int) -> None:
         super().__init__()

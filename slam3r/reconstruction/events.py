@@ -22,7 +22,7 @@ class WindowTried:
 
     frames: tuple[int, ...]
     reference: int
-    """Position in the window."""
+    """Index in the window."""
     mean_confidence: float
 
 

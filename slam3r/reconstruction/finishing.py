@@ -1,4 +1,4 @@
-"""From what the reconstructor holds of a registered frame to the frame that it hands out."""
+"""Assembly of the registered frames that the reconstructor returns."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from slam3r.reconstruction.poses import PoseSolver
 def finish_frame(
     index: int, store: FrameStore, founding: Initialized, poses: PoseSolver, keyframe: bool, weak_confidence: float
 ) -> RegisteredFrame:
-    """Solve a registered frame's pose, and gather on the CPU all that is known of the frame.
+    """Solve a registered frame's pose, and collect the frame's results on the CPU.
 
     Args:
-        index: of the frame.
+        index: index of the frame.
         store: holds its image, its local and its world pointmap.
         founding: the initial window.
-        poses: with the intrinsics given or estimated.
-        keyframe: whether windows are made of it.
+        poses: pose solver with known or estimated intrinsics.
+        keyframe: whether the frame is a keyframe.
         weak_confidence: mean registered confidence below which it is reported as weak.
     """
     assert poses.intrinsics is not None, "intrinsics are estimated with the head frames"

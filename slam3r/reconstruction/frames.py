@@ -1,4 +1,4 @@
-"""Frames inside the reconstructor, and the frames that it hands out."""
+"""Frames inside the reconstructor, and the frames that it returns."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class LocalPointmap:
     """A frame's own pointmap from its I2P window."""
 
     raw_points: Tensor
-    """(H, W, 3) as the network gave it, camera frame, arbitrary scale."""
+    """(H, W, 3) raw network output, camera frame, arbitrary scale."""
     confidence: Tensor
     """(H, W)."""
     points: Tensor
     """(H, W, 3) as L2W reads it: divided by the mean distance of the valid points, 0 elsewhere."""
     valid: Tensor
-    """(H, W) bool: confident enough to be shown to L2W."""
+    """(H, W) bool: confident enough as input of L2W."""
     mean_confidence: float
 
 

@@ -1,4 +1,4 @@
-"""The initial window, whose pointmaps found the world."""
+"""The initial window, whose pointmaps define the world."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALLEST_WINDOW = 3
 
 @dataclass
 class InitialScene:
-    """The founding frames and their pointmaps."""
+    """Frames of the initial window and their pointmaps."""
 
     frames: list[int]
     reference: int
@@ -36,7 +36,7 @@ class InitialScene:
 
 
 class SequenceTooShort(InputError, ValueError):
-    """The sequence ended before the initial window was full."""
+    """Raised if the sequence ends before the initial window is full."""
 
 
 def initial_window(received: int, ended: bool, stride: int, settings: ReconstructionSettings) -> int | None:
@@ -44,7 +44,7 @@ def initial_window(received: int, ended: bool, stride: int, settings: Reconstruc
 
     Args:
         received: frames pushed so far.
-        ended: no more will come; a smaller window, of two keyframes at least, has to do then.
+        ended: no more frames will come; a smaller window, of at least two keyframes, is used then.
         stride: keyframe stride.
         settings: the number wanted.
 

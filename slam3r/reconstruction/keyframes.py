@@ -1,4 +1,4 @@
-"""The keyframe stride: the spacing of frames whose windows the network is most confident of."""
+"""Search for the keyframe stride: the spacing of frames whose windows have the highest confidence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def find_stride(
     random: np.random.RandomState,
     observe: Observer,
 ) -> int:
-    """The stride whose windows have the highest mean confidence; the first on ties; 1 if none can be tried.
+    """Find the stride whose windows have the highest mean confidence; the first on ties, 1 if none can be tried.
 
     Args:
         tokens: (N, E) of every frame to look at: the whole sequence offline, its first frames live.

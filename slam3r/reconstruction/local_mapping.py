@@ -24,7 +24,7 @@ def plan_windows(
     """Windows of consecutive frames, in batches of equal length.
 
     Args:
-        frames: whose windows to plan, in order.
+        frames: frames whose windows to plan, in order.
         stride: keyframe stride.
         look_ahead: frames after a frame that its window may use.
         last: last frame received.
@@ -34,7 +34,7 @@ def plan_windows(
     batch: list[Window] = []
     for frame in frames:
         window = neighbours(frame, stride, settings.window_radius, min(last, frame + look_ahead), first)
-        # A frame without any neighbour (short look-ahead, first frames) is its own.
+        # A frame without any neighbour (short look-ahead, first frames) is its own neighbour.
         window = window or [frame]
         if batch and (len(window) != len(batch[0][1]) or len(batch) == settings.window_batch):
             yield batch

@@ -1,4 +1,4 @@
-"""The two networks as the reconstructor uses them: on single frames' tokens, batched inside."""
+"""The two networks behind an interface for single frames, batched internally."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Networks:
             memory_chunk: memory views attended at once.
 
         Raises:
-            ValueError: if the two models do not belong together.
+            ValueError: the two models are incompatible.
         """
         i2p, l2w = image_to_points.config, local_to_world.config
         if (i2p.encoder_width, i2p.patch_size) != (l2w.encoder_width, l2w.patch_size):
@@ -47,7 +47,7 @@ class Networks:
         self.memory_chunk = memory_chunk
 
     def sizes(self) -> dict[str, dict[str, Any]]:
-        """What tokens and pointmaps depend on, as JSON values; the weights are not in it."""
+        """Sizes that tokens and pointmaps depend on, as JSON values, without the weights."""
         return {
             "image_to_points": self.image_to_points.config.to_dict(),
             "local_to_world": self.local_to_world.config.to_dict(),

@@ -1,4 +1,4 @@
-"""Intrinsics and poses derived from pointmaps: the method itself needs no camera parameters, its users do."""
+"""Intrinsics and poses derived from pointmaps; the method itself needs no camera parameters."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class PoseSolver:
         return {"size": list(self.size), "intrinsics": self.intrinsics}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         height, width = state["size"]
         self.size, self.intrinsics = (height, width), state["intrinsics"]
 
@@ -83,7 +83,7 @@ class PoseSolver:
         assert self.intrinsics is not None, "estimate_intrinsics comes first"
         confidence = world.confidence.cpu().float()
         points = world.points.cpu().float()
-        # The better half of the frame: relative, so that it works for weak frames too.
+        # The more confident half of the frame; a relative threshold also works for weak frames.
         confident = (confidence >= confidence.median()) & world.valid.cpu()
         weights = torch.where(confident, confidence, 0.0)
         if local is not None and self._settings.pose_method == "pointmaps":

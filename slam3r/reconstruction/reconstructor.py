@@ -69,7 +69,7 @@ class Reconstructor:
         self._ended = False
         self._largest_stride = largest_stride or 0
         self._intrinsics = intrinsics
-        # Made by the first push, by the initial window, and by the frames between its keyframes.
+        # Created by the first push, by the initial window, and by the frames between its keyframes.
         self._grid: PatchGrid | None = None
         self._poses: PoseSolver | None = None
         self._founding: Initialized | None = None
@@ -95,12 +95,12 @@ class Reconstructor:
 
         Raises:
             ValueError: for a stride below 1.
-            RuntimeError: before the world is founded, or after `flush`.
+            RuntimeError: before the world is initialized, or after `flush`.
         """
         if stride < 1:
             raise ValueError(f"a stride is at least 1, got {stride}")
         if self._buffer is None or self._ended:
-            raise RuntimeError("the stride can change between the founding of the world and the end of the sequence")
+            raise RuntimeError("the stride can change only between initialization and the end of the sequence")
         if stride != self.stride:
             self._at.stride, self._buffer.stride = stride, stride
             self._at.stride_since = self._at.next_local
@@ -113,7 +113,7 @@ class Reconstructor:
         Args:
             images: (F, 3, H, W) float32 in [-1, 1]; all frames of a sequence have one size.
             timestamps: seconds; the frame's number where None.
-            names: for the outputs; the frame's number where None.
+            names: names for the outputs; the frame's number where None.
 
         Returns:
             Frames finished since the last call, in order.
@@ -208,7 +208,7 @@ class Reconstructor:
             raise ValueError(f"all frames of a sequence have one size: expected {self._poses.size}, got {size}")
 
     def _advance(self) -> Iterator[RegisteredFrame]:
-        """Do what the frames at hand allow, in the order of the algorithm."""
+        """Run all steps that the available frames allow, in the order of the algorithm."""
         if self._at.stride is None:
             self._at.stride = self._search_stride()
             if self._at.stride is None:
@@ -265,7 +265,7 @@ class Reconstructor:
         look_ahead = self.settings.window_radius * stride if look_ahead is None else look_ahead
         last = self._at.received - 1
         end = self._at.received if self._ended else max(self._at.next_local, self._at.received - look_ahead)
-        # Not all at once: after a stride search every frame of the video is waiting.
+        # In batches: after a stride search, every frame of the video is pending.
         end = min(end, self._at.next_local + LOCAL_BATCHES * self.settings.window_batch)
         if end <= self._at.next_local:
             return False

@@ -1,4 +1,4 @@
-"""Every number of the reconstruction, with its published value as default."""
+"""Settings of the reconstruction; the defaults are the published values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ReconstructionSettings:
     """Step of the search."""
     stride_search_frames: int | None = None
     """Frames the stride search looks at: None waits for the end of the sequence (offline), a number searches as soon
-    as so many frames are there (live)."""
+    as this many frames are available (live)."""
     window_radius: int = 5
     """Keyframes on either side of a frame in its I2P window."""
     initial_window: int = 5
@@ -38,29 +38,29 @@ class ReconstructionSettings:
     num_scene_frames: int = 10
     """Buffered frames that serve as references of a registration."""
     max_frames_per_round: int = 10
-    """Frames registered together at most (never more than half a stride, rounded up)."""
+    """Largest number of frames registered together (never more than half a stride, rounded up)."""
     normalize_input: bool = False
-    """Bring the references to unit scale before L2W, and its answer back."""
+    """Normalize the references to unit scale before L2W, and rescale its output."""
     rigid_registration: bool = False
-    """Keep the shape of a frame's local pointmap, and place it as a whole. For small networks; not published."""
+    """Keep the shape of a frame's local pointmap, and place it by a similarity. For small networks; not published."""
     rigid_neighbours: int = 0
-    """Registered frames before a frame that vote on its place beside L2W, through an I2P window of its own. Read only
-    with ``rigid_registration``."""
+    """Number of preceding registered frames that vote on a frame's placement, besides L2W, through an additional I2P
+    window. Used only with ``rigid_registration``."""
     rigid_tracks: bool = False
-    """Corners followed by optical flow from registered frames, up to ``rigid_neighbours`` strides away, vote too."""
+    """Also vote with corners tracked by optical flow from registered frames up to ``rigid_neighbours`` strides away."""
     buffer_size: int = 100
     """Frames in the buffering set; 0 keeps all."""
     buffer_strategy: Literal["reservoir", "fifo"] = "reservoir"
-    """Which frame makes room in a full buffering set: a random one (reservoir) or the oldest (fifo)."""
+    """Frame that is replaced in a full buffering set: a random one (reservoir) or the oldest (fifo)."""
     buffer_interval: int = 1
     """Strides between updates of the buffering set."""
     buffer_confidence: float = 0.0
-    """A frame of lower mean registered confidence never enters the buffering set; 0 lets all in, as published. Live, it
-    keeps the frames of a loss (a covered lens, a cut) out of the references."""
+    """Smallest mean registered confidence of frames in the buffering set; 0 admits all, as published. In live sessions
+    it keeps frames without tracking (a covered lens, a cut) out of the references."""
     weak_confidence: float = ModelConfidence.weak
     """A frame with a lower mean registered confidence is reported as weak."""
     focal_frames: int = 10
-    """Frames from which the shared focal length is estimated, at most."""
+    """Largest number of frames from which the shared focal length is estimated."""
     pose_method: Literal["pnp", "pointmaps", "pnp_first"] = "pointmaps"
     """Poses from pixels and world points (``pnp``), or from pairs of local and world points (``pointmaps``: in closed
     form, robust, no focal length needed). ``pnp_first``, for calibrated cameras: pointmaps where PnP fails."""
@@ -97,10 +97,10 @@ class ReconstructionSettings:
 def settings_for_model(
     confidence: ModelConfidence, own: Mapping[str, Any], changes: Mapping[str, Any] | None = None
 ) -> ReconstructionSettings:
-    """Return the settings that a model wants, with the user's changes, which win.
+    """Combine a model's own settings with the user's, which take precedence.
 
     Args:
-        confidence: what the model's confidences mean.
+        confidence: thresholds of the model.
         own: the ``reconstruction`` block of the model's file.
         changes: the user's settings by name.
 

@@ -40,7 +40,7 @@ class StripRecorder:
         self._held: list[tuple[int, StripFrame]] = []
 
     def add(self, frame: RegisteredFrame) -> None:
-        """Keep a frame if its turn has come; when there are too many, every second one goes."""
+        """Keep every n-th frame; when there are too many, drop every second one and double n."""
         if frame.index % self._step:
             return
         image, confidence = frame.colors.numpy(), frame.world_confidence.float().numpy().copy()

@@ -1,7 +1,7 @@
 """The result folder of a reconstruction.
 
 Every file is written atomically, the most valuable first, ``summary.json`` last: a folder with a summary is complete. A
-picture that cannot be drawn costs a warning, not the results.
+picture that cannot be drawn is a warning, not an error.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NO_PICTURES = "its pictures are in no files that other programs read the same; 
 
 
 class OutputExists(InputError):
-    """A folder holds the results of an earlier run, and overwriting was not requested."""
+    """Raised if a folder holds the results of an earlier run, and overwriting was not requested."""
 
 
 def check_output(folder: str | Path, overwrite: bool, folders: Sequence[str] = ()) -> None:
@@ -91,8 +91,8 @@ def write_results(
 
     Args:
         scene: what to write.
-        folder: made if need be.
-        export: which optional files.
+        folder: created if needed.
+        export: choice of optional files.
         streamed: folders in it that were written while the frames came (`PREDICTIONS`, `IMAGES`).
 
     Returns:
@@ -122,7 +122,7 @@ def write_results(
         try:
             write(folder / name)
             written.append(folder / name)
-        except Exception as error:  # a disk that is full must end the run, a drawing must not
+        except Exception as error:  # a full disk must end the run, a failed drawing must not
             if name not in (PREVIEW, STRIP):
                 raise
             logger.warning("%s was not drawn", name, exc_info=True)

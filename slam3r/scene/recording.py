@@ -43,7 +43,7 @@ class PredictionRecorder:
     def __init__(self, folder: str | Path) -> None:
         """
         Args:
-            folder: made if need be.
+            folder: created if needed.
         """
         self.folder = Path(folder)
         self._writers: dict[str, NpyWriter] = {}
@@ -71,7 +71,7 @@ class PredictionRecorder:
             writer.close()
 
     def write_refined(self, refinement: Refinement, scene: SceneData, frames: Sequence[int]) -> None:
-        """Write what refinement made of the pointmaps beside them; nothing where it left them alone.
+        """Write the refined pointmaps beside the registered ones; writes nothing if they were not refined.
 
         ``refined_pcds.npy`` (n, H, W, 3) float32 world pointmaps, ``refined_confs.npy`` (n, H, W) float32 number of
         views that see the point there, ``refined_valid.npy`` (n, H, W) bool. The registered ones stay as they were.

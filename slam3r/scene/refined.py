@@ -1,4 +1,4 @@
-"""A scene after refinement: cameras and points that many views agree on, or the old ones with a verdict."""
+"""Refinement of a scene: cameras and points that many views agree on, or the original ones with a verdict."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ CONFIRMED = 1.0
 
 
 def resolve_mode(settings: RefinementSettings, wish: Mode) -> Mode:
-    """The mode of a run: the user's, or what the model asks for; said before long work.
+    """Mode of a run: the user's choice, or else the model's; checked before long work.
 
     Raises:
-        ConfigurationError: refinement was asked for by name, and pycolmap is not installed.
+        ConfigurationError: refinement was requested, and pycolmap is not installed.
     """
     mode = settings.mode or wish
     if mode == "off":
@@ -72,7 +72,7 @@ def finish_scene(
     progress: bool = True,
     device: torch.device | str | None = None,
 ) -> Refinement | None:
-    """Refine a scene in place, or only check it; `scene.verdict` says what became of it.
+    """Refine a scene in place, or only check it; `scene.verdict` holds the outcome.
 
     Args:
         scene: as reconstructed.
@@ -107,7 +107,7 @@ def finish_scene(
 
 
 def check_scene(held: RefinementInput, settings: RefinementSettings) -> Verdict:
-    """How well pictures agree with the network's cameras and depths."""
+    """Check how well images agree with the network's cameras and depths."""
     try:
         return assess(Sample(held.pictures(), held.prediction(), held.complete), settings.cameras, settings.dense)
     except BackendMissingError as error:
@@ -122,14 +122,14 @@ def refine_scene(
     progress: Callable[[str, float], None] | None = None,
     device: torch.device | str | None = None,
 ) -> Refinement:
-    """Refine a scene in place, where refinement wins; `scene.verdict` says what became of it.
+    """Refine a scene in place if that improves it; `scene.verdict` holds the outcome.
 
     Args:
         scene: as reconstructed.
         held: pictures and predictions of all its frames.
         settings: of the refinement.
         export: which points are kept.
-        progress: is told the stage and the share of it that is done.
+        progress: called with the stage and its completed share.
         device: of the dense search.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What refinement needs of a run: the pictures, and the network's word on every frame, gathered while frames come."""
+"""Input of refinement, gathered during a run: the images, and the network's prediction for every frame."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EXIF_MODEL, _EXIF_FOCAL_35MM, _EXIF_IFD = 0x0110, 0xA405, 0x8769
 
 @dataclass(frozen=True)
 class _Word:
-    """The network's word on one frame."""
+    """The network's prediction for one frame."""
 
     depth: Tensor
     valid: Tensor
@@ -44,7 +44,7 @@ class RefinementInput:
         """
         Args:
             long_side: longer side of the working pictures, pixels, at most.
-            most: keep a sample of at most so many frames, in groups of neighbours spread over the run; None keeps all.
+            most: largest number of frames to keep, in groups of neighbours spread over the run; None keeps all.
         """
         self._long_side, self._most = long_side, most
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class RefinementInput:
         if not self._wanted(frame.index):
             return
         depth = frame.depth()
-        if depth is None:  # no pose: the local shape still says something
+        if depth is None:  # without a pose, the local shape is still useful
             local = frame.local_points
             depth = torch.zeros(frame.valid.shape) if local is None else local[..., 2].float()
         pose = frame.camera_to_world
@@ -104,7 +104,7 @@ class RefinementInput:
         return renumbered(chosen)
 
     def prediction(self) -> Prediction:
-        """The network's word on `frames`."""
+        """The network's predictions for `frames`."""
         words = [self._words[index] for index in self.frames]
         return Prediction(
             torch.stack([word.depth for word in words]),

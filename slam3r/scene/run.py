@@ -39,11 +39,11 @@ def stream(
     batch: int = 10,
     on_read: Callable[[Frame, Preprocessed], None] | None = None,
 ) -> Iterator[RegisteredFrame]:
-    """Push all frames of a source and yield what comes out, to the end.
+    """Push all frames of a source and yield the registered frames.
 
     Args:
         frames: usually from `common.data.sources.prefetch.prefetch`.
-        reconstructor: new; it is at its end afterwards.
+        reconstructor: a new one; it is finished afterwards.
         batch: frames pushed at once.
         on_read: called with every frame before it is pushed, in the order of `RegisteredFrame.index`.
 
@@ -69,7 +69,7 @@ def stream(
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where a frame came from, which the reconstructor does not need to know."""
+    """Origin of a frame, which the reconstructor does not need."""
 
     number: int
     file: Path | None
@@ -93,10 +93,10 @@ class OfflineRun:
         """
         Args:
             networks: the two models, ready to run.
-            settings: of the reconstruction.
-            export: which points are kept. Its confidence must be given, and is final if its share is 0.
-            options: sizes of batches.
-            sinks: further ones, beside those that make the scene.
+            settings: settings of the reconstruction.
+            export: choice of points. Its confidence must be set, and is final if its share is 0.
+            options: batch sizes.
+            sinks: additional sinks, besides those of the scene.
             images: folder to write the original frames to; None for not at all.
             observer: called with every decision of the reconstructor.
             held: takes what refinement needs; None for nothing.
@@ -107,7 +107,7 @@ class OfflineRun:
         self._meter = MemoryMeter(networks.device)
         self._options, self._images = options, images
         self._export = export
-        adapts = export.share > 0  # the threshold is known at the end alone: until then, all points are candidates
+        adapts = export.share > 0  # the threshold is known only at the end: until then, all points are candidates
         bound = round(export.max_points / export.share) if adapts else export.max_points
         self._points = PointStore(0.0 if adapts else export.confidence, bound, settings.seed)
         self._frames, self._strip = FrameRecorder(), StripRecorder()
@@ -152,7 +152,7 @@ class OfflineRun:
         return self._scene(source, model, time.perf_counter() - start, interrupted)
 
     def _prepare(self, frame: Frame) -> tuple[Frame, Preprocessed]:
-        """Prepare a frame, in the reading thread. Its original pixels are dropped: they would fill the memory."""
+        """Prepare a frame, in the reading thread. Drops its original pixels, which would fill the memory."""
         prepared = preprocess(frame.image, self._options.size)
         if self._source is not None:
             self._source.note_crop(prepared.original_size, self._options.size)

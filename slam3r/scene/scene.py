@@ -12,18 +12,18 @@ from slam3r.scene.settings import ExportSettings
 
 
 class Scene(SceneData):
-    """What `slam3r.reconstruct` returns."""
+    """A reconstructed scene, the result of `slam3r.reconstruct`."""
 
     def save(self, folder: str | Path, overwrite: bool = False, **options: Any) -> list[Path]:
         """Write ``points.ply``, ``trajectory.txt``, ``transforms.json``, pictures and ``summary.json``.
 
         Args:
-            folder: made if need be.
+            folder: created if needed.
             overwrite: replace the results of an earlier run there.
             **options: fields of `slam3r.scene.settings.ExportSettings` that concern files, e.g. ``colmap=True``.
 
         Returns:
-            What was written.
+            The files and folders that were written.
 
         Raises:
             OutputExists: there are results in the folder, and `overwrite` is off.

@@ -22,13 +22,13 @@ class SceneFrame(FrameSummary):
     """A registered frame with the picture that it came from."""
 
     number: int
-    """Number of the file or video frame in the whole input; frames that were not taken or skipped count."""
+    """Number of the file or video frame in the whole input, including frames that were not selected or skipped."""
     original_size: tuple[int, int]
     """(height, width) of the picture, upright."""
     intrinsics: NDArray[np.float64]
     """(3, 3) in pixels of the original picture."""
     file: Path | None
-    """The picture, where it is a file of its own."""
+    """Image file of the frame, if it has one."""
     radial_distortion: float = 0.0
     """k1: a point (x, y, 1) of the camera is seen where the pinhole camera sees (1 + k1 (x^2 + y^2)) (x, y). Estimated
     by refinement alone."""
@@ -76,7 +76,7 @@ class SceneData:
     stride: int
     """Frames between keyframes."""
     initial_window: tuple[int, ...]
-    """Frames that founded the world."""
+    """Frames of the initial window."""
     initial_reference: int
     """Position in `initial_window` of the frame whose camera is the world."""
     settings: ReconstructionSettings
@@ -96,16 +96,16 @@ class SceneData:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     """(file or frame, reason) of input that could not be read."""
     notes: list[str] = field(default_factory=list)
-    """What else is odd about the input, a sentence each."""
+    """Further remarks about the input, one sentence each."""
     strides_tried: list[StrideTried] = field(default_factory=list)
     strip: list[StripFrame] = field(default_factory=list)
     """A few frames with their depths and confidences, for a picture."""
     verdict: Verdict = field(default_factory=Verdict)
-    """How well pictures and cameras agree, and what refinement did."""
+    """Agreement of images and cameras, and the outcome of refinement."""
     tracks: SceneTracks | None = None
     """None where nothing was refined."""
     interrupted: bool = False
-    """Stopped by the user: the rest of the input is missing."""
+    """Whether the user stopped the run before the end of the input."""
 
     @property
     def camera_to_world(self) -> NDArray[np.float64]:

@@ -9,14 +9,14 @@ from common.image_size import check_image_size
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """What is kept and written."""
+    """Selection of points, and optional output files."""
 
     confidence: float | None = None
     """Points of strictly higher confidence are kept; None takes the model's threshold, as far as `share` allows. Of a
-    refined scene, the points that other views confirm are kept, whatever this says."""
+    refined scene, the points confirmed by other views are kept, independently of this."""
     share: float = 0.5
-    """Share of the points that is kept at least, the most confident ones, where no `confidence` is given: confidences
-    of pictures unlike those of the training are low throughout."""
+    """Smallest share of points that is kept, the most confident ones, if `confidence` is not given: confidences of
+    images unlike the training data are low throughout."""
     unconfirmed: bool = False
     """Keep the points of a refined scene that no other view confirms as well."""
     max_points: int = 2_000_000
@@ -46,14 +46,14 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a run works; of these settings only the size changes results."""
+    """Settings of a run; of these, only the size changes results."""
 
     device: str = "auto"
     """auto, cuda, mps or cpu."""
     dtype: str = "auto"
     """Type of the matrix products: auto, float32 or bfloat16."""
     size: tuple[int, int] = (224, 224)
-    """Height and width of the networks' images, multiples of 16; 224 is what they know best."""
+    """Height and width of the networks' images, multiples of 16; they were trained on 224."""
     push_batch: int = 10
     """Frames given to the reconstructor at once."""
     read_ahead: int = 16

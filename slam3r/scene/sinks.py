@@ -1,4 +1,4 @@
-"""Sinks of registered frames. A sink decides what is kept of them; the reconstructor keeps nothing for it."""
+"""Sinks of registered frames. Each sink decides what to keep; the reconstructor keeps nothing for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slam3r.reconstruction.frames import RegisteredFrame, Status
 
 
 class Sink(Protocol):
-    """Takes the frames of one scene in order, then is closed once, also when the run was interrupted."""
+    """Receives the frames of one scene in order, then is closed once, even if the run was interrupted."""
 
     def add(self, frame: RegisteredFrame) -> None:
         """Take a frame; its tensors may be kept, not changed."""
@@ -24,9 +24,9 @@ class Sink(Protocol):
 class PointStore:
     """The confident points of all frames, or a uniform random choice of them, bounded in memory.
 
-    Every point draws a random key when it comes, and the points of the smallest keys stay. This is exact sampling
-    without replacement over the whole stream; which points stay depends on the seed and the stream of confident
-    points, not on how they are split into frames.
+    Every point gets a random key, and the points with the smallest keys are kept. This is exact sampling without
+    replacement over the whole stream; the choice depends on the seed and the stream of confident points, not on how
+    they are split into frames.
     """
 
     def __init__(self, threshold: float, max_points: int = 2_000_000, seed: int = 42) -> None:
@@ -34,7 +34,7 @@ class PointStore:
         Args:
             threshold: points of strictly higher confidence are kept.
             max_points: bound; 0 keeps all.
-            seed: of the random choice.
+            seed: seed of the random choice.
         """
         if max_points < 0:
             raise ValueError(f"max_points must not be negative, got {max_points}")
@@ -45,7 +45,7 @@ class PointStore:
         """Highest confidence of all points, confident or not."""
         self._random = np.random.default_rng(seed)
         self._limit = np.inf
-        """Points whose key is at least this cannot stay."""
+        """Points with a key of at least this are dropped."""
         self._parts: list[_Points] = []
         self._held = 0
 
@@ -73,7 +73,7 @@ class PointStore:
             self._choose()
 
     def raise_threshold(self, threshold: float, least_share: float) -> None:
-        """Let go of points that are not confident enough, but keep a share of them in any case.
+        """Drop points of low confidence, but keep at least a share of all.
 
         Args:
             threshold: points of strictly higher confidence stay.
@@ -83,7 +83,7 @@ class PointStore:
         if not len(held.keys):
             self.threshold = threshold
             return
-        # Just below a value that occurs, so that a strict comparison keeps the points that have it.
+        # Just below an existing value, so that a strict comparison keeps the points with that value.
         lowest = np.nextafter(np.quantile(held.confidence, 1 - least_share, method="higher"), np.float32(0))
         self.threshold = max(self.threshold, min(threshold, float(lowest)))
         keep = held.confidence > self.threshold

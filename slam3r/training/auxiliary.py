@@ -1,8 +1,8 @@
-"""A second task for the encoder of small networks that start from nothing.
+"""Auxiliary task for the encoder of small networks trained from scratch.
 
-A transformer that begins without pre-training first learns the best constant pointmap and stays there for thousands
-of steps, since little gradient reaches the encoder through the decoder. Semantic class, surface normal and relative
-depth, read off every token by one matrix, reach it directly. The matrix is not part of the model.
+Without pre-training, a transformer first learns the best constant pointmap and stays there for thousands of steps,
+since little gradient reaches the encoder through the decoder. Predicting semantic class, surface normal and relative
+depth from every token by one linear layer supervises the encoder directly. The layer is not part of the model.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from common.views import Views
 from slam3r.training.losses import camera_points
 
 SAMPLES = 4
-"""Pixels per patch side that are supervised."""
+"""Supervised pixels per side of a patch."""
 IGNORED = 255
 
 

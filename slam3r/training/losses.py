@@ -22,7 +22,7 @@ CONFIDENCE_WEIGHT = 0.2
 
 @dataclass
 class Targets:
-    """What pointmaps should be."""
+    """Target pointmaps with their validity."""
 
     points: Tensor
     """(B, V, H, W, 3)."""
@@ -46,7 +46,7 @@ def points_in_view(views: Views, index: int) -> Targets:
 
 
 def clip_distance(targets: Targets, limit: float) -> Targets:
-    """Points at ``limit`` or farther from the origin become invalid."""
+    """Mark points at ``limit`` or farther from the origin as invalid."""
     return Targets(targets.points, targets.valid & (targets.points.norm(dim=-1) < limit))
 
 
@@ -73,14 +73,14 @@ def _masked_distance(points: Tensor, targets: Targets) -> Tensor:
 def image_to_points_loss(
     predicted: Pointmaps, targets: Targets, alpha: float = CONFIDENCE_WEIGHT, normalize_truth: bool = True
 ) -> dict[str, Tensor]:
-    """I2P objective: both sides are brought to unit scale jointly over all views, then the confidence loss.
+    """I2P objective: the confidence loss after normalizing both sides to unit scale jointly over all views.
 
     Args:
         predicted: (B, V, ..) of all views, in the reference camera frame.
         targets: the same for the truth (`points_in_view`).
         alpha: weight of the confidence reward.
-        normalize_truth: off, only the prediction is brought to unit scale (``gt_scale`` of the published losses, for
-            truth that has unit scale already).
+        normalize_truth: if false, only the prediction is normalized (``gt_scale`` of the published losses, for truth
+            that already has unit scale).
 
     Returns:
         ``loss`` (confidence loss, summed over views), ``regression`` (mean distance, summed over views), and the
@@ -95,7 +95,7 @@ def image_to_points_loss(
 
 
 def local_to_world_loss(predicted: Pointmaps, targets: Targets, alpha: float = CONFIDENCE_WEIGHT) -> dict[str, Tensor]:
-    """L2W objective: the truth is in the unit of the input (`registration_inputs`), the prediction must match it."""
+    """L2W objective: the confidence loss in the unit of the input (`registration_inputs`), without normalization."""
     return _terms(predicted, predicted.points, targets, alpha)
 
 
@@ -111,11 +111,11 @@ def _terms(predicted: Pointmaps, points: Tensor, targets: Targets, alpha: float)
 
 
 def correlation_loss(logits: Tensor, confidence: Tensor) -> dict[str, Tensor]:
-    """Teaches the correlation head to foretell the source confidences of a full pass.
+    """Loss of the correlation head, which predicts the source confidences of a full pass.
 
     Args:
         logits: (B, S, N) correlation logits of the sources.
-        confidence: (B, S, H, W) confidences that the heads gave to the same sources.
+        confidence: (B, S, H, W) confidences from the heads for the same sources.
 
     Returns:
         ``loss``, summed over sources, and ``per_source`` (S,), batch means.
@@ -128,7 +128,7 @@ def correlation_loss(logits: Tensor, confidence: Tensor) -> dict[str, Tensor]:
 
 @dataclass
 class RegistrationInputs:
-    """What L2W receives in training, and what it should answer."""
+    """Inputs and targets of L2W in training."""
 
     reference_points: Tensor
     """(B, R, H, W, 3) true world pointmaps of the references over ``scale``; 0 where invalid."""

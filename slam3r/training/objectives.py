@@ -59,8 +59,8 @@ class ImageToPointsObjective(Objective):
             alpha: weight of the confidence reward.
             min_views: draw the number of views per step between this and the window's length, and the reference at
                 random; None takes the whole window with its middle view as reference (published).
-            auxiliary: a second task for the encoder; for networks that start from nothing.
-            max_distance: true points at this distance or farther from the reference camera do not count, in the unit of
+            auxiliary: auxiliary task for the encoder, for networks trained from scratch.
+            max_distance: true points at this distance or farther from the reference camera are ignored, in the unit of
                 the data; None keeps all (published). For data with sky or unreliable far depth.
         """
         super().__init__(model, optimizer, frozen)
@@ -90,7 +90,7 @@ class ImageToPointsObjective(Objective):
         return result
 
     def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:
-        """The prediction in the scale of the truth (it has none of its own)."""
+        """Draw the prediction, scaled to the truth, since its own scale is arbitrary."""
         assert views.camera_to_world is not None
         reference = views.images.shape[1] // 2
         predicted = self.model(*self.model.encode(views.images), reference)
@@ -102,7 +102,7 @@ class ImageToPointsObjective(Objective):
 
 
 class CorrelationObjective(Objective):
-    """Only the correlation head learns: it foretells the confidences that the frozen network gives."""
+    """Trains only the correlation head, which predicts the confidences of the frozen network."""
 
     model: ImageToPoints
 
@@ -115,7 +115,7 @@ class CorrelationObjective(Objective):
         return correlation_loss(logits, confidence)
 
     def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:
-        """Scores beside the confidences that they foretell."""
+        """Draw predicted scores beside the confidences."""
         reference = views.images.shape[1] // 2
         sources = torch.cat([views.images[:, :reference], views.images[:, reference + 1 :]], dim=1)
         logits, confidence, grid = self._score(views)
@@ -134,7 +134,7 @@ class CorrelationObjective(Objective):
 
 
 class LocalToWorldObjective(Objective):
-    """L2W: sources given in their own frames must come out in the world of the references."""
+    """L2W: registration of sources, given in their own frames, into the world of the references."""
 
     model: LocalToWorld
 
@@ -153,14 +153,14 @@ class LocalToWorldObjective(Objective):
         """
         Args:
             model: the network to train.
-            image_to_points: gives the image tokens; its encoder does not learn here.
+            image_to_points: provides the image tokens; its encoder is frozen.
             alpha: weight of the confidence reward.
             num_references: views after the first that serve as references; the rest are sources.
             min_views: draw the number of views per step between this and the window's length, shuffled, and split
                 them at random; None takes the window as it is (published).
-            noise: what pointmaps suffer before the network sees them; None gives it the truth (published).
-            with_references: also learn to refine the references (published). The reconstruction does not use that,
-                and being easy, hence confident, it takes most of the gradient of a small network.
+            noise: perturbation of the input pointmaps; None uses the truth (published).
+            with_references: also train the refinement of the references (published). The reconstruction does not use
+                it, and as an easy task with high confidence it dominates the gradient of a small network.
         """
         super().__init__(model, optimizer, frozen)
         self.tokenizer = image_to_points.requires_grad_(False)
@@ -198,7 +198,7 @@ class LocalToWorldObjective(Objective):
         return {**terms, **measures}
 
     def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:
-        """What is registered, in the world of the poses and in metres; from true pointmaps, without noise."""
+        """Draw registered pointmaps in the world of the poses, in metres; from true pointmaps, without noise."""
         assert views.camera_to_world is not None
         inputs = registration_inputs(views, self.num_references)
         references, sources = self._register(views, inputs)
@@ -210,7 +210,7 @@ class LocalToWorldObjective(Objective):
         return {"pointmaps": pointmap_panel(shown, Pointmaps(world, predicted.confidence))}
 
     def _register(self, views: Views, inputs: RegistrationInputs) -> tuple[Pointmaps | None, Pointmaps]:
-        """World pointmaps of the references (None unless they are learnt) and of the sources."""
+        """World pointmaps of the references (None unless they are trained) and of the sources."""
         num_references = inputs.reference_points.shape[1]
         with torch.no_grad():
             tokens, grid = self.tokenizer.encode(views.images[:, 1:])

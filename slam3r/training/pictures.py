@@ -1,4 +1,4 @@
-"""What the SLAM3R networks make of a training window, drawn."""
+"""Visualizations of the SLAM3R networks' predictions for a training window."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def pointmap_panel(views: Views, predicted: Pointmaps) -> NDArray[np.uint8]:
 
 
 def correlation_panel(images: Tensor, logits: Tensor, confidence: Tensor, grid: tuple[int, int]) -> NDArray[np.uint8]:
-    """Source frames, how well they are explained by the reference as foretold per patch, and as the full pass says.
+    """Draw source frames, their correlation scores as predicted per patch, and the confidences of the full pass.
 
     Args:
         images: (S, 3, H, W) in [-1, 1].

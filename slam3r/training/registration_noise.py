@@ -1,8 +1,8 @@
-"""What L2W's inputs look like at work, put into its training: imperfect pointmaps, and worlds seen from anywhere.
+"""Augmentation of L2W's training inputs towards those at inference: imperfect pointmaps and arbitrary worlds.
 
-The published recipe trains on true pointmaps and with the world at a neighbouring camera; large networks on large
-data bridge the gap. Small ones do not: in a long walk the inputs are predictions, and the camera turns far away from
-the world's axes.
+The published recipe trains on true pointmaps, with the world at a neighbouring camera; large networks trained on large
+data bridge the gap. Small ones do not: in a long sequence the inputs are predictions, and the camera rotates far away
+from the world's axes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class RegistrationNoise:
     grid: int = 4
     """The smooth factors are drawn on a grid of this many knots a side and interpolated."""
     turn_probability: float = 0.6
-    """How often the world is turned, tilted, moved and scaled."""
+    """Probability that the world is turned, tilted, moved and scaled."""
     turn_sigma: float = 1.2
     """Standard deviation of the turn about the vertical, radians."""
     tilt_sigma: float = 0.1

@@ -20,10 +20,10 @@ class ImageToPointsTeacher(nn.Module):
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> ImageToPointsTeacher:
-        """A hub id, a folder or a file; a DUSt3R file does as well for two views.
+        """Load a hub id, a folder or a file; for two views, a DUSt3R file works as well.
 
         Raises:
-            CheckpointError: naming what does not fit.
+            CheckpointError: tensors do not fit; the message names them.
         """
         return cls(ImageToPoints.from_pretrained(source, allow_fresh=True))
 
