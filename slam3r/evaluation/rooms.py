@@ -88,7 +88,7 @@ class RoomsBenchmark:
         score = score_scene(
             np.asarray(run.points),
             np.where(run.valid, run.confidence, -1),
-            [pose if is_known else None for pose, is_known in zip(run.camera_to_world, known)],
+            [pose if is_known else None for pose, is_known in zip(run.camera_to_world, np.asarray(known))],
             views,
             run.threshold if settings.confidence_threshold is None else settings.confidence_threshold,
         )

@@ -67,8 +67,8 @@ class SequenceSettings:
     keep_predictions: bool = False
     """Keep every frame's arrays: a later run with other `points` then scores them without a reconstruction."""
     variants: tuple[Variant, ...] = ()
-    """Rows of each sequence: modes of the refinement, and pycolmap alone on the same pictures (its path). None: one row,
-    as ``refinement`` says."""
+    """Rows of each sequence: modes of the refinement, and pycolmap alone on the same pictures (its path). Empty: one
+    row, as ``refinement`` says."""
     truth_cache: str | None = None
     """Folder for true depth at network resolution, shared by runs; None for one in the scene's own results."""
 
