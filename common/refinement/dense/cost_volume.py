@@ -14,7 +14,7 @@ from common.refinement.dense.settings import SweepLevel, SweepSettings
 from common.refinement.dense.views import DenseViews
 
 UNSEEN = -2.0
-"""Correlation of a pixel that falls outside the neighbour's picture."""
+"""Correlation of a window that leaves the neighbour's picture."""
 _CHUNK_CPU = 1 << 18
 _CHUNK_GPU = 1 << 24
 
@@ -80,31 +80,23 @@ class _WarpPlanes:
     """
 
     picture: Tensor
-    """(1, 1, h, w) grey."""
-    mask: Tensor | None
-    """(1, 1, h, w) 1 where it may be matched."""
+    """(1, 1, h + 2, w + 2) grey; NaN where it may not be matched, and in a frame of one pixel around it."""
     along: Tensor
     """(3, H', W')."""
     offset: Tensor
     """(3,)."""
     lens: tuple[float, float, float, float, float] | None
     """fx, fy, cx, cy in coordinates of `grid_sample` and k1, where there is a radial term; else it is in `along`."""
-    limit: tuple[float, float]
-    """Coordinates of `grid_sample` within which the bilinear sample uses pixels of the picture only."""
 
     def correlation(self, reference: Reference, shrink: Tensor, window: int, noise: float) -> Tensor:
-        """(D, H, W) correlation for depths base / shrink (D,); UNSEEN outside the picture."""
-        grid, seen = self._coordinates(shrink)
-        depths, height, width = seen.shape
-        flat = grid.reshape(1, depths * height, width, 2)
-        grey = F.grid_sample(self.picture, flat, padding_mode="border", align_corners=False).reshape(seen.shape)
-        radius = window // 2
-        inner = slice(radius, -radius or None)
-        seen = seen[:, inner, inner]
-        if self.mask is not None:
-            free = F.grid_sample(self.mask, flat, padding_mode="border", align_corners=False).reshape(grey.shape)
-            seen = seen & (free[:, inner, inner] > 0.5)
-        moments = grey.new_empty(3, *grey.shape)
+        """(D, H, W) correlation for depths base / shrink (D,); UNSEEN where the window leaves the picture.
+
+        NaN does the bookkeeping: samples that touch a pixel outside are NaN, and so is every sum that they are in.
+        """
+        grid = self._coordinates(shrink)
+        flat = grid.reshape(1, -1, grid.shape[2], 2)
+        moments = grid.new_empty(3, *grid.shape[:3])
+        grey = F.grid_sample(self.picture, flat, padding_mode="border", align_corners=False).reshape(grid.shape[:3])
         moments[0] = grey
         torch.mul(grey, grey, out=moments[1])
         torch.mul(grey, reference.grey, out=moments[2])
@@ -112,23 +104,26 @@ class _WarpPlanes:
         variance = square.addcmul_(mean, mean, value=-1).clamp_(min=0)
         covariance = product.addcmul_(mean, reference.mean, value=-1)
         correlation = covariance.mul_(variance.add_(noise).rsqrt_()).mul_(reference.deviation)
-        return torch.where(seen, correlation, UNSEEN)
+        return correlation.nan_to_num_(nan=UNSEEN)
 
-    def _coordinates(self, shrink: Tensor) -> tuple[Tensor, Tensor]:
-        """Coordinates (D, H', W', 2) for `grid_sample` and whether they lie in the picture (D, H', W')."""
+    def _coordinates(self, shrink: Tensor) -> Tensor:
+        """Coordinates (D, H', W', 2) for `grid_sample`; far outside for points behind the camera."""
+        grid = self.along.new_empty(len(shrink), *self.along.shape[1:], 2)
         x, y, z = (self.along[axis] + (self.offset[axis] * shrink)[:, None, None] for axis in range(3))
-        front = z > 1e-6
         inverse = z.clamp_(min=1e-6).reciprocal_()
+        if self.lens is None:
+            torch.mul(x, inverse, out=grid[..., 0])
+            torch.mul(y, inverse, out=grid[..., 1])
+            return grid
+        fx, fy, cx, cy, k1 = self.lens
         x.mul_(inverse)
         y.mul_(inverse)
-        if self.lens is not None:
-            fx, fy, cx, cy, k1 = self.lens
-            radial = (x * x).addcmul_(y, y).mul_(k1).add_(1)
-            front &= radial > 2 / 3  # beyond, the model folds back into the picture
-            x.mul_(radial).mul_(fx).add_(cx)
-            y.mul_(radial).mul_(fy).add_(cy)
-        seen = (x.abs() < self.limit[0]) & (y.abs() < self.limit[1]) & front
-        return torch.stack([x, y], dim=-1), seen
+        radial = (x * x).addcmul_(y, y).mul_(k1).add_(1)
+        if k1 < 0:  # beyond this the model folds back into the picture
+            radial.masked_fill_(radial < 2 / 3, 1e6)
+        torch.add(x.mul_(radial).mul_(fx), cx, out=grid[..., 0])
+        torch.add(y.mul_(radial).mul_(fy), cy, out=grid[..., 1])
+        return grid
 
 
 def _reference(views: DenseViews, frame: int, base: Tensor, window: int, noise: float) -> Reference:
@@ -144,24 +139,21 @@ def _warp_planes(views: DenseViews, frame: int, other: int, reference: Reference
     relative = views.relative(frame, torch.tensor([other], device=views.device))[0]
     along = (reference.rays * reference.base[..., None]) @ relative[:3, :3].T
     offset = relative[:3, 3]
-    width, height = views.extent[other].tolist()
+    picture = views.pictures[other].float()
+    mask = views.masks[other]
+    if mask is not None:
+        picture = picture.masked_fill(mask < 0.5, torch.nan)
+    picture = F.pad(picture, (1, 1, 1, 1), value=torch.nan)
+    height, width = picture.shape
     fx, fy, cx, cy, k1 = views.lens[other].tolist()
-    # Pixels to the coordinates of grid_sample, -1 to 1 from edge to edge of the picture.
-    fx, cx = 2 * fx / width, (2 * cx + 1) / width - 1
-    fy, cy = 2 * fy / height, (2 * cy + 1) / height - 1
-    lens = (fx, fy, cx, cy, k1) if k1 else None
-    if lens is None:
+    # Pixels to the coordinates of grid_sample, -1 to 1 from edge to edge of the framed picture.
+    fx, cx = 2 * fx / width, (2 * (cx + 1) + 1) / width - 1
+    fy, cy = 2 * fy / height, (2 * (cy + 1) + 1) / height - 1
+    if not k1:
         matrix = along.new_tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         along, offset = along @ matrix.T, matrix @ offset
-    mask = views.masks[other]
-    return _WarpPlanes(
-        views.pictures[other].float()[None, None],
-        None if mask is None else mask.float()[None, None],
-        along.movedim(-1, 0).contiguous(),
-        offset,
-        lens,
-        (1 - 1 / width, 1 - 1 / height),
-    )
+    lens = (fx, fy, cx, cy, k1) if k1 else None
+    return _WarpPlanes(picture[None, None], along.movedim(-1, 0).contiguous(), offset, lens)
 
 
 def _depth_chunks(steps: int, pixels: int, settings: SweepSettings, device: torch.device) -> list[slice]:

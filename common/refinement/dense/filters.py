@@ -76,16 +76,18 @@ def guided_filter(values: Tensor, guide: Tensor, radius: int, edge: float) -> Te
 
 def _running_sums(values: Tensor, window: int, axis: int) -> Tensor:
     length = values.shape[axis] - window + 1
-    total, taken, block, size = None, 0, values, 1  # `block` holds the sums of `size` values
-    while size <= window:
+    total = values.new_zeros(()) if window % 2 == 0 else values.narrow(axis, 0, length)
+    taken, block, size = window % 2, values, 1  # `block` holds the sums of `size` values
+    owned = False
+    while 2 * size <= window:
+        rest = block.shape[axis] - size
+        block = block.narrow(axis, 0, rest) + block.narrow(axis, size, rest)
+        size *= 2
         if window & size:
             part = block.narrow(axis, taken, length)
-            total = part if total is None else total + part
+            total = total.add_(part) if owned else total + part
+            owned = True
             taken += size
-        if 2 * size <= window:
-            block = block.narrow(axis, 0, block.shape[axis] - size) + block.narrow(axis, size, block.shape[axis] - size)
-        size *= 2
-    assert total is not None
     return total
 
 

@@ -39,17 +39,42 @@ def test_confirmed_pixels_are_many_and_right(scene, trace):
     assert wrong.float().mean() < 0.01
 
 
-def test_the_same_input_gives_the_same_bits(scene, trace):
-    again = refine_depth(scene.pictures, scene.prediction, scene.refined)
-    assert torch.equal(again.depth, trace.result.depth)
-    assert torch.equal(again.confirmed, trace.result.confirmed)
+class Lazy:
+    """Pictures that are read when asked for, and how often that was."""
+
+    def __init__(self, pictures):
+        self.pictures, self.asked = pictures, 0
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, index):
+        self.asked += index < len(self)
+        return self.pictures[index]
 
 
-def test_progress_and_seconds_name_the_stages(scene):
+@pytest.fixture(scope="module")
+def again(scene):
+    """A second run, watched: the result, the pictures and what was told."""
     told = []
+    pictures = Lazy(scene.pictures)
     result = refine_depth(
-        scene.pictures, scene.prediction, scene.refined, progress=lambda stage, share: told.append((stage, share))
+        pictures, scene.prediction, scene.refined, progress=lambda stage, share: told.append((stage, share))
     )
+    return result, pictures, told
+
+
+def test_the_same_input_gives_the_same_bits(again, trace):
+    assert torch.equal(again[0].depth, trace.result.depth)
+    assert torch.equal(again[0].confirmed, trace.result.confirmed)
+
+
+def test_every_picture_is_read_once(again):
+    assert again[1].asked == len(again[1])
+
+
+def test_progress_and_seconds_name_the_stages(again):
+    result, _, told = again
     stages = list(dict.fromkeys(stage for stage, _ in told))
     assert stages == ["pictures", "depth grid", "sweep 1", "sweep 2", "consistency", "joining"] == list(result.seconds)
     for stage in stages:
@@ -149,25 +174,6 @@ def test_masked_pixels_are_never_confirmed(scene):
     columns = 40 - 16, 70 - 16  # of the network's crop
     assert not result.confirmed[..., columns[0] : columns[1]].any()
     assert result.confirmed[..., columns[1] + 3 :].any()
-
-
-def test_pictures_may_be_read_from_a_disk_one_at_a_time(scene, trace):
-    class Lazy:
-        """A sequence that says how often it was asked."""
-
-        asked = 0
-
-        def __len__(self):
-            return len(scene.pictures)
-
-        def __getitem__(self, index):
-            self.asked += index < len(self)
-            return scene.pictures[index]
-
-    pictures = Lazy()
-    result = refine_depth(pictures, scene.prediction, scene.refined)
-    assert pictures.asked == len(scene.pictures)
-    assert torch.equal(result.depth, trace.result.depth)
 
 
 def test_numbers_of_frames_must_agree(scene):
