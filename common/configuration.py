@@ -1,4 +1,4 @@
-"""From configurations to dataclasses at the door: past a command's first line nobody sees a DictConfig."""
+"""Validation of configurations into dataclasses, so that no code beyond a command's first line uses a DictConfig."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def to_dataclass(config: Any, cls: type[T], key: str = "") -> T:
     Args:
         config: plain values, or an instance of `cls`, which is returned as it is.
         cls: a dataclass, or any type that pydantic can check, such as ``dict[str, float]``.
-        key: where `config` stands in the whole configuration, for messages.
+        key: path of `config` in the whole configuration, for messages.
 
     Raises:
         ConfigurationError: one line per fault, with the key's path and what was expected.
@@ -77,10 +77,10 @@ def call_target(target: Callable[..., T], arguments: Mapping[str, Any], key: str
     Args:
         target: with a type hint for every parameter.
         arguments: plain values by name.
-        key: where they stand in the whole configuration, for messages.
+        key: their path in the whole configuration, for messages.
 
     Raises:
-        ConfigurationError: as `to_dataclass`, and for what `target` itself finds wrong with them (a `ValueError`).
+        ConfigurationError: see `to_dataclass`; also if `target` itself rejects them with a `ValueError`.
     """
     given: Any = to_dataclass(dict(arguments), signature_dataclass(target), key)
     try:

@@ -1,4 +1,4 @@
-"""Which device, which dtype, and random generators from a seed."""
+"""Choice of device and dtype, and derived random seeds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16", "bf16"}  # two of x86, one of ARM,
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device called `name` (`auto`, `cuda`, `mps`, `cpu`, or with an index as in `cuda:1`).
+    """Choose the device called `name` (`auto`, `cuda`, `mps`, `cpu`, or with an index as in `cuda:1`).
 
-    `auto` takes CUDA, then MPS, then the processor. A device that is asked for by name must be on this machine.
+    `auto` takes CUDA, then MPS, then the CPU. A device requested by name must exist on this machine.
 
     Raises:
-        ConfigurationError: no such device, saying which there are.
+        ConfigurationError: no such device; the message lists the available ones.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
@@ -42,7 +42,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(device: torch.device, name: str = "auto") -> torch.dtype:
-    """The dtype in which networks run on `device`; `auto` takes bfloat16 where the hardware multiplies in it.
+    """Choose the dtype in which networks run on `device`; `auto` takes bfloat16 where the hardware multiplies in it.
 
     Raises:
         ConfigurationError: an unknown name.
@@ -81,7 +81,7 @@ def derive_seed(seed: int, *keys: int) -> int:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until `device` has finished what was queued, so that a clock read afterwards is honest."""
+    """Wait until `device` has finished what was queued, so that a clock read afterwards includes it."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""Files that are either complete or absent: written beside their place, flushed to disk, then moved into it."""
+"""Atomic file writing: files are written beside their destination, flushed to disk, then renamed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import IO, Any
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary path in the folder of `path`, for libraries that want a name to write to.
 
-    On a clean exit the file is flushed to disk and takes the place of `path`; on an exception it is removed and
-    `path` stays as it was. The suffix is kept, as many libraries choose the format by it. Parent folders are made.
+    On a clean exit the file is flushed to disk and replaces `path`; on an exception it is removed and `path` is
+    unchanged. The suffix is kept, as many libraries choose the format by it. Parent folders are created.
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -36,9 +36,9 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", encoding: str |
     """Open a file for writing that replaces `path` only when the block ends without an exception.
 
     Args:
-        path: the file to write; parent folders are made.
+        path: the file to write; parent folders are created.
         mode: "w" (UTF-8 unless `encoding` says otherwise, newlines as given), "wb" or "w+b".
-        encoding: of text.
+        encoding: encoding of text.
     """
     if "w" not in mode:
         raise ValueError(f"mode must write from scratch, not {mode!r}")
@@ -51,10 +51,10 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb", encoding: str |
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary folder that takes the place of `path`, with all it holds, when the block ends without an exception.
+    """Context of a temporary folder that replaces `path` when the block ends without an exception.
 
-    An existing folder is replaced as a whole. Between its removal and the move there is an instant without a folder:
-    no reader ever sees a mixture of old and new files.
+    An existing folder is replaced as a whole. Between its removal and the rename there is an instant without a folder,
+    but no reader ever sees a mixture of old and new files.
     """
     final = Path(path)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -68,21 +68,21 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(final, replaced)
         os.replace(temporary, final)
     finally:
-        if replaced.exists() and not final.exists():  # the move failed: bring the old folder back
+        if replaced.exists() and not final.exists():  # the rename failed: restore the old folder
             os.replace(replaced, final)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write a value as indented UTF-8 JSON. NaN and infinity are errors, since other readers refuse them."""
+    """Write a value as indented UTF-8 JSON. NaN and infinity are errors, since other readers reject them."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_write(path, "w") as file:
         file.write(text + "\n")
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """The value of a JSON file, with or without a byte order mark."""
+    """Read a JSON file, with or without a byte order mark."""
     return json.loads(Path(path).read_text(encoding="utf-8-sig"))
 
 
@@ -94,7 +94,7 @@ def relative_name(file: Path, folder: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Ask the system to put a file, or a folder's list of names, on disk."""
+    """Flush a file, or a folder's directory entries, to disk."""
     if os.name == "nt" and path.is_dir():  # Windows cannot open folders
         return
     descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)

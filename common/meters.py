@@ -1,4 +1,4 @@
-"""What a run costs: seconds per stage, and peak memory of the process and of the GPU."""
+"""Cost of a run: seconds per stage, and peak memory of the process and of the GPU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class StageTimer:
     """Seconds and calls per named stage; one timer for a whole run.
 
     `with timer("encode"): ...` adds to the stage `encode`. Stages may nest: the outer one includes the inner one.
-    With `synchronized` (default) the device is waited for at both ends: less overlap, but the right stage pays.
+    With `synchronized` (default) the device is synchronized at both ends: less overlap, but times are attributed to
+    the right stage.
     """
 
     def __init__(self, device: torch.device | None = None, synchronized: bool = True) -> None:
@@ -54,7 +55,7 @@ class MemoryPeak:
     process: int
     """Bytes of resident memory of this process."""
     device: int
-    """Bytes allocated by torch on the GPU; 0 on the processor."""
+    """Bytes allocated by torch on the GPU; 0 on the CPU."""
 
     def __str__(self) -> str:
         device = f", {self.device / 2**30:.2f} GiB on the GPU" if self.device else ""

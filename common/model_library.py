@@ -1,4 +1,4 @@
-"""Models by name: a description is found, its networks are loaded, and the model is made ready to run.
+"""Models by name: find the description, load the networks, and prepare the model for a device.
 
 A name stands for ``configs/model/<name>.yaml``. Each step has one type, which both systems use.
 """
@@ -32,7 +32,7 @@ SettingsT = TypeVar("SettingsT")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelDescription:
-    """The part of a file of ``configs/model`` that both systems have. Each system adds its weights and settings."""
+    """Common part of a file of ``configs/model``. Each system adds its weights and settings."""
 
     system: ClassVar[str] = "model"
     """Name of the system, for messages; its models are the files that begin with the name in lower case."""
@@ -44,7 +44,7 @@ class ModelDescription:
     license: str = ""
     """Licence of the weights."""
     how_to_get: str = ""
-    """Told when the weights are missing."""
+    """Instructions shown when the weights are missing."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class LoadedModel(Generic[DescriptionT, NetworkT]):
     network: NetworkT
     """The network, or a named tuple of several."""
     provenance: dict[str, Any]
-    """What reports state: name, licence, and source and revision of the weights."""
+    """Facts for reports: name, licence, and source and revision of the weights."""
 
 
 @dataclass(frozen=True)
 class ReadyModel(Generic[DescriptionT, NetworkT, SettingsT]):
-    """A model on its device, with the settings that it is run with."""
+    """Model on its device, with the settings of the run."""
 
     description: DescriptionT
     network: NetworkT
@@ -109,7 +109,7 @@ def load_network(kind: type[PretrainedT], source: str, description: ModelDescrip
 
     Raises:
         CheckpointError: the weights are missing (the message says how to get them), damaged, or of another model.
-        ConfigurationError: the described sizes are no sizes of such a network.
+        ConfigurationError: the described sizes are invalid for such a network.
     """
     place = Path(source).expanduser()
     in_checkout = config_folder().parent / place

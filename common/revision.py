@@ -1,4 +1,4 @@
-"""Which code and which weights exactly: what summaries, checkpoints and benchmark reports state."""
+"""Revisions of code and weights, for summaries, checkpoints and benchmark reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dataclasses that travel everywhere: views, pointmaps and cameras.
+"""Dataclasses shared by all packages: views, pointmaps and cameras.
 
 Shape legend: ``B`` any number of leading batch axes (also none), ``V`` views of a window, ``H``, ``W`` pixels.
 Conventions (axes, units, pixel centres) are on one page: ``common/conventions.md``.
@@ -45,7 +45,7 @@ class TensorFields:
 
 @dataclass
 class Views(TensorFields):
-    """Images of a window with whatever is known about them. Used for network input and for training truth."""
+    """Images of a window with their optional ground truth. Used for network input and for training."""
 
     images: Tensor
     """(B, V, 3, H, W) float32 RGB in [-1, 1]."""
@@ -58,7 +58,7 @@ class Views(TensorFields):
     labels: Tensor | None = None
     """(B, V, H, W) int64 semantic class; 255 where unlabelled."""
     sample: Tensor | None = None
-    """(B, V) int64 number of the window in the order of training, so that a bad one can be named; None elsewhere."""
+    """(B, V) int64 number of the window in the order of training, to identify bad ones; None elsewhere."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""SLAM3R as the application sees it."""
+"""Adapter of SLAM3R to the web application."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from slam3r.scene.frame_strip import draw_strip
 from slam3r.scene.scene import Scene
 
 _FLOOR = 1.0
-"""Confidence of the points that are kept for the view: all that the network gave any."""
+"""Confidence threshold of the points in the view, which keeps all points."""
 _LIVE_POINTS = 1500
 """Points of a frame that are shown while the run goes on."""
 
@@ -72,7 +72,7 @@ class Slam3rSystem:
 
 
 class _LiveView:
-    """A sink and an observer: what is registered goes to the watcher."""
+    """Sink and observer that passes registered frames to the watcher."""
 
     def __init__(self, watcher: Watcher, total: int) -> None:
         self._watcher, self._total, self._count = watcher, total, 0
@@ -96,7 +96,7 @@ class _LiveView:
         """Nothing to do."""
 
     def observe(self, event: Event) -> None:
-        """Name what the reconstructor is at."""
+        """Report the stage of the reconstruction."""
         if isinstance(event, StrideTried):
             self._watcher.report(f"trying keyframe stride {event.stride}")
         elif isinstance(event, Initialized):

@@ -1,4 +1,4 @@
-"""A SLAM3R model by name: found, loaded, and made ready to run; see `common.model_library`."""
+"""SLAM3R models by name; see `common.model_library`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NetworkPair(NamedTuple):
 LoadedSlam3r = LoadedModel[Slam3rDescription, NetworkPair]
 ReadySlam3r = ReadyModel[Slam3rDescription, Networks, ReconstructionSettings]
 ModelChoice = str | Path | Sequence | Mapping | Slam3rDescription | LoadedModel
-"""What stands for a model: a name, a folder with ``image_to_points`` and ``local_to_world``, a YAML file like those of
+"""Choice of a model: a name, a folder with ``image_to_points`` and ``local_to_world``, a YAML file like those of
 ``configs/model``, a pair of weights (each a hub id, a folder or a file), a pair of networks, or one loaded before."""
 
 
@@ -91,7 +91,7 @@ def given_model(
     Args:
         image_to_points: I2P, on the CPU.
         local_to_world: L2W, on the CPU.
-        confidence: what their confidences mean; None takes the thresholds of the published weights.
+        confidence: their thresholds; None takes those of the published weights.
     """
     weights = WeightPaths("in memory", "in memory")
     name = "given networks"
@@ -105,10 +105,10 @@ def ready_model(
     device: str = "auto",
     dtype: str = "auto",
 ) -> ReadySlam3r:
-    """Load a model and put it on a device, with the settings that it wants to be run with.
+    """Load a model and put it on a device, with its own settings and the user's changes.
 
     Args:
-        choice: what stands for the model. `Networks` stay on their device and in their dtype.
+        choice: the model, see `ModelChoice`. `Networks` stay on their device and in their dtype.
         settings: changes to the model's settings by name, or settings to take as they are.
         device: auto, cuda, mps or cpu.
         dtype: auto, float32 or bfloat16.
@@ -135,10 +135,10 @@ def ready_model(
 def place_networks(
     loaded: LoadedSlam3r, device: torch.device, dtype: torch.dtype, memory_chunk: int | None = None
 ) -> Networks:
-    """Move both networks to a device and a dtype, in place: to use them again, keep what this returns.
+    """Move both networks to a device and a dtype, in place.
 
     Raises:
-        CheckpointError: the two do not belong together.
+        CheckpointError: the two networks are incompatible.
     """
     try:
         return Networks(*loaded.network, device, dtype, memory_chunk)

@@ -1,4 +1,4 @@
-"""Uni3R as an application sees it; keeps to `common.app.contract.System`."""
+"""Adapter of Uni3R to the web application, see `common.app.contract.System`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OPTIONS = (
 
 @dataclass
 class Uni3RSystem:
-    """Confidence of a Gaussian is its opacity, in percent."""
+    """Uni3R as a `System`; the confidence of a Gaussian is its opacity, in percent."""
 
     models: Sequence[str] = ("uni3r_tiny", "uni3r_large", "uni3r_multiview")
     device: str = "auto"
@@ -92,14 +92,14 @@ class Uni3RSystem:
 
 
 class Neighbours(FrameSource):
-    """Some frames in the middle of another source, evenly apart; all of a source that has few, or of unknown length."""
+    """Evenly spaced frames around the middle of another source; all frames if it has few, or an unknown length."""
 
     def __init__(self, source: FrameSource, count: int, step: int) -> None:
         """
         Args:
-            source: to choose from.
+            source: source to choose from.
             count: frames to choose.
-            step: from one to the next; less where the source is too short for it. 0 chooses all.
+            step: frames from one to the next, less if the source is too short. 0 chooses all.
         """
         super().__init__()
         self._source, self.skipped, self.notes = source, source.skipped, source.notes

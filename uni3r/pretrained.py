@@ -1,4 +1,4 @@
-"""A Uni3R model by name: found, loaded, and made ready to run; see `common.model_library`."""
+"""Uni3R models by name; see `common.model_library`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from uni3r.semantics.teacher import Teacher
 LoadedUni3R = LoadedModel[Uni3rDescription, Uni3R]
 ReadyUni3R = ReadyModel[Uni3rDescription, Uni3R, InferenceSettings]
 ModelChoice = str | Path | Mapping | Uni3rDescription | LoadedModel | ReadyModel
-"""What stands for a model: a name, a weights folder or file, a YAML file like those of ``configs/model``, or one loaded
+"""Choice of a model: a name, a weights folder or file, a YAML file like those of ``configs/model``, or one loaded
 or made ready before."""
 
 
@@ -63,10 +63,10 @@ def load_model(choice: str | Path | Mapping | Uni3rDescription | LoadedModel) ->
 
 
 def ready_model(choice: ModelChoice, size: tuple[int, int] | None = None, device: str = "auto") -> ReadyUni3R:
-    """Load a model and put it on a device, to be used as it wants, or at another size.
+    """Load a model and put it on a device, with its own inference settings or another image size.
 
     Args:
-        choice: what stands for the model; one that is ready stays on its device.
+        choice: the model, see `ModelChoice`; one that is ready stays on its device.
         size: (height, width) of the network's images, pixels; None takes the model's own.
         device: auto, cuda, mps or cpu.
 
@@ -91,7 +91,7 @@ def ready_model(choice: ModelChoice, size: tuple[int, int] | None = None, device
 
 
 def load_teacher(name: str | None, source: str | None = None) -> Teacher | None:
-    """Load the teacher that a model learnt its features from; None where it has none.
+    """Load the teacher that a model was trained with; None if it has none.
 
     Args:
         name: file of ``configs/teacher``; see `InferenceSettings.teacher`.

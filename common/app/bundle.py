@@ -1,4 +1,4 @@
-"""The files that people take home from a run: PLY, GLB, TUM, nerfstudio and COLMAP, each of them ready to be opened."""
+"""Downloadable files of a run: PLY, GLB, TUM, nerfstudio and COLMAP, each ready to open."""
 
 from __future__ import annotations
 

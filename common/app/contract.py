@@ -1,7 +1,7 @@
-"""What a face needs of a system, and what it shows of a finished run: the contract between the two.
+"""Interface between a user interface and a system.
 
-A face (the web application) drives anything with the attributes of `System`, and a system says what can be seen in
-an `Outcome`. Neither knows the other.
+A user interface (the web application) drives anything with the attributes of `System`, which returns its result as an
+`Outcome`. Neither depends on the other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from common.data.sources.image_files import Frame, FrameSource
 
 
 class Cancelled(Exception):
-    """The user does not want the result any more."""
+    """Raised when the user cancels a run."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,12 @@ class Option:
     step: float = 1.0
     choices: tuple[str, ...] = ()
     basic: bool = False
-    """Always in view; the others are folded away."""
+    """Whether it is always visible; the others are folded."""
 
 
 @dataclass
 class Cloud:
-    """Points in random order, so that the first few of them stand for all."""
+    """Points in random order, so that the first ones are a random sample."""
 
     points: NDArray[np.float32]
     """(P, 3) world."""
@@ -65,7 +65,7 @@ class Splats:
 
 @dataclass
 class Picture:
-    """A picture with a sentence for those who cannot see it."""
+    """A picture with an alternative text."""
 
     caption: str
     image: NDArray[np.uint8]
@@ -77,7 +77,7 @@ class PosedFrame:
     """A frame whose camera is known."""
 
     name: str
-    """Of the file, or made up; without folders of the machine it was on."""
+    """Name of the file, or a generated one; without the folders of the machine."""
     timestamp: float
     """Seconds."""
     camera_to_world: NDArray[np.float64]
@@ -87,7 +87,7 @@ class PosedFrame:
     size: tuple[int, int]
     """(height, width) of the original picture."""
     file: Path | None = None
-    """The picture, where it is a file of its own."""
+    """Image file of the frame, if it has one."""
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Outcome:
 
 
 class Watcher:
-    """Told of a run by the thread that runs it; read by the threads that show it."""
+    """Progress of a run, written by the thread that runs it and read by the threads that show it."""
 
     def __init__(self) -> None:
         self._lock, self._cancelled = threading.Lock(), threading.Event()
@@ -130,10 +130,10 @@ class Watcher:
         self._poses: list[NDArray[np.float64]] = []
 
     def report(self, stage: str, done: int = 0, total: int = 0) -> None:
-        """What is being done, and how much of it; a total of 0 is unknown.
+        """Report the stage and its progress; a total of 0 is unknown.
 
         Raises:
-            Cancelled: the user said so.
+            Cancelled: the user cancelled the run.
         """
         if self._cancelled.is_set():
             raise Cancelled
@@ -172,7 +172,7 @@ class Watcher:
 
 
 class System(Protocol):
-    """Something that makes a scene of pictures."""
+    """System that makes a scene from images."""
 
     name: str
     models: Sequence[str]
@@ -183,20 +183,20 @@ class System(Protocol):
         """Make a scene.
 
         Args:
-            source: of pictures; validated here.
+            source: source of images; validated here.
             model: one of `models`.
-            values: of all `options`, by name.
-            watcher: to be told of the progress.
+            values: values of all `options`, by name.
+            watcher: receives the progress.
 
         Raises:
-            Cancelled: the watcher was told to.
+            Cancelled: the user cancelled the run.
             InputError, CheckpointError, ConfigurationError: with a sentence for the user.
         """
         ...
 
 
 class WatchedSource(FrameSource):
-    """Another source, whose reading is reported to a watcher."""
+    """Wrapper of a source that reports reading to a watcher."""
 
     def __init__(self, source: FrameSource, watcher: Watcher) -> None:
         super().__init__()

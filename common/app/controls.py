@@ -17,7 +17,7 @@ UPDATE_VIEW = f"""(...values) => {{
   document.querySelectorAll("iframe.viewer").forEach((frame) =>
     frame.contentWindow?.postMessage(window.viewSettings, location.origin));
 }}"""
-"""Runs in the browser: the server is not asked."""
+"""Runs in the browser, without the server."""
 
 
 def option_control(option: Option) -> Any:

@@ -1,4 +1,4 @@
-"""What visitors give: pictures, a folder, a video or the sample, checked before any work."""
+"""Visitors' input: pictures, a folder, a video or the sample, checked before any work."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ SAMPLE_FOLDER = Path(__file__).with_name("assets") / "sample"
 
 
 def open_input(kind: str, uploads: Sequence[str] | None, fps: float, limits: Limits) -> FrameSource:
-    """A source of the frames that a visitor gave.
+    """Open a visitor's input as a source of frames.
 
     Args:
-        kind: of `KINDS`.
+        kind: one of `KINDS`.
         uploads: files, for all kinds but the sample.
         fps: frames per second that are taken of a video.
         limits: see `Limits`.
 
     Raises:
-        InputError: nothing, too much, or nothing that is a picture or a video.
+        InputError: there is no input, too much, or no picture or video.
     """
     if kind == SAMPLE:
         files = sorted(SAMPLE_FOLDER.glob("*.jpg"))
@@ -61,7 +61,7 @@ def open_input(kind: str, uploads: Sequence[str] | None, fps: float, limits: Lim
 
 
 def plain_sentence(error: Exception | str, uploads: Sequence[str] | None) -> str:
-    """What went wrong, as a sentence that does not tell where files lie on this machine."""
+    """Error message as a sentence without paths of this machine."""
     text = " ".join(str(error).split()) or "The input could not be used."
     for path in sorted({str(PurePosixPath(upload).parent) for upload in uploads or ()}, key=len, reverse=True):
         text = text.replace(f"{path}/", "")

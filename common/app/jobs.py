@@ -1,4 +1,4 @@
-"""Runs in a thread, watched by a generator of what the page should say."""
+"""Background jobs in threads, with a generator of progress messages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Job(Generic[T]):
         """
         Args:
             function: the work; it reports to `watcher`.
-            watcher: of the work.
+            watcher: progress of the work.
             explain: turns an error of the user's into a sentence.
         """
         self.result: T | None = None

@@ -19,12 +19,12 @@ class ServerSettings:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one visitor may give."""
+    """Limits of one visitor's uploads."""
 
     files: int = 500
     """Files uploaded at once."""
     megabytes: int = 500
-    """Of all files together."""
+    """Total size of all files, megabytes."""
     waiting: int = 20
     """Visitors in the queue; one works at a time."""
     hours: float = 2.0

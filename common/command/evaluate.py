@@ -1,4 +1,4 @@
-"""Scores of a model on a benchmark, or two runs side by side."""
+"""Command ``evaluate``: scores of a model on a benchmark, or a comparison of two runs."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from common.revision import code_revision
 
 
 def tell(result: SceneResult, is_old: bool) -> None:
-    """A line per scene."""
+    """Print one line per scene."""
     state = "kept" if is_old else f"{result.seconds:.0f} s" if result.row is not None else f"failed: {result.reason}"
     print(f"{result.scene}: {state}", flush=True)
 
 
 def show(text: str) -> None:
-    """Markdown as a table on a terminal, as it is elsewhere."""
+    """Print Markdown, rendered on a terminal and plain elsewhere."""
     console = Console()
     console.print(Markdown(text) if console.is_terminal else text, markup=False, highlight=False, soft_wrap=True)
 
 
 def evaluate(chosen: EvaluateCommand) -> None:
-    """Run every scene that has no result yet, gather the results, print the table."""
+    """Run every scene without a result, gather the results, print the table."""
     output = Path(chosen.output).expanduser()
     if chosen.compare:
         text = comparison_report(*chosen.compare)

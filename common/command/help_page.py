@@ -1,4 +1,4 @@
-"""The page that ``--help`` shows: what a command does, examples, and each of its settings with type and default."""
+"""Help page of a command: summary, examples, and each setting with type and default."""
 
 from __future__ import annotations
 

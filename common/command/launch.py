@@ -1,4 +1,4 @@
-"""Starting a command: what the user got wrong is one clear line and exit status 2, never a traceback."""
+"""Launching of commands: user errors are one clear line and exit status 2, never a traceback."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def launch(verb: Verb, arguments: Sequence[str] | None = None) -> None:
 
 
 def _suggestion(error: Exception) -> str:
-    """The keys that there are, where an unknown one was given."""
+    """Suggestion of existing keys for an unknown one."""
     cause = error.__cause__
     if not isinstance(cause, (ConfigAttributeError, ConfigKeyError)) or not OmegaConf.is_dict(cause.parent_node):
         return ""

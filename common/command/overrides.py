@@ -1,7 +1,7 @@
-"""Overrides as users write them: text and paths are taken literally, whatever characters they have.
+"""Command-line overrides with literal text and paths, whatever characters they contain.
 
 Hydra reads values by a grammar of its own, in which a blank, a bracket, ``=`` or ``~`` has a meaning and ``2024_05_01``
-is a number. Here values of settings that are text get the quotation marks that keep them as they are.
+is a number. Here values of text settings are quoted so that Hydra reads them literally.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _PATH_KEYS = frozenset({"path", "root", "output", "folder", "raw", "pattern", "t
 
 
 def literal_overrides(arguments: Iterable[str], is_text: Callable[[str], bool]) -> list[str]:
-    """Overrides that Hydra reads as they were meant.
+    """Quote overrides so that Hydra reads text literally.
 
     Args:
-        arguments: of the command line, such as ``source.path=my photos``.
+        arguments: command-line arguments such as ``source.path=my photos``.
         is_text: whether the setting of a key takes text.
 
     Raises:
-        ConfigurationError: an argument is no override, or its value is not understood.
+        ConfigurationError: an argument is not an override, or its value cannot be parsed.
     """
     return [argument if argument.startswith("-") else _literal(argument, is_text) for argument in arguments]
 

@@ -1,4 +1,4 @@
-"""What the commands that serve both systems understand. Imports no torch."""
+"""Settings of the commands that serve both systems. Imports no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class EvaluateCommand:
     """``configs/evaluate.yaml``."""
 
     benchmark: dict[str, Any] = field(metadata={"group": "benchmark"})
-    """What to score on; the settings of each benchmark are in its file of ``configs/benchmark``."""
+    """Benchmark; the settings of each are in its file of ``configs/benchmark``."""
     model: dict[str, Any] = field(metadata={"group": "model"})
     """Model to score."""
     reconstruction: dict[str, Any] | None = field(default=None, metadata={"group": "reconstruction"})
@@ -46,7 +46,7 @@ class AppCommand:
     server: ServerSettings = field(default_factory=ServerSettings)
     """Where the application listens."""
     limits: Limits = field(default_factory=Limits)
-    """What visitors may give."""
+    """Limits of visitors' uploads."""
     threads: int | None = None
     """Processor threads; null: torch's choice."""
 

@@ -27,9 +27,9 @@ def train(config: DictConfig) -> Trainer:
     OmegaConf.resolve(config)
     settings = to_dataclass({field.name: config[field.name] for field in fields(TrainSettings)}, TrainSettings)
     seed_everything(settings.seed, verbose=False)
-    if settings.threads:  # before anything computes: ranks may be forks, in which a pool of threads does not live on
+    if settings.threads:  # before any computation: ranks may be forks, in which thread pools do not survive
         torch.set_num_threads(settings.threads)
-    data = instantiate(config.data)  # first, as missing data should be known before weights are fetched
+    data = instantiate(config.data)  # first, since missing data should be reported before weights are downloaded
     objective = instantiate(config.objective)
     record = RunRecord(OmegaConf.to_yaml(config))
     callbacks = [callback for callback in instantiate(config.callbacks).values() if callback is not None]

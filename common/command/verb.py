@@ -1,4 +1,4 @@
-"""What a command is: its name, its configuration, what it understands, and the function that does the work."""
+"""Description of a command: name, configuration, settings, and the function that runs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Verb:
     """A command of the command line. Describing it loads none of the libraries that running it needs."""
 
     name: str
-    """What users type, such as ``slam3r reconstruct``."""
+    """Name on the command line, such as ``slam3r reconstruct``."""
     config: str
     """Primary file of ``configs``, without its ending."""
     settings: type
@@ -24,11 +24,11 @@ class Verb:
     register: Callable[[], None]
     """Makes the defaults known to Hydra (`common.command.registry`)."""
     summary: str
-    """One paragraph: what comes in, what comes out."""
+    """One paragraph on input and output."""
     examples: tuple[str, ...]
     """Command lines that work."""
     takes: Input = "none"
-    """What an argument without ``=`` stands for: frames (``source``), or the folder of a finished run."""
+    """Meaning of an argument without ``=``: frames (``source``), or the folder of a finished run."""
     fixed: tuple[str, ...] = ()
     """Overrides that make this command what it is, such as ``live=true``."""
     composed: bool = False

@@ -1,4 +1,4 @@
-"""How sure a mean over scenes is: percentile bootstrap (Efron and Tibshirani 1993, chapter 13)."""
+"""Confidence interval of a mean over scenes: percentile bootstrap (Efron and Tibshirani 1993, chapter 13)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where it may be."""
+    """A mean with its confidence interval."""
 
     mean: float
     low: float
@@ -18,7 +18,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether all of it lies on one side."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 

@@ -1,4 +1,4 @@
-"""The figures that benchmarks give: their units, and which way is better."""
+"""Columns of benchmark tables: units, and whether higher or lower is better."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Column:
 
     @property
     def heading(self) -> str:
-        """Title with an arrow to the better side."""
+        """Title with an arrow towards better values."""
         return self.title + {"lower": " ↓", "higher": " ↑", None: ""}[self.better]
 
     def show(self, value: Value) -> str:
-        """For a table."""
+        """Format a value for a table."""
         if value is None:
             return "–"
         if isinstance(value, str) or (isinstance(value, int) and self.factor == 1):
@@ -103,14 +103,14 @@ GROUPS: Mapping[str, Mapping[str, Column]] = {
         "seconds": Column("seconds", "lower", digits=1),
     },
 }
-"""What can be told of a scene, by kind. Stored values are in metres, degrees, shares from 0 to 1, bytes and seconds."""
+"""Columns by kind of figure. Stored values are in metres, degrees, shares from 0 to 1, bytes and seconds."""
 
 COLUMNS: Mapping[str, Column] = {key: shown for group in GROUPS.values() for key, shown in group.items()}
 """All of them."""
 
 
 def column(key: str) -> Column:
-    """How to show a figure; a plain one for names that are not known here."""
+    """Column of a figure; a plain one for unknown names."""
     return COLUMNS.get(key, Column(key.replace("_", " ")))
 
 

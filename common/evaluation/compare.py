@@ -1,4 +1,4 @@
-"""Two runs of one benchmark side by side: differences per scene, and how sure their mean is."""
+"""Comparison of two runs of one benchmark: differences per scene, and the confidence interval of their mean."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.files import read_json
 
 METRICS = "metrics.json"
 FEWEST_SCENES = 6
-"""With fewer there is no verdict: by chance, five differences have one sign in 1 of 16 cases, six in 1 of 32."""
+"""Fewest scenes for a verdict: by chance, five differences have one sign in 1 of 16 cases, six in 1 of 32."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Difference:
 
     key: str
     scenes: dict[str, float]
-    """By scene, stored unit."""
+    """Differences by scene, in the stored unit."""
     interval: Interval
-    """Of the mean over scenes, 95 %."""
+    """95 % confidence interval of the mean over scenes."""
 
     @property
     def verdict(self) -> str:
-        """In a word: better, worse, or not told apart."""
+        """Verdict in a word: better, worse, or undecided."""
         better = column(self.key).better
         if better is None or not self.interval.excludes_zero or len(self.scenes) < FEWEST_SCENES:
             return "–"

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation: where the reconstruction is wrong, and how the path differs from the true one."""
+"""Figures of an evaluation: error maps of the reconstruction, and plots of the trajectory against the truth."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def error_colors(errors: NDArray, limit: float) -> NDArray[np.uint8]:
 
 
 def choose_limit(errors: NDArray) -> float:
-    """The first of `LIMITS` that nine of ten errors (N,) stay below; the last where none is: maps of good
-    reconstructions share a scale, and a poor one is not all of one colour."""
+    """First of `LIMITS` above nine of ten errors (N,), or else the last, so that maps of good reconstructions share a
+    scale, and poor ones are not of a single colour."""
     return next((limit for limit in LIMITS if np.quantile(errors, 0.9) <= limit), LIMITS[-1])
 
 
@@ -34,7 +34,7 @@ def write_error_map(folder: Path, points: NDArray, errors: NDArray, camera_to_wo
     """``error_map.ply``, the reconstruction coloured by its distance to the truth, and a picture of it with a scale.
 
     Args:
-        folder: to write to.
+        folder: folder to write to.
         points: (N, 3), aligned to the truth, metres.
         errors: (N,) metres.
         camera_to_world: (n, 4, 4) true poses, for the point of view.
@@ -65,7 +65,7 @@ def _with_scale(image: NDArray[np.uint8], limit: float) -> NDArray[np.uint8]:
 def write_trajectory_plot(
     path: Path, timestamps: NDArray, centres: NDArray, true_centres: NDArray, errors: NDArray, up: NDArray
 ) -> None:
-    """The aligned path in plan, and its coordinates and error over time.
+    """Plot the aligned path from above, and its coordinates and error over time.
 
     Args:
         path: of the picture.

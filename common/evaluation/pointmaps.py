@@ -1,4 +1,4 @@
-"""World pointmaps of a whole sequence against the truth, by the published protocol of SLAM3R (arXiv 2412.09401).
+"""Evaluation of the world pointmaps of a whole sequence by the published protocol of SLAM3R (arXiv 2412.09401).
 
 Pixels are drawn before any point is read, so memory does not grow with the length of the sequence.
 """
@@ -17,13 +17,13 @@ from common.geometry.alignment import AlignmentResult, align_to_ground_truth, tr
 from common.metrics.pointcloud import PointcloudScore, reduce_and_refine, score_pointcloud
 
 THRESHOLDS = (0.01, 0.015, 0.02, 0.05, 0.10)
-"""Of F-scores, metres."""
+"""Thresholds of F-scores, metres."""
 FEWEST_POINTS = 100
 
 
 @dataclass(frozen=True)
 class PointsProtocol:
-    """How pointmaps are sampled and compared; the defaults are the published ones."""
+    """Sampling and comparison of pointmaps; the defaults are the published ones."""
 
     confidence: float = 3.0
     """Points strictly above it are scored."""
@@ -32,10 +32,10 @@ class PointsProtocol:
     voxel_size: float = 0.005
     """Both clouds are reduced to voxels of this side, metres."""
     seed: int = 42
-    """Of the draw and of the alignment; 10 % of the accuracy may hang on it."""
+    """Seed of sampling and alignment; the accuracy can vary by 10 % with it."""
     truth: Literal["paired", "all"] = "paired"
-    """What completeness asks for: the true points of the very pixels that were drawn (published), or a draw from all
-    pixels with known depth, so that what the network was unsure of counts as missing."""
+    """True points for completeness: those of the sampled pixels (published), or a sample of all pixels with known
+    depth, so that pixels of low confidence count as missing."""
 
     def __post_init__(self) -> None:
         if self.num_samples < FEWEST_POINTS or self.voxel_size <= 0:
@@ -44,7 +44,7 @@ class PointsProtocol:
 
 @dataclass(frozen=True)
 class PointmapScore:
-    """A score, and the clouds it was made from, for pictures."""
+    """Score with the compared clouds, for figures."""
 
     score: PointcloudScore
     alignment: AlignmentResult

@@ -1,4 +1,4 @@
-"""Published figures, to print beside ours (``configs/reference_results.yaml``)."""
+"""Published results, printed beside ours (``configs/reference_results.yaml``)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Reference:
     scenes: dict[str, dict[str, float]] = field(default_factory=dict)
     """By scene, then by column."""
     note: str = ""
-    """Where its protocol differs."""
+    """Differences of its protocol."""
 
     def __post_init__(self) -> None:
         if self.read_from not in ("paper", "secondary"):

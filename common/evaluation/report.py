@@ -1,4 +1,4 @@
-"""The report of an evaluation: ``metrics.json`` for programs, ``report.md`` with tables and pictures for people."""
+"""Report of an evaluation: ``metrics.json``, and ``report.md`` with tables and pictures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_report(
     references: Sequence[Reference] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> list[Row]:
-    """Gather every result in a folder, also those of other processes that work in it, and tell them.
+    """Gather all results in a folder, including those of other processes, and write the report.
 
     Args:
         output: folder of the results.

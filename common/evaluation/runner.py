@@ -1,4 +1,4 @@
-"""Runs the scenes of a benchmark: finished ones are kept, failing ones are told and do not end the run."""
+"""Runner of benchmark scenes: finished ones are kept, failures are reported and do not end the run."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _LONGEST_REASON = 500
 
 @dataclass(frozen=True)
 class SceneResult:
-    """What became of a scene."""
+    """Result of one scene."""
 
     scene: str
     row: Row | None
     """None where it failed."""
     reason: str | None
-    """Of the failure."""
+    """Reason of the failure."""
     seconds: float
-    """Of reconstruction and scoring."""
+    """Seconds of reconstruction and scoring."""
     description: dict[str, Any]
     """`Benchmark.describe` at that time."""
 
@@ -49,17 +49,17 @@ def run_benchmark(
     Every scene leaves ``scenes/<name>/result.json``; a failure leaves its traceback in ``error.txt`` beside it.
 
     Args:
-        benchmark: whose scenes.
+        benchmark: the benchmark.
         output: folder of the results.
         resume: keep the results that are there; failed scenes are tried again. False runs all of them again.
-        on_scene: is told of every result, and whether it is an old one.
+        on_scene: called with every result, and whether it was kept from an earlier run.
 
     Returns:
         Results of the scenes asked for, in their order.
 
     Raises:
         ConfigurationError: results there were made with other settings.
-        InputError: the data, or the weights, are not there.
+        InputError: the data or the weights are missing.
     """
     description = _plain(benchmark.describe())
     scenes = list(benchmark.scenes())
@@ -111,17 +111,17 @@ def _run_scene(benchmark: Benchmark, scene: str, output: Path, description: dict
 
 
 def _finite(row: Row) -> Row:
-    """JSON knows no NaN: it stands for "no answer" here."""
+    """Replace NaN, which JSON lacks, by None."""
     return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()}
 
 
 def _plain(description: Mapping[str, Any]) -> dict[str, Any]:
-    """As it comes back from a file."""
+    """Convert to the values that JSON reads back."""
     return json.loads(json.dumps(description, default=str))
 
 
 def digest(description: Mapping[str, Any]) -> str:
-    """Short name of all that a description says."""
+    """Short hash of a description."""
     return hashlib.sha256(json.dumps(_plain(description), sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -1,7 +1,6 @@
-"""The true pointmap of every frame at the pixels of the network's images, from depth and trajectory; cached on disk.
+"""True pointmaps at the pixels of the network's images, from depth and trajectory; cached on disk.
 
-What is stored is the depth that each network pixel has, not its point: a third of the size, and points are made only
-for the pixels that are asked for.
+The cache stores depth instead of points, a third of the size; points are computed only for requested pixels.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class SequenceTruth:
 
 
 def load_truth(sequence: RgbdSequence, size: tuple[int, int], folder: Path) -> SequenceTruth:
-    """The truth of a sequence at network resolution (height, width), from a cache folder, which is filled if need be.
+    """Load the truth of a sequence at network resolution (height, width) from a cache folder, filled if needed.
 
     Frames are resized and cropped as `common.data.sources.preprocess.preprocess` does it with the pictures; depth takes
     the nearest pixel, since between two surfaces there is none.

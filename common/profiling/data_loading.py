@@ -1,6 +1,6 @@
-"""How fast one core reads training windows, and what takes the time.
+"""Speed at which one core reads training windows, and where the time goes.
 
-Times are of the processor, not of the clock, so that other programs disturb them little. Files are read from the
+Times are CPU times, not wall-clock times, so that other programs disturb them little. Files are read from the
 system's cache after the first round; a disk that is slower than the decoder shows as a difference to the clock.
 """
 
@@ -50,7 +50,7 @@ def measure(data: EpochDataset, windows: int = 100, batch_size: int = 4) -> Thro
     """Read windows one after the other in this process, and batch them.
 
     Args:
-        data: whose first items are read, three times over; the fastest round counts.
+        data: data set whose first items are read three times; the fastest round counts.
         windows: items of a round; as many as there are, if fewer.
         batch_size: windows that are collated together.
     """

@@ -12,12 +12,12 @@ from common.backbone import Block, Encoder, MultiviewDecoder
 
 
 def product_flops(rows: int, layer: nn.Linear) -> int:
-    """A linear layer applied to so many tokens."""
+    """FLOPs of a linear layer applied to ``rows`` tokens."""
     return 2 * rows * layer.in_features * layer.out_features
 
 
 def attention_flops(queries: int, keys: int, width: int) -> int:
-    """Scores and their product with the values, all heads together."""
+    """FLOPs of attention scores and their product with the values, over all heads."""
     return 4 * queries * keys * width
 
 
@@ -29,7 +29,7 @@ def self_attention_flops(block: Block, views: int, tokens: int) -> int:
 
 
 def mlp_flops(block: Block, views: int, tokens: int) -> int:
-    """The two layers of the MLP."""
+    """FLOPs of the two layers of the MLP."""
     return product_flops(views * tokens, block.mlp.fc1) + product_flops(views * tokens, block.mlp.fc2)
 
 
@@ -53,7 +53,7 @@ def encoder_flops(encoder: Encoder, images: int, tokens: int) -> int:
     """Patch embedding and all blocks.
 
     Args:
-        images: how many.
+        images: number of images.
         tokens: patches of an image.
     """
     kernel = encoder.patch_embed.projection

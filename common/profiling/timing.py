@@ -36,10 +36,10 @@ def measure(
 
     Args:
         function: what to run; its result is dropped.
-        device: is waited for at both ends of every run.
+        device: synchronized at both ends of every run.
         repeats: timed runs, at least.
         warm_up: runs before them, which fill caches and choose kernels.
-        least_seconds: go on until so many seconds are measured; short functions need many runs.
+        least_seconds: repeat until this many seconds are measured; short functions need many runs.
     """
     meter = MemoryMeter(device)
     for _ in range(warm_up):
@@ -55,7 +55,7 @@ def measure(
 
 
 def peak_bytes(meter: MemoryMeter) -> int:
-    """Peak of the memory that is scarce: the GPU's where there is one."""
+    """Peak memory of the GPU if there is one, else of the process."""
     peak = meter.peak()
     return peak.device or peak.process
 

@@ -1,4 +1,4 @@
-"""A room that no training saw: film it, reconstruct it, compare it with the truth. Or somebody's photographs."""
+"""Command ``demo``: film a held-out room, reconstruct it, and compare it with the truth; or reconstruct photographs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def film(chosen: DemoCommand, folder: Path) -> Views:
 
 
 def compare(scene: slam3r.Scene, output: Path, truth: Views) -> None:
-    """Print how far the reconstruction is from the truth."""
+    """Print the distance of the reconstruction from the truth."""
     recorded = open_pointmaps(output / PREDICTIONS)
     score = score_scene(
         recorded.points,

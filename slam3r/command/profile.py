@@ -17,7 +17,7 @@ from slam3r.profiling.suite import SpeedRun
 
 
 def profile(settings: ProfileSettings) -> None:
-    """Measure what is asked for; the file grows with every row, so an interrupted run keeps what it has."""
+    """Run the chosen stages; the file is written after every row, so an interrupted run keeps its rows."""
     run = SpeedRun(**vars(settings))
     if run.threads:
         torch.set_num_threads(run.threads)

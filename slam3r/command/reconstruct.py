@@ -1,4 +1,4 @@
-"""Images or a video to a coloured point cloud with camera poses; or a camera to a map per segment, live."""
+"""Command ``reconstruct``: a point cloud with camera poses from images or a video, or live maps from a camera."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slam3r.live.run import reconstruct_live
 
 
 def reconstruct(chosen: ReconstructCommand) -> None:
-    """Build the source, reconstruct, write, and print what came out."""
+    """Build the source, reconstruct, write, and print a summary."""
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     with source_from_config(chosen.source) as source:

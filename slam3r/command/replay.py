@@ -1,4 +1,4 @@
-"""Replay of a finished run as a film, a recording for rerun, a picture, or in a window."""
+"""Command ``replay``: a finished run as a film, a recording for rerun, a picture, or in a window."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slam3r.scene.recording import read_run
 
 
 def replay(chosen: ReplayCommand) -> None:
-    """Read the run, write what is asked for."""
+    """Read the run, and write the requested outputs."""
     if not (chosen.output or chosen.rerun or chosen.picture or chosen.window):
         raise ConfigurationError("nothing to do: give output=FILM.mp4, rerun=FILE.rrd, picture=FILE.png or window=true")
     if chosen.threads:

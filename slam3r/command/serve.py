@@ -9,7 +9,7 @@ _EXTRA = ("aio_pika", "aiohttp", "msgpack", "zstandard", "prometheus_client")
 
 
 def serve(chosen: ServeConfiguration) -> None:
-    """Run the service, or say which extra it needs."""
+    """Run the service; without its extra, say how to install it."""
     try:
         from slam3r.service.serve import serve as run_service
     except ModuleNotFoundError as error:

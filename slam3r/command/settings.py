@@ -1,4 +1,4 @@
-"""What each command of SLAM3R understands: one dataclass per primary file of ``configs``. Imports no torch."""
+"""Settings of the commands of SLAM3R: one dataclass per primary file of ``configs``. Imports no torch."""
 
 from __future__ import annotations
 

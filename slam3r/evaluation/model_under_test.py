@@ -1,4 +1,4 @@
-"""The model that an evaluation of SLAM3R scores, with settings and device; loaded when first needed."""
+"""Model under test of SLAM3R's evaluations, with settings and device; loaded lazily."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ModelUnderTest:
     def __init__(self, settings: ModelUnderTestSettings) -> None:
         """
         Raises:
-            ConfigurationError: the device or dtype is not there.
+            ConfigurationError: the device or dtype is not available.
         """
         self.settings = settings
         self.device = choose_device(settings.device)
@@ -42,19 +42,19 @@ class ModelUnderTest:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ModelUnderTest:
-        """From the whole configuration of an evaluation."""
+        """Build from the whole configuration of an evaluation."""
         names = ("model", "reconstruction", "device", "dtype", "refinement")
         present = {name: config[name] for name in names if name in config}
         return cls(to_dataclass(present, ModelUnderTestSettings))
 
     @cached_property
     def loaded(self) -> LoadedSlam3r:
-        """Both networks, on the CPU until `networks` is asked for."""
+        """Both networks, on the CPU until `networks` is used."""
         return load_model(self.settings.model)
 
     @cached_property
     def networks(self) -> Networks:
-        """Ready to run."""
+        """The networks, ready to run."""
         return place_networks(self.loaded, self.device, self.dtype, self.settings.reconstruction.memory_chunk)
 
     def refinement(self, mode: Mode | None = None) -> RefinementSettings:
@@ -63,9 +63,9 @@ class ModelUnderTest:
         return replace(settings, mode=mode or settings.mode or self.settings.model.refinement)
 
     def describe(self) -> dict[str, Any]:
-        """Weights with their revisions, settings and dtype: what results depend on. JSON values.
+        """Everything that results depend on, as JSON values: weights with their revisions, settings and dtype.
 
-        What only trades memory for time (batch sizes) is left out, and so is the device.
+        Settings that only trade memory for time (batch sizes) and the device are left out.
         """
         reconstruction = asdict(self.settings.reconstruction)
         for name in ("encode_batch", "window_batch", "memory_chunk"):

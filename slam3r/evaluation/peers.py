@@ -1,4 +1,4 @@
-"""Structure from motion by pycolmap alone on the same pictures, for a row beside ours."""
+"""Structure from motion by pycolmap alone on the same images, for comparison."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PEERS: tuple[Peer, ...] = ("pycolmap_incremental", "pycolmap_global")
 
 @dataclass(frozen=True)
 class PeerRun:
-    """Cameras by another method."""
+    """Cameras estimated by another method."""
 
     camera_to_world: NDArray[np.float64]
     """(n, 4, 4), OpenCV axes, arbitrary unit; NaN for frames without a pose."""
@@ -35,10 +35,10 @@ class PeerRun:
 
 
 def run_peer(peer: Peer, frames: Iterable[Frame]) -> PeerRun:
-    """Extract, match all pairs and map with pycolmap's defaults (SIFT on the processor, one camera).
+    """Extract, match all pairs and map with pycolmap's defaults (SIFT on the CPU, one camera).
 
     Raises:
-        InputError: no model came out.
+        InputError: no model was found.
         BackendMissingError: pycolmap is not installed.
     """
     with tempfile.TemporaryDirectory() as name, silence():

@@ -1,4 +1,4 @@
-"""A reconstruction on disk, to be scored, and scored again without a run."""
+"""Recorded reconstruction on disk, which can be scored repeatedly without another run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FACTS, _CAMERAS = "evaluation_run.json", "cameras.npz"
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """What a score needs of a reconstruction."""
+    """Arrays and facts of a reconstruction that scores need."""
 
     points: NDArray[np.float32]
     """(n, h, w, 3) world pointmaps; memory-mapped."""
@@ -37,7 +37,7 @@ class EvaluationRun:
     """(n, 4, 4), OpenCV axes; NaN for frames without a pose."""
     stride: int
     frames_per_second: float
-    """Of the whole run, reading included."""
+    """Frames per second of the whole run, reading included."""
     peak_memory: int
     """Bytes resident."""
     peak_gpu_memory: int
@@ -45,7 +45,7 @@ class EvaluationRun:
     threshold: float = 0.0
     """Points of strictly higher confidence are those that the run exports."""
     refined: bool = False
-    """The confidence of a point is the number of views that see it there."""
+    """Whether the run was refined: the confidence of a point is then the number of views that see it there."""
     focal: NDArray[np.float64] | None = None
     """(n,) focal length of each frame, pixels of the original picture."""
     seconds_refining: float = 0.0
@@ -65,15 +65,15 @@ def run_for_evaluation(
     key: Mapping[str, Any],
     mode: Mode | None = None,
 ) -> EvaluationRun:
-    """Reconstruct a source into a folder; a complete reconstruction of the same key is taken as it is.
+    """Reconstruct a source into a folder, or reuse a complete reconstruction with the same key.
 
     Args:
-        model: to run.
-        source: gives the frames.
+        model: model to run.
+        source: source of the frames.
         size: (height, width) of the network images.
-        folder: owned by this function: another reconstruction in it is replaced.
-        key: all that the result depends on; JSON values.
-        mode: of the refinement; None: as the settings of the model say.
+        folder: owned by this function; another reconstruction in it is replaced.
+        key: everything that the result depends on; JSON values.
+        mode: mode of the refinement; None takes that of the model's settings.
 
     Raises:
         InputError: the source cannot be reconstructed.

@@ -1,4 +1,4 @@
-"""Reconstruct procedural rooms that no training ever saw, and score them: runs anywhere, without a download."""
+"""Benchmark on held-out procedural rooms, which needs no download."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class RoomsSettings:
     confidence_threshold: float | None = None
     """Points strictly above it are scored; None: those that the run exports. 0: all."""
     retrieval_stride: int = 2
-    """Every so many frames of a video enter the retrieval score."""
+    """Every n-th frame of a video enters the retrieval score."""
     figures: bool = True
     """Draw error maps."""
 
@@ -64,7 +64,7 @@ class RoomsBenchmark:
         return cls(to_dataclass(own, RoomsSettings), ModelUnderTest.from_config(config))
 
     def describe(self) -> dict[str, Any]:
-        """What the figures depend on."""
+        """Everything that the figures depend on, as JSON values."""
         own = asdict(self.settings)
         for selection in ("scenes", "first_scene", "figures"):
             own.pop(selection)

@@ -19,17 +19,17 @@ from common.views import Views
 from slam3r.reconstruction.networks import Networks
 
 THRESHOLDS = (0.01, 0.015, 0.02, 0.05, 0.10)
-"""Of F-scores, metres."""
+"""Thresholds of F-scores, metres."""
 
 
 @dataclass
 class ReconstructionScore:
-    """One scene."""
+    """Scores of one scene."""
 
     points: PointcloudScore
-    """Metres, after alignment."""
+    """Scores after alignment, metres."""
     constant: PointcloudScore
-    """Of the best constant pointmap: every frame given the per-pixel mean of the true world pointmaps."""
+    """Scores of the best constant pointmap: the per-pixel mean of the true world pointmaps for every frame."""
     trajectory_rmse: float
     """Absolute trajectory error after similarity alignment, metres; NaN with fewer than three poses."""
     num_poses: int
@@ -40,7 +40,7 @@ class ReconstructionScore:
 
     @property
     def accuracy_gain(self) -> float:
-        """How many times nearer to the truth than the constant pointmap."""
+        """Accuracy error of the constant pointmap over that of the prediction."""
         return self.constant.accuracy / self.points.accuracy
 
     @property
@@ -67,7 +67,7 @@ def score_scene(
         truth: (V, ..) depth, intrinsics and poses of the same frames, metres.
         confidence_threshold: points strictly above it count.
         num_samples: corresponding pairs drawn.
-        seed: of the draw and of the alignment.
+        seed: seed of sampling and alignment.
 
     Raises:
         ValueError: fewer than 100 points are confident.
@@ -80,7 +80,7 @@ def score_scene(
         raise ValueError(f"only {len(chosen)} points have a confidence above {confidence_threshold}")
     random = np.random.default_rng(seed)
     sampled = random.choice(chosen, min(num_samples, len(chosen)), replace=False)
-    # The prediction must explain all of the truth, not only where it was confident.
+    # Completeness is measured against all of the truth, not only where the prediction was confident.
     everywhere = random.choice(np.flatnonzero(valid), min(num_samples, int(valid.sum())), replace=False)
     pairs = points.reshape(-1, 3)[sampled], true_points.reshape(-1, 3)[sampled]
     aligned = transform_points(align_to_ground_truth(*pairs, seed=seed).transform, pairs[0])
@@ -111,7 +111,7 @@ def view_overlap(views: Views, step: int = 4, tolerance: float = 0.05) -> Tensor
 
     Args:
         views: (V, ..) with depth, intrinsics and poses.
-        step: every so many pixels are looked at.
+        step: every ``step``-th pixel is checked.
         tolerance: relative depth difference below which a surface is the same.
     """
     assert views.depth is not None and views.intrinsics is not None and views.camera_to_world is not None
@@ -130,12 +130,12 @@ def view_overlap(views: Views, step: int = 4, tolerance: float = 0.05) -> Tensor
 
 
 def retrieval_auc(networks: Networks, views: Views, threshold: float = 0.3) -> float:
-    """How surely the learned retrieval ranks a view that overlaps above one that does not: area under the ROC curve.
+    """Area under the ROC curve of the learned retrieval: overlapping views against views without overlap.
 
     All pairs of different views are pooled; a pair overlaps when both views see at least ``threshold`` of each other.
 
     Args:
-        networks: give the scores.
+        networks: compute the scores.
         views: (V, ..) with images, depth, intrinsics and poses.
         threshold: share of common pixels.
 

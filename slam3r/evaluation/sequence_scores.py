@@ -1,4 +1,4 @@
-"""The three things that a recorded reconstruction of an RGB-D sequence is scored for: points, trajectory, depth."""
+"""Scores of a recorded reconstruction of an RGB-D sequence: points, trajectory, depth."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from common.metrics.trajectory import mean_rotation_error
 from slam3r.evaluation.recorded_run import EvaluationRun
 
 FEWEST_POSES = 3
-"""That an alignment of paths needs."""
+"""Fewest poses for an alignment of paths."""
 
 
 def points_row(run: EvaluationRun, truth: SequenceTruth, protocol: PointsProtocol, pictures: Path | None) -> Row:
-    """Accuracy, completeness and F-scores; the error map where a folder is given."""
+    """Accuracy, completeness and F-scores; the error map if a folder is given."""
     found = score_pointmaps(run.points, run.confidence, truth, protocol, valid=run.valid)
     if pictures is not None:
         write_error_map(pictures, found.points, found.score.to_truth, truth.camera_to_world)
@@ -46,9 +46,9 @@ def _points_columns(found: PointmapScore) -> Row:
 
 
 def protocol_for(run: EvaluationRun, protocol: PointsProtocol) -> PointsProtocol:
-    """The protocol with a threshold that fits the run: of a refined one, the points that other views confirm count.
+    """Protocol with the threshold of the run: of a refined one, points confirmed by other views count.
 
-    A threshold of 0, all points, stays.
+    A threshold of 0 (all points) is kept.
     """
     return replace(protocol, confidence=run.threshold) if run.refined and protocol.confidence > 0 else protocol
 
@@ -60,7 +60,7 @@ def focal_row(focal: NDArray[np.float64], sequence: RgbdSequence) -> Row:
 
 
 def path_row(camera_to_world: NDArray[np.float64], sequence: RgbdSequence, pictures: Path | None) -> Row:
-    """ATE and RPE by evo, over the frames that have a pose; no figure but their number where fewer than three do."""
+    """ATE and RPE by evo, over the frames that have a pose; only their number if fewer than three do."""
     posed = np.flatnonzero(np.isfinite(camera_to_world).all(axis=(1, 2)))
     if len(posed) < FEWEST_POSES:
         return {"ate_rmse": None, "poses": len(posed)}

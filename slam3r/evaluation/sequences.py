@@ -1,4 +1,4 @@
-"""Reconstruct RGB-D sequences and score points, trajectory and depth: Replica, 7-Scenes, TUM, ScanNet, one's own."""
+"""Benchmark of points, trajectory and depth on RGB-D sequences: Replica, 7-Scenes, TUM, ScanNet or others."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class SequenceBenchmark:
         return cls(to_dataclass(own, SequenceSettings), ModelUnderTest.from_config(config))
 
     def describe(self) -> dict[str, Any]:
-        """What the figures depend on."""
+        """Everything that the figures depend on, as JSON values."""
         own = asdict(self.settings)
         for selection in ("scenes", "split", "figures", "keep_predictions", "truth_cache", "path"):
             own.pop(selection)
@@ -141,7 +141,7 @@ class SequenceBenchmark:
         return {"frames": sequence.length, **row, **focal_row(focal, sequence), "seconds": run.seconds}
 
     def _truth(self, sequence: RgbdSequence, folder: Path) -> SequenceTruth | None:
-        """What points and depth are compared with, in the scene's own folder unless there is a cache for it."""
+        """Load the true points and depths, from the cache or the scene's own folder."""
         settings = self.settings
         if not {"points", "depth"} & set(settings.measures):
             return None

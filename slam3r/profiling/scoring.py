@@ -1,4 +1,4 @@
-"""How long the scores of a reconstruction take: a made-up scene as large as one of Replica, stage by stage."""
+"""Profile of scoring a reconstruction, stage by stage, on a synthetic scene as large as one of Replica."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from slam3r.evaluation.sequence_scores import depth_row, path_row, points_row
 
 T = TypeVar("T")
 _ROOM = np.array([3.2, 1.4, 2.6])  # half of its sides, metres
-_DEPTH_SCALE = 6553.5  # of the release
+_DEPTH_SCALE = 6553.5  # depth scale of the release
 
 
 @dataclass(frozen=True)
 class ScoringWorkload:
-    """A scene and what is scored of it; the defaults are a scene of Replica by the published protocol."""
+    """Size of a scene and its scores; the defaults are a scene of Replica by the published protocol."""
 
     frames: int = 2000
     depth_size: tuple[int, int] = (680, 1200)
@@ -46,13 +46,13 @@ class ScoringWorkload:
 
 
 QUICK = ScoringWorkload(6, (68, 120), (32, 32), PointsProtocol(num_samples=1000), (0.02,))
-"""Shows that it works."""
+"""Toy workload, which only shows that it works."""
 
 
 def scoring_rows(quick: bool = False) -> Iterator[Row]:
     """Seconds and peak memory of every stage, then of all together, with pictures; files go to a temporary folder.
 
-    Reading depth images is a stage; writing them, and making the reconstruction, is none.
+    Reading depth images is a stage; writing them and making the reconstruction are not.
     """
     work = QUICK if quick else ScoringWorkload()
     with tempfile.TemporaryDirectory() as name:
@@ -120,7 +120,7 @@ def _box_depth(rays: NDArray[np.float32], pose: NDArray) -> NDArray[np.float32]:
 
 
 def write_run(folder: Path, sequence: RgbdSequence, truth: SequenceTruth, noise: float) -> EvaluationRun:
-    """What a system with errors of a known size would leave of a sequence, in another frame and unit."""
+    """Write the recording of a simulated system with errors of known size, in another frame and unit."""
     random = np.random.default_rng(0)
     count, height, width = truth.depth.shape
     turn = Rotation.from_rotvec([0.3, -0.8, 0.2]).as_matrix() / 3

@@ -1,4 +1,4 @@
-"""What the whole service sustains on this machine: a broker that runs, a worker process, and a client.
+"""Profile of the whole service on this machine: a running broker, a worker process, and a client.
 
 Latency is from the moment a frame is published to the moment its pose is received.
 """
@@ -43,13 +43,13 @@ PICTURES = SAMPLE_FOLDER
 
 @dataclass(frozen=True)
 class Outcome:
-    """A load, and what became of every frame."""
+    """Result of one load, with the outcome of every frame."""
 
     record: LoadRecord
     dropped: int
-    """Left out on purpose, as the worker counts."""
+    """Frames dropped on purpose, as counted by the worker."""
     waiting: int
-    """In the broker's queue when the worker had stopped."""
+    """Frames in the broker's queue when the worker had stopped."""
     memory: int
     """Bytes resident in the worker at the end."""
 
@@ -116,7 +116,7 @@ async def _measure(
 def _configuration(
     model: Slam3rDescription, dtype: str, device: str, work: ServiceWorkload, folder: Path, recorded: bool
 ) -> ServeConfiguration:
-    """As ``configs/serve.yaml``, with names on the broker and a state folder that nobody else uses."""
+    """Configuration of ``configs/serve.yaml`` with private names on the broker and a private state folder."""
     token = uuid.uuid4().hex[:8]
     names = ExchangeNames(**{key: f"{name}.{token}" for key, name in vars(ExchangeNames()).items()})
     service = ServiceSettings(

@@ -1,4 +1,4 @@
-"""Frames to a running service at a rate, and when the answer to each of them came."""
+"""Load generator for a running service, which records the time of every answer."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _QUIET_SECONDS = 3.0
 
 @dataclass
 class LoadRecord:
-    """What was sent and what came back. Times are nanoseconds since the epoch; a frame's timestamp is that of its
+    """Record of sent frames and answers. Times are nanoseconds since the epoch; a frame's timestamp is that of its
     sending."""
 
     sent: list[int] = field(default_factory=list)
     answered: dict[int, int] = field(default_factory=dict)
     """Time of the answer by timestamp."""
     repeated: int = 0
-    """Answers that came more than once."""
+    """Duplicate answers."""
     parts: set[int] = field(default_factory=set)
     """Worlds."""
     started: int = 0
-    """From here on it counts: a world is founded."""
+    """Start of the measurement, when the world is initialized."""
     ended: int = 0
-    """Until here."""
+    """End of the measurement."""
 
     @property
     def offered_per_second(self) -> float:
@@ -46,7 +46,7 @@ class LoadRecord:
 
     @property
     def answered_per_second(self) -> float:
-        """Answers received in the time that counts."""
+        """Answers per second received during the measurement."""
         return self._rate(self.answered.values())
 
     @property
@@ -56,7 +56,7 @@ class LoadRecord:
 
     @property
     def latencies(self) -> NDArray[np.float64]:
-        """Seconds from sending to answer, of the frames sent in the time that counts that got one."""
+        """Seconds from sending to answer, of answered frames sent during the measurement."""
         return np.array([(self.answered[sent] - sent) / 1e9 for sent in self.counted if sent in self.answered])
 
     def _rate(self, times: Iterable[int]) -> float:
@@ -95,13 +95,13 @@ class LoadTest:
         if not self._founded.is_set():
             raise InputError(f"no world was founded in {patience:.0f} s, with {len(self.record.sent)} frames sent")
         if frames_per_second:
-            await self._settle()  # what founding has held up is no latency of the frames that count
+            await self._settle()  # frames delayed by the initialization are excluded from the latencies
         self.record.started = time.time_ns()
         await self._send_until(lambda: False, frames_per_second, seconds)
         self.record.ended = time.time_ns()
 
     async def finish(self) -> LoadRecord:
-        """When the worker has stopped: read the answers that are still on their way."""
+        """Read outstanding answers after the worker has stopped."""
         assert self._reader is not None, "after `run` only"
         await self._settle()
         self._reader.cancel()
@@ -121,7 +121,7 @@ class LoadTest:
         await asyncio.gather(*on_their_way)
 
     async def _settle(self) -> None:
-        """Until no answer has come for a while."""
+        """Wait until no answer has arrived for a while."""
         self._newest = time.monotonic()
         while time.monotonic() - self._newest < _QUIET_SECONDS:
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""A worker in a process of its own, as ``scripts/serve.py`` runs it, watched over HTTP as an operator would."""
+"""Worker in a separate process, as ``scripts/serve.py`` runs it, monitored over HTTP."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _TICK_SECONDS = 0.2
 
 
 class WorkerProcess:
-    """A context manager: inside of it the worker is connected; at its end the process is gone."""
+    """Context manager in which the worker is connected; the process has ended afterwards."""
 
     def __init__(self, chosen: ServeConfiguration) -> None:
         """
         Args:
-            chosen: with HTTP, on a port that is free.
+            chosen: configuration with HTTP on a free port.
         """
         self._http = chosen.service.http
         self._folder = tempfile.TemporaryDirectory(prefix="worker-")
@@ -51,14 +51,14 @@ class WorkerProcess:
         self._end()
 
     async def metrics(self) -> dict[str, float]:
-        """Every sample of ``/metrics`` by its name with labels; empty where nobody answers."""
+        """Every sample of ``/metrics`` by its name with labels; empty without an answer."""
         return await asyncio.to_thread(self._read_metrics)
 
     async def until(self, condition: Callable[[dict[str, float]], bool], seconds: float = 300.0) -> None:
-        """Wait until the metrics are so.
+        """Wait until the metrics satisfy a condition.
 
         Raises:
-            InputError: the worker has ended, or they are not so in time; with the end of its log.
+            InputError: the worker has ended, or the condition did not hold in time; with the end of its log.
         """
         deadline = time.monotonic() + seconds
         while not condition(await self.metrics()):
@@ -68,7 +68,7 @@ class WorkerProcess:
             await asyncio.sleep(_TICK_SECONDS)
 
     async def stop(self) -> None:
-        """Let it finish what it has begun, and wait for its end."""
+        """Let the worker finish its current work, and wait for its end."""
         self._process.terminate()
         await asyncio.to_thread(self._process.join, _STOP_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Settings of the speed profile, and how much work it does."""
+"""Settings and workload of the speed profile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slam3r.reconstruction.settings import ReconstructionSettings
 
 @dataclass(frozen=True)
 class Workload:
-    """How much of everything; the defaults are those of the published figures."""
+    """Workload of each stage; the defaults are those of the published figures."""
 
     image_size: int = 224
     """Pixels a side of the networks' images."""
@@ -22,7 +22,7 @@ class Workload:
     candidates: int = 40
     """Frames that retrieval chooses from."""
     queries: tuple[int, ...] = (1, 5)
-    """Frames that ask at once; half of a round."""
+    """Query frames at once; half of a round."""
     references: int = 10
     """Registered frames of an L2W round."""
     sources: int = 10
@@ -41,7 +41,7 @@ class Workload:
     """Timed runs of each stage after a warm-up; the pipeline runs once."""
 
     def pipeline_settings(self, buffer_size: int = ReconstructionSettings.buffer_size) -> ReconstructionSettings:
-        """Fixed stride, and no confidence gate on the initial window, as random weights are never sure."""
+        """Fixed stride, and no confidence gate on the initial window, as random weights have low confidence."""
         return ReconstructionSettings(
             keyframe_stride=self.stride,
             initial_confidence=0.0,
@@ -75,19 +75,19 @@ class ServiceWorkload:
     loads: tuple[LoadName, ...] = ("flat out", "sustained")
     """flat out: as fast as frames are taken; sustained and overload: frames beyond are dropped."""
     seconds: float = 60.0
-    """Of each load, after its world was founded."""
+    """Measured seconds of each load, after the initialization."""
     frames_per_second: float | None = None
-    """What the service takes; None: what "flat out" has measured."""
+    """Capacity of the service; None takes the measurement of "flat out"."""
     sustained: float = 0.8
-    """Share of it that is offered as "sustained"."""
+    """Share of the capacity that is offered as "sustained"."""
     overload: float = 10.0
-    """Times of it that are offered as "overload"."""
+    """Multiple of the capacity that is offered as "overload"."""
     picture_size: tuple[int, int] = (480, 640)
     """(height, width) of the JPEGs."""
     image_size: int = 224
     """Pixels a side of the networks' images."""
     mesh: bool = True
-    """Let the mesh process run beside."""
+    """Run the mesh process as well."""
     threads: int | None = None
     """Processor threads of the worker; null: those of the run."""
 

@@ -1,4 +1,4 @@
-"""How fast the two networks and the reconstruction are on this machine, and what bfloat16 costs in accuracy."""
+"""Speed of the two networks and the reconstruction on this machine, and the accuracy cost of bfloat16."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from slam3r.models.image_to_points import CORRELATION_LAYERS
 from slam3r.profiling.settings import Workload
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor
 
-# Seconds of the published SLAM3R code at the large size in float32 with random weights on two processor cores like
-# those this project is developed on, from the task's text. Another run on another day: orientation, not a comparison.
+# Seconds of the published SLAM3R code at the large size, in float32 with random weights, measured once on two CPU cores
+# of the kind on which this project is developed. For orientation only: not measured in the same session.
 PUBLISHED_SECONDS = {
     "encode": 0.97,  # one frame
     "i2p window": 4.8,  # 11 views, all pointmaps; the pipeline reads the reference's only
@@ -212,7 +212,7 @@ class PrecisionProbe:
         self._exact = self._run()
 
     def _run(self, points: Tensor | None = None) -> dict[str, Pointmaps]:
-        """L2W reads ``points`` (I2P's own where None), so that its error is not I2P's handed on."""
+        """L2W reads ``points`` (I2P's own where None), so that its error excludes that of I2P."""
         tokens, grid = self._networks.encode(self._frames, 4)
         window = self._networks.window_pointmaps(tokens[None], grid)
         count = self._references
@@ -223,7 +223,7 @@ class PrecisionProbe:
         return {"I2P": window, "L2W": registered}
 
     def compare(self, dtype: torch.dtype) -> Iterator[Row]:
-        """Convert the networks and yield the errors. There is no way back."""
+        """Convert the networks, irreversibly, and yield the errors."""
         for network in (self._networks.image_to_points, self._networks.local_to_world):
             set_compute_dtype(network, dtype)
         for stage, actual in self._run(self._exact["I2P"].points).items():

@@ -1,4 +1,4 @@
-"""One run of the speed benchmark: peaks first, then every size in every dtype."""
+"""One run of the speed profile: peaks first, then every size in every dtype."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from slam3r.profiling.stages import QUICK, PrecisionProbe, SpeedBenchmark
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedRun(ProfileSettings):
-    """Measures what its settings ask for."""
+    """Runs the stages chosen in the settings."""
 
     @property
     def torch_device(self) -> torch.device:
         """Where to run.
 
         Raises:
-            ConfigurationError: if it is not here.
+            ConfigurationError: the device is not available.
         """
         return choose_device(self.device)
 
     def rows(self) -> Iterator[Row]:
-        """Measure; a row as soon as it is there."""
+        """Measure; yields each row as soon as it is complete."""
         device = self.torch_device
         work = QUICK if self.quick else self.workload
         # float32 first: a model is converted in place.
@@ -45,7 +45,7 @@ class SpeedRun(ProfileSettings):
             yield from self._size_rows(size, dtypes, peaks, device, work)
 
     def service_rows(self) -> Iterator[Row]:
-        """Of the live service, with the weights that ``configs/model`` names; needs a broker.
+        """Rows of the live service, with the weights that ``configs/model`` names; needs a broker.
 
         Raises:
             ConfigurationError: the extra is not installed.

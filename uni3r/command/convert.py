@@ -1,4 +1,4 @@
-"""Published weights to our format: split files are joined, pickles are read without running anything in them."""
+"""Command ``convert``: published weights to our format. Split files are joined, and no pickled code is run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uni3r.command.settings import ConvertCommand
 
 
 def convert(settings: ConvertCommand) -> None:
-    """Join the parts if there are any, convert, and say what was kept and what was not."""
+    """Join the parts if there are any, convert, and report kept and dropped tensors."""
     console = Console()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         joining = bar.add_task("joining parts", total=None, visible=False)

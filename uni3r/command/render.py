@@ -1,4 +1,4 @@
-"""Pictures to semantic Gaussians, and to films and pictures of them."""
+"""Command ``render``: semantic Gaussians from images, with films and pictures of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uni3r.command.settings import RenderCommand
 
 
 def render(chosen: RenderCommand) -> None:
-    """Build the source, the scene, and write."""
+    """Build the source and the scene, and write the results."""
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     with source_from_config(chosen.source) as source:

@@ -1,4 +1,4 @@
-"""What the benchmarks of Uni3R share: the model under test, the definitions, and mIoU over a whole data set."""
+"""Shared parts of Uni3R's benchmarks: the model under test, definitions, and mIoU over a whole data set."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NOTES: Sequence[str] = (
 )
 _CONFUSION = "confusion.json"
 LpipsChoice = bool | str
-"""Whether to score LPIPS, where VGG-16 is in torch's cache; or the file that it is in."""
+"""Whether to score LPIPS with VGG-16 from torch's cache, or the file of VGG-16."""
 
 
 @dataclass
@@ -49,16 +49,16 @@ class ModelUnderTest:
     size: tuple[int, int]
     facts: dict[str, Any]
     remarks: tuple[str, ...] = ()
-    """What could not be measured, and why."""
+    """Scores that could not be measured, and why."""
 
     @classmethod
     def from_config(
         cls, config: Mapping[str, Any], teacher_source: str | None, lpips: LpipsChoice, protocol: ProtocolSettings
     ) -> ModelUnderTest:
-        """Load what ``model`` names in the configuration of an evaluation.
+        """Load the ``model`` of the configuration of an evaluation.
 
         Raises:
-            ConfigurationError: the model is no Uni3R, or a value does not fit.
+            ConfigurationError: the model is not a Uni3R, or a value is invalid.
             CheckpointError: its weights are missing or damaged, or those of LPIPS where a file is named.
         """
         model = ready_model(to_dataclass(config["model"], Uni3rDescription), device=config.get("device", "auto"))
@@ -75,12 +75,12 @@ class ModelUnderTest:
         return cls(scorer, query, labels, inference.size, facts, remarks)
 
     def describe(self) -> dict[str, Any]:
-        """What figures depend on."""
+        """Everything that figures depend on, as JSON values."""
         return self.facts
 
 
 def _perceptual(choice: LpipsChoice) -> tuple[Lpips | None, tuple[str, ...]]:
-    """LPIPS on [0, 1] images as published; where it was wished for and cannot be had, a remark in its place."""
+    """LPIPS on [0, 1] images as published; if it is unavailable, a remark instead."""
     if choice is False:
         return None, ()
     if isinstance(choice, str):
@@ -92,7 +92,7 @@ def _perceptual(choice: LpipsChoice) -> tuple[Lpips | None, tuple[str, ...]]:
 
 
 def write_confusion(folder: Path, score: WindowScore | Sequence[WindowScore]) -> None:
-    """Keep the counts of a scene's labels, for the mIoU of the data set."""
+    """Store the confusion matrix of a scene, for the mIoU of the data set."""
     scores = [score] if isinstance(score, WindowScore) else score
     counts = [one.confusion for one in scores if one.confusion is not None]
     if counts:

@@ -1,8 +1,8 @@
 """Test-time pose alignment: move target cameras until the rendering fits the picture, with the Gaussians fixed.
 
 Uni3R (arXiv 2508.03643) as published, after NoPoSplat (arXiv 2410.24207): a model without poses builds its own world,
-which differs a little from that of the true poses; scores of novel views would mostly measure that. The cameras are
-refined on the very pictures that they are scored on, so scores are reported with and without.
+which differs slightly from that of the true poses, and scores of novel views would mostly measure this difference. The
+cameras are refined on the same images on which they are scored, so scores are reported with and without alignment.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Render = Callable[[Cameras], Tensor]
 
 @dataclass(frozen=True)
 class PoseAlignmentSettings:
-    """Adam on nine numbers per camera. The defaults are the published ones."""
+    """Settings of Adam on nine numbers per camera. The defaults are the published ones."""
 
     steps: int = 100
-    """Renderings; a step of the optimizer follows each but the last."""
+    """Number of renderings; an optimizer step follows each but the last."""
     learning_rate: float = 5e-3
-    """On translations in ``unit``, and on the 6-D rotation."""
+    """Learning rate for translations in ``unit`` and for the 6-D rotation."""
     unit: float = 1.0
-    """Length in which translations are counted; published worlds have a baseline or a metre as theirs."""
+    """Unit of translations; the baseline or a metre in the published worlds."""
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -39,7 +39,7 @@ class PoseAlignmentSettings:
 
 @dataclass(frozen=True)
 class PoseAlignment:
-    """What the alignment found."""
+    """Result of the alignment."""
 
     cameras: Cameras
     """The moved cameras, without gradient."""
@@ -52,12 +52,12 @@ class PoseAlignment:
 def align_poses(
     render: Render, cameras: Cameras, images: Tensor, settings: PoseAlignmentSettings | None = None
 ) -> PoseAlignment:
-    """Refine camera poses on the pictures taken from them.
+    """Refine camera poses on their images.
 
     Args:
-        render: the scene, from given cameras.
-        cameras: (...) where to start.
-        images: (..., 3, H, W) in [0, 1], what the cameras saw.
+        render: renders the scene from given cameras.
+        cameras: (...) initial cameras.
+        images: (..., 3, H, W) in [0, 1], their images.
         settings: see `PoseAlignmentSettings`.
     """
     settings = settings or PoseAlignmentSettings()

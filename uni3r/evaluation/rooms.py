@@ -1,4 +1,4 @@
-"""Novel views of procedural rooms that no training ever saw: runs anywhere, without a download."""
+"""Benchmark of novel views of held-out procedural rooms, which needs no download."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class RoomsBenchmark:
         return (*NOTES, *self.model.remarks, *pooled_miou(self._folder, self.model.labels))
 
     def describe(self) -> dict[str, Any]:
-        """What the figures depend on."""
+        """Everything that the figures depend on, as JSON values."""
         own = asdict(self.settings)
         for selection in ("scenes", "first_scene"):
             own.pop(selection)

@@ -75,7 +75,7 @@ class ScanNetBenchmark:
         return (*NOTES, own, *self.model.remarks, *pooled_miou(self._folder, self.model.labels))
 
     def describe(self) -> dict[str, Any]:
-        """What the figures depend on."""
+        """Everything that the figures depend on, as JSON values."""
         own = asdict(self.settings)
         own.pop("scenes")
         return {"benchmark": own, **self.model.describe()}

@@ -1,8 +1,8 @@
 """Scores of a model on one window: novel views, their labels and their depth, with and without pose alignment.
 
 The protocol is Uni3R's (arXiv 2508.03643, section 4), from LSM (Fan et al. 2024): context views in, the views between
-them out, at their true poses brought into the world of the network. What the published figures do silently is a choice
-here, and said in the notes of the benchmarks: whether poses are aligned to the pictures that are scored.
+them out, at their true poses brought into the world of the network. Whether poses are aligned to the scored images,
+which published figures do without mention, is a choice here and stated in the notes of the benchmarks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from uni3r.semantics.teacher import Teacher
 
 @dataclass(frozen=True)
 class ProtocolSettings:
-    """What is given and what is allowed."""
+    """Inputs of the model, and alignment of poses."""
 
     true_poses: bool = False
     """Tell the network the poses of the context (models with centres on rays). Off: pictures and intrinsics only."""
@@ -43,7 +43,7 @@ class ProtocolSettings:
     """Refine the context's own poses on the context pictures; only for centres on rays, and without true poses."""
     refinement: RefinementSettings = field(default_factory=RefinementSettings)
     alignment: PoseAlignmentSettings = field(default_factory=PoseAlignmentSettings)
-    """Of the target poses on the target pictures; its unit is replaced by the distance of the context cameras."""
+    """Alignment of the target poses on the target images, in units of the distance of the context cameras."""
     near: float = 0.1
     """Metres."""
     far: float = 100.0
@@ -52,7 +52,7 @@ class ProtocolSettings:
 
 @dataclass(frozen=True)
 class WindowScore:
-    """One window."""
+    """Scores of one window."""
 
     row: Row
     confusion: Tensor | None
@@ -60,7 +60,7 @@ class WindowScore:
 
 
 class WindowScorer:
-    """A model, made ready once, against many windows."""
+    """Scores a model on many windows."""
 
     def __init__(
         self,
@@ -71,9 +71,9 @@ class WindowScorer:
     ) -> None:
         """
         Args:
-            model: to score.
+            model: model to score.
             settings: see `ProtocolSettings`.
-            teacher: the model's; without one nothing is said about labels.
+            teacher: the model's teacher; None leaves labels out.
             lpips: None leaves LPIPS out; made for [0, 1] images (`ImageRange`), as published.
         """
         self.network = model.network.eval()
@@ -88,7 +88,7 @@ class WindowScorer:
         Args:
             views: (V, ..) with poses and intrinsics, depth in metres, and labels where there are any.
             context: indices of the views that the network sees; the first is the world.
-            targets: of those that are scored.
+            targets: indices of the scored views.
             query: the classes of the labels, in their order; None leaves labels out.
         """
         views = views.to(self.device)
@@ -119,7 +119,7 @@ class WindowScorer:
 
     @torch.no_grad()
     def _predict(self, seen: Views) -> tuple[Prediction, Tensor]:
-        """Gaussians, and the context's poses (C, 4, 4) that they lie by, in the frame of view 0."""
+        """Gaussians, and the context's poses (C, 4, 4) by which they are placed, in the frame of view 0."""
         residual = None
         if self.teacher is not None and self.network.feature_compressor is not None:
             residual = self.teacher.features(seen.images)
@@ -146,8 +146,8 @@ class WindowScorer:
     def _unit(self, seen: Views, poses: Tensor) -> Tensor:
         """(1,) metres per unit of the network's world.
 
-        By the model's rule, where that needs poses only or they were given; else the ratio of the distances of the
-        context cameras from the first: depth that a benchmark is to score must not enter.
+        By the model's rule if that needs only poses or they were given; else the ratio of the distances of the context
+        cameras from the first, since depth that a benchmark scores must not be used.
         """
         rule = self.model.settings.unit
         if self.settings.true_poses or rule.rule != "points":
@@ -183,7 +183,7 @@ class WindowScorer:
     ) -> tuple[Rendering, float]:
         """The rendering after pose alignment, and the colour error that is left, as a share of what it began with."""
         frozen = replace(prediction, gaussians=prediction.gaussians._map(lambda tensor: tensor.detach()))
-        coloured = replace(frozen, gaussians=replace(frozen.gaussians, features=None))  # all that the loss looks at
+        coloured = replace(frozen, gaussians=replace(frozen.gaussians, features=None))  # all that the loss needs
 
         def render(moved: Cameras) -> Tensor:
             lifted = Cameras(moved.camera_to_world[None], moved.intrinsics[None])

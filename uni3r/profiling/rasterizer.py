@@ -1,4 +1,4 @@
-"""How fast Gaussians are rendered on this machine, and which share each part takes on the CPU."""
+"""Speed of rendering Gaussians on this machine, and the share of each part on the CPU."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RasterizerWorkload:
 WORKLOADS = (RasterizerWorkload(128, 16), RasterizerWorkload(256, 64))
 """A training step on the CPU, and the published size."""
 QUICK_WORKLOADS = (RasterizerWorkload(16, 4),)
-"""Shows that it works."""
+"""Toy workload, which only shows that it works."""
 
 
 def pixel_aligned_scene(work: RasterizerWorkload, device: torch.device) -> tuple[Gaussians, Cameras]:

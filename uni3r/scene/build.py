@@ -1,4 +1,4 @@
-"""From pictures to a scene: choose the views, find intrinsics and poses, one forward pass."""
+"""Building of a scene from images: choice of views, intrinsics and poses, one forward pass."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from uni3r.scene.settings import RunSettings
 from uni3r.semantics.teacher import Teacher
 
 _FIRST_GUESS = 60.0
-"""Field of view in degrees along the longer side, until the points say better."""
+"""Initial field of view in degrees along the longer side, before it is estimated from the points."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Picture:
     view: InputView
     image: Tensor
     intrinsics: np.ndarray | None
-    """(3, 3) in pixels of the original, where they are known."""
+    """(3, 3) in pixels of the original image, if known."""
 
 
 def build_scene(
@@ -51,10 +51,10 @@ def build_scene(
     """Build a scene from a validated source.
 
     Args:
-        source: of pictures.
-        model: loaded.
-        teacher: understands words, and gives the features that published weights expect; None without.
-        known: cameras of the pictures; None: the model's own poses.
+        source: source of images.
+        model: loaded model.
+        teacher: text encoder, and source of the features that published weights expect; or None.
+        known: cameras of the images; None uses the model's own poses.
         settings: see `RunSettings`.
 
     Raises:
@@ -144,7 +144,7 @@ def _picture(frame: Frame, size: tuple[int, int], known: KnownCameras | None, ca
 
 
 def _residual(network: Uni3R, teacher: Teacher | None, images: Tensor) -> Tensor | None:
-    """Features that published weights expect of their teacher; models that learnt from labels expect none."""
+    """Features that published weights expect of their teacher; models trained on labels expect none."""
     if teacher is None or network.feature_compressor is None:
         return None
     if isinstance(teacher, torch.nn.Module):
@@ -160,7 +160,7 @@ def _intrinsics(
     known: KnownCameras | None,
     settings: RunSettings,
 ) -> tuple[Tensor, Literal["given", "field of view", "estimated"]]:
-    """(1, V, 3, 3) at network size, and where they come from."""
+    """(1, V, 3, 3) at network size, and their origin."""
     affine = torch.stack([picture.view.original_from_network for picture in pictures])
     if known is not None:
         given = [torch.from_numpy(np.asarray(picture.intrinsics)) for picture in pictures]
@@ -199,7 +199,7 @@ def _with_poses(scene: Scene, residual: Tensor | None, poses: Tensor) -> Scene:
 
 def _in_given_world(scene: Scene, residual: Tensor | None, known: KnownCameras) -> Scene:
     """The scene in the world and unit of the known cameras."""
-    cameras = [known.find(view.name) for view in scene.views]  # those without one were left out before
+    cameras = [known.find(view.name) for view in scene.views]  # images without a camera were left out before
     stacked = np.stack([camera.camera_to_world for camera in cameras if camera is not None])
     given = torch.from_numpy(stacked).to(scene.cameras.camera_to_world)
     relative = invert_rigid(given[:1]) @ given

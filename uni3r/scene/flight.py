@@ -1,4 +1,4 @@
-"""A flight through the scene: a smooth path along the input cameras and back, and what is seen from it."""
+"""Camera path for films: a smooth path along the input cameras and back."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def between(cameras: Cameras, place: np.ndarray) -> Cameras:
 
 
 def enlarged(cameras: Cameras, factor: int) -> Cameras:
-    """Cameras of pictures so many times larger (pixel centres at whole numbers)."""
+    """Cameras of images enlarged by a factor (pixel centres at integers)."""
     intrinsics = cameras.intrinsics.clone()
     intrinsics[..., :2, :] *= factor
     intrinsics[..., :2, 2] += (factor - 1) / 2

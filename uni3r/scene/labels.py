@@ -34,7 +34,7 @@ def overlay(image: ArrayLike, colors: ArrayLike, strength: float | ArrayLike = 0
     Args:
         image: (H, W, 3) uint8 RGB.
         colors: (H, W, 3) uint8 RGB.
-        strength: of the colours, in [0, 1]: one number, or (H, W), such as a relevance.
+        strength: opacity of the colours in [0, 1]: one number, or (H, W), such as a relevance.
 
     Returns:
         (H, W, 3) uint8 RGB.

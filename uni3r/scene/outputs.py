@@ -1,6 +1,6 @@
 """The result folder of a scene: Gaussians, cameras, pictures, films.
 
-Every file is written atomically, what is dear first, ``summary.json`` last: a folder with a summary is complete.
+Every file is written atomically, the most valuable first, ``summary.json`` last: a folder with a summary is complete.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
         The files and folders that were written.
 
     Raises:
-        ConfigurationError: queries are asked, and the scene understands no words.
+        ConfigurationError: there are queries, and the scene has no text encoder.
     """
     folder, export = Path(folder).expanduser(), export or ExportSettings()
     painter = Painter(scene, export.queries)

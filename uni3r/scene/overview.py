@@ -1,4 +1,4 @@
-"""One picture of a scene: what came in, and what Uni3R sees between the pictures."""
+"""Overview picture of a scene: input images and novel views between them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def draw_overview(scene: SceneData, painter: Painter, scale: int = 1) -> NDArray
     """Rows of tiles: the pictures; half way between each two of them a new view, its depth, its classes, its heat.
 
     Args:
-        scene: with at least one pose.
-        painter: of the scene, fitted.
-        scale: tiles are so many times larger than the network's pictures.
+        scene: scene with at least one pose.
+        painter: fitted painter of the scene.
+        scale: factor by which tiles are larger than the network's images.
 
     Returns:
         (height, width, 3) uint8 RGB.

@@ -1,4 +1,4 @@
-"""Renderings as pictures, in colours that are the same all over a scene."""
+"""Renderings as pictures, with the same colours throughout a scene."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uni3r.semantics.query import Query
 from uni3r.semantics.word_search import WordSearch
 
 _SEEN = 0.1
-"""Opacity above which a pixel shows something."""
+"""Opacity above which a pixel counts as covered."""
 
 
 class Painter:
@@ -28,11 +28,11 @@ class Painter:
     def __init__(self, scene: SceneData, queries: Sequence[str] = ()) -> None:
         """
         Args:
-            scene: to be painted.
+            scene: scene to paint.
             queries: words for `heat_maps`.
 
         Raises:
-            ConfigurationError: there are queries, and the scene understands no words.
+            ConfigurationError: there are queries, and the scene has no text encoder.
         """
         self._scene = scene
         self._range = (1.0, 2.0)
@@ -76,7 +76,7 @@ class Painter:
     def heat_maps(self, renderings: Sequence[Rendering]) -> list[list[NDArray[np.uint8]]]:
         """Per view a picture (H, W, 3) per query: heat where it is, over the rendering in grey.
 
-        Heat is relative to what is in these views (see `WordSearch`), so give all views of a scene at once.
+        Heat is relative to the content of these views (see `WordSearch`), so pass all views of a scene at once.
         """
         assert self._search is not None
         features = torch.cat([self._word_features(rendering) for rendering in renderings])

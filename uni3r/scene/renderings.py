@@ -25,10 +25,10 @@ def depth_image(depth: Tensor, alpha: Tensor, nearest: float, farthest: float) -
     """(H, W, 3) of depth and alpha (H, W) of a rendering in the colours of `common.drawing.colors.color_depth`.
 
     Args:
-        depth: accumulated, divided here by alpha.
+        depth: accumulated depth, which is divided by alpha.
         alpha: opacity of the rendering; where it is 0.1 or less, the depth is unknown.
-        nearest: depth of the one end of the colours, the same for all frames of a video.
-        farthest: depth of the other.
+        nearest: depth at the near end of the colours, the same for all frames of a video.
+        farthest: depth at the far end.
     """
     return color_depth(_expected(depth, alpha, 0.1), (nearest, farthest))
 
@@ -46,7 +46,7 @@ def _expected(depth: Tensor, alpha: Tensor, least: float) -> NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FeatureColors:
-    """The three main directions of a scene's features as red, green and blue; fitted once, the same in every frame."""
+    """Three principal components of a scene's features as red, green and blue; fitted once for all frames."""
 
     mean: Tensor
     """(C,)."""

@@ -39,7 +39,7 @@ class InputView:
 
 @dataclass
 class SceneData:
-    """Everything known of a scene, and how to render it.
+    """A scene with its inputs, and its rendering.
 
     The world frame is that of the given poses, or else the camera of the first view with the network's own unit.
     """

@@ -29,10 +29,10 @@ class FlightSettings:
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """What is written."""
+    """Optional output files."""
 
     queries: tuple[str, ...] = field(default=(), metadata={"set_by": "queries"})
-    """Words to look for: a heat map per view and word."""
+    """Words to search: one heat map per view and word."""
     features: bool = True
     """Write the semantic features into the PLY file."""
     splat: bool = False
@@ -48,19 +48,19 @@ class ExportSettings:
         if self.film_scale < 1:
             raise ValueError(f"film_scale must be at least 1, got {self.film_scale}")
         if any(not word.strip() for word in self.queries):
-            raise ValueError("a query is a word, not nothing")
+            raise ValueError("a query must not be empty")
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How a scene is built."""
+    """Settings of building a scene."""
 
     device: str = "auto"
     """auto, cuda, mps or cpu."""
     size: tuple[int, int] | None = None
     """(height, width) of the network's images; None takes what the model was trained on."""
     views: int = 4
-    """Views to build from: so many are spread evenly over the input, or all if there are fewer."""
+    """Number of views to build from, spread evenly over the input, or all if there are fewer."""
     field_of_view: float | None = None
     """Degrees along the longer side of the pictures, where no cameras are given; None estimates it."""
     refine: bool = True

@@ -28,9 +28,9 @@ class FrameStore:
         """Other registered frames whose tokens are held, in the order of their registration.
 
         Args:
-            frame: whose neighbours to find; may be registered itself.
-            reach: frames before or after it, at most.
-            confidence: mean registered confidence, at least.
+            frame: frame whose neighbours to find; may be registered itself.
+            reach: largest distance in frames, before or after.
+            confidence: smallest mean registered confidence.
         """
         return [
             index
@@ -39,7 +39,7 @@ class FrameStore:
         ]
 
     def forget(self, inputs_before: int, pointmaps_before: int, keep: Iterable[int]) -> None:
-        """Drop what no later step reads.
+        """Drop data that no later step reads.
 
         Args:
             inputs_before: first frame whose tokens a coming window, query or registration may need.

@@ -1,4 +1,4 @@
-"""How far a reconstruction has come."""
+"""Progress counters of a reconstruction."""
 
 from __future__ import annotations
 

@@ -21,6 +21,6 @@ def random_state(random: np.random.RandomState) -> dict[str, Any]:
 
 
 def load_random_state(random: np.random.RandomState, state: Mapping[str, Any]) -> None:
-    """Bring a generator to a state that `random_state` gave."""
+    """Restore a generator to a state from `random_state`."""
     key = state["key"].numpy().astype(np.uint32)
     random.set_state(("MT19937", key, state["position"], state["has_gauss"], state["gauss"]))

@@ -39,7 +39,7 @@ class BufferingSet:
 
     @property
     def full(self) -> bool:
-        """Whether a frame must leave for another to enter."""
+        """Whether a new frame must replace another."""
         return 0 < self._settings.buffer_size <= len(self.frames)
 
     def update(
@@ -73,14 +73,14 @@ class BufferingSet:
         return {"frames": list(self.frames), **counters}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.frames, self.stride = list(state["frames"]), state["stride"]
         self.milestone, self._offered = state["milestone"], state["offered"]
 
     def _accepts(self) -> bool:
         if not self.full or self._settings.buffer_strategy == "fifo":
             return True
-        # Drawn only when it decides something: the order of draws is part of the published behaviour.
+        # Drawn only when needed, because the order of draws is part of the published behaviour.
         return self._random.rand() < self._settings.buffer_size / self._offered
 
     def _choose(self, registered_mean: Mapping[int, float], local_mean: Mapping[int, float]) -> int:

@@ -1,4 +1,4 @@
-"""Votes of registered neighbours on a frame's place: Image-to-Points sees them from the frame."""
+"""Votes of registered neighbours on the placement of a frame, by Image-to-Points with the frame as reference."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def votes_of_neighbours(
     networks: Networks,
     settings: ReconstructionSettings,
 ) -> Votes:
-    """A vote of every pixel of a frame's registered neighbours, as Image-to-Points sees it from the frame.
+    """One vote per pixel of a frame's registered neighbours, predicted by Image-to-Points in the frame's camera.
 
     Args:
-        frames: to be placed.
-        local: (F, H, W, 3) their pointmaps; only their unit is read.
+        frames: frames to place.
+        local: (F, H, W, 3) their pointmaps, of which only the unit is used.
         stride: keyframe stride.
         store: registered frames and tokens.
         grid: patch grid of the tokens.
         networks: I2P.
-        settings: how many neighbours, how many windows at once.
+        settings: number of neighbours and of windows at once.
     """
     size = local.shape[1:3]
     weight = thinned(local.new_zeros(len(frames), settings.rigid_neighbours, *size), size)
@@ -50,7 +50,7 @@ def votes_of_neighbours(
             unit = (local[i].norm(dim=-1) / points[0].norm(dim=-1)).median()
             seen[i, : len(known)] = thinned(points[1:], size) * unit
             world[i, : len(known)] = thinned(torch.stack([one.points for one in known]), size)
-            # A confidence of 1, the smallest there is, has no vote.
+            # A confidence of 1, the minimum, has no vote.
             weight[i, : len(known)] = torch.where(valid, thinned(confidence[1:], size) - 1, 0.0)
     flat = weight.flatten(1)
     median = torch.where(flat > 0, flat, torch.nan).nanmedian(dim=1, keepdim=True).values
@@ -59,9 +59,9 @@ def votes_of_neighbours(
 
 
 def registered_neighbours(frame: int, stride: int, store: FrameStore, settings: ReconstructionSettings) -> list[int]:
-    """Registered frames for a frame's window: at the keyframe spacing before it, or else the nearest there are.
+    """Registered frames for a frame's window: at the keyframe spacing before it, or else the nearest ones.
 
-    The second case concerns the frames between the founding keyframes. Frames registered while the camera was lost,
+    The second case concerns the frames between the initial keyframes. Frames registered while the camera was lost,
     and those from before the loss, are never neighbours.
     """
     usable = store.registered_near(frame, settings.rigid_neighbours * stride, settings.buffer_confidence)

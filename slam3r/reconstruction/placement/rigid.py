@@ -1,9 +1,9 @@
-"""Rigid placement of a frame: one similarity per frame in place of the network's pointwise answer.
+"""Rigid placement of a frame: one similarity per frame instead of the network's per-pixel prediction.
 
-Not part of the published method. A small Local-to-World network knows better where a frame stands than where each of
-its pixels does, and Image-to-Points knows best how a frame stands to those next to it. A robust similarity averages
-over all their pixels, errors of shape no longer accumulate from reference to reference, and the network's votes keep
-the neighbours' from drifting. Corners tracked from picture to picture say most exactly which points are the same.
+Not part of the published method. A small Local-to-World network predicts the pose of a frame more accurately than its
+individual pixels, and Image-to-Points is most accurate for the relative pose of neighbouring frames. A robust
+similarity averages over all pixels, so errors of shape no longer accumulate from reference to reference, and the
+network's votes limit the drift of the neighbours'. Corners tracked between images give the most exact correspondences.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from slam3r.reconstruction.placement.votes import Votes
 
 
 def whole_shapes(raw: Tensor, normalized: Tensor, valid: Tensor) -> Tensor:
-    """Local pointmaps in the unit that Local-to-World reads, including the pixels that it is not shown.
+    """Local pointmaps in the unit of Local-to-World's input, including pixels that are masked there.
 
     Args:
         raw: (F, H, W, 3) as Image-to-Points predicted them.
         normalized: (F, H, W, 3) the same in another unit per frame.
-        valid: (F, H, W) bool, the pixels of ``normalized`` to read.
+        valid: (F, H, W) bool, the valid pixels of ``normalized``.
 
     Returns:
         (F, H, W, 3); zeros for a frame without a valid pixel.
@@ -36,18 +36,18 @@ def whole_shapes(raw: Tensor, normalized: Tensor, valid: Tensor) -> Tensor:
 
 
 def place(local: Tensor, world: Tensor, known: Tensor, votes: Sequence[Votes]) -> Tensor:
-    """Local pointmaps, moved as a whole to where the votes say.
+    """Transform local pointmaps by the similarity that fits the votes.
 
     Args:
         local: (F, H, W, 3) in each frame's camera.
         world: (F, H, W, 3) as the network registered them.
         known: (F,) bool, the frames that have a local pointmap.
-        votes: of the network, of the neighbours, of the tracks.
+        votes: votes of the network, the neighbours and the tracks.
 
     Returns:
         (F, H, W, 3) world points; the network's own for a frame that is not known or has no similarity.
     """
-    # Pixels in one long row: the closed form does not ask where a pair comes from.
+    # Flattened, since the closed form treats all pairs alike.
     weight = torch.cat([own.weight for own in votes], dim=1)
     poses = poses_from_pointmaps(
         torch.cat([own.local for own in votes], dim=1)[:, None],

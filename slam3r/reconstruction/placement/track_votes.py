@@ -1,4 +1,4 @@
-"""Votes of tracked corners on a frame's place: a corner found in two pictures is one point."""
+"""Votes of tracked corners on the placement of a frame: a corner found in two images is one point."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from slam3r.reconstruction.placement.votes import Votes
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 TRACK_CELLS = 8
-"""Cells along an image side. Corners crowd where there is texture; those of one cell share one vote, and a picture with
-a tracked corner in every cell weighs 1."""
+"""Cells along an image side. Corners cluster in textured regions; those of one cell share one vote, and an image with a
+tracked corner in every cell has weight 1."""
 
 
 def votes_of_tracks(
     frames: Sequence[int], local: Tensor, stride: int, store: FrameStore, settings: ReconstructionSettings
 ) -> Votes:
-    """A vote of every corner of a registered neighbour that is found again in the frame.
+    """One vote per corner of a registered neighbour that is found again in the frame.
 
     Args:
-        frames: to be placed.
+        frames: frames to place.
         local: (F, H, W, 3) their pointmaps.
         stride: keyframe stride.
         store: registered frames and pictures.
-        settings: how far a neighbour may be.
+        settings: largest distance of a neighbour.
     """
     per_frame = [_tracked_points(frame, own, stride, store, settings) for frame, own in zip(frames, local, strict=True)]
     most = max(len(points) for points in per_frame)
@@ -36,9 +36,9 @@ def votes_of_tracks(
 
 
 def tracked_neighbours(frame: int, stride: int, store: FrameStore, settings: ReconstructionSettings) -> list[int]:
-    """Registered frames in which a frame's corners are looked for: the nearest, then each at least twice as far.
+    """Registered frames in which a frame's corners are searched: the nearest, then each at least twice as far.
 
-    A near frame shares the most corners; a far one keeps the error of many small steps from growing.
+    Near frames share the most corners; far ones limit the accumulation of error over many small steps.
     """
     usable = store.registered_near(frame, settings.rigid_neighbours * stride, settings.buffer_confidence)
     chosen: list[int] = []

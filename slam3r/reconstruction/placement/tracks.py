@@ -2,7 +2,7 @@
 
 A small network matches two views in patches of 16 pixels; a corner is found to a fraction of a pixel. Corners after
 Shi and Tomasi, Good Features to Track, 1994; pyramidal flow after Lucas and Kanade, 1981, and Bouguet, 2001 (OpenCV).
-A corner counts if tracking it back from the other picture returns to where it began.
+A corner counts if tracking it back from the other image returns to its start.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 
 MAX_CORNERS = 400
 CORNER_QUALITY = 0.003
-"""Share of the best corner's response. Low: a corner on a plain wall is better than none, and the way back rejects a
-false one."""
+"""Smallest response, as a share of the best corner's. Low, because a weak corner on a plain wall is better than none,
+and tracking back rejects false ones."""
 CORNER_SPACING = 5.0
 """Pixels."""
 FLOW_WINDOW = (15, 15)
@@ -28,7 +28,7 @@ FLOW_LEVELS = 3
 FLOW_STOP = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 20, 0.03)
 """At most 20 iterations; stops at a step below 0.03 pixels."""
 RETURN_ERROR = 0.7
-"""Largest distance in pixels between a corner and where tracking it there and back ends."""
+"""Largest distance in pixels between a corner and its position after forward and backward tracking."""
 
 
 class TrackedPicture:
@@ -55,7 +55,7 @@ class TrackedPicture:
 
 
 def follow(first: TrackedPicture, second: TrackedPicture) -> tuple[Tensor, Tensor]:
-    """Corners of the first picture that the second shows as well.
+    """Track the corners of the first picture into the second.
 
     Args:
         first, second: pictures of one size.

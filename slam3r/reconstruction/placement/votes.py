@@ -1,4 +1,4 @@
-"""Votes on where frames stand: pairs of corresponding points, and those that Local-to-World itself gives."""
+"""Votes on the placement of frames: pairs of corresponding points, and those of Local-to-World itself."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 VOTES_PER_SIDE = 56
-"""Approximate number of voting pixels along an image side: neighbouring pixels say the same."""
+"""Approximate number of voting pixels along an image side; neighbouring pixels are redundant."""
 NETWORK_WEIGHT = 0.1
 """Total weight of Local-to-World's votes on a frame."""
 
 
 @dataclass(frozen=True)
 class Votes:
-    """Pairs of points that say where frames stand: P pairs for each of F frames."""
+    """Corresponding points that determine the placement of frames: P pairs for each of F frames."""
 
     local: Tensor
     """(F, P, 3) in the frame's camera, in the unit of its local pointmap."""
@@ -27,13 +27,13 @@ class Votes:
 
 
 def votes_of_network(local: Tensor, world: Tensor, confidence: Tensor, valid: Tensor) -> Votes:
-    """A vote of every pixel of a frame, as Local-to-World placed it; the more confident half counts.
+    """One vote per pixel of a frame, by Local-to-World's registration; only the more confident half counts.
 
     Args:
         local: (F, H, W, 3) in each frame's camera.
         world: (F, H, W, 3) as registered.
         confidence: (F, H, W) of the registration.
-        valid: (F, H, W) bool, the pixels that Local-to-World was shown.
+        valid: (F, H, W) bool, the pixels that Local-to-World received.
     """
     local, world, confidence, valid = (thinned(x, confidence.shape[-2:]) for x in (local, world, confidence, valid))
     median = confidence.flatten(1).median(dim=1).values[:, None, None]
