@@ -13,7 +13,7 @@ to_jpeg() {  # PNG JPEG
 }
 
 "$python" scripts/demo.py output="$work/room"
-"$python" scripts/replay.py run="$work/room" output="$images/room.gif" confidence=8 max_points=500000 \
+"$python" scripts/replay.py run="$work/room" output="$images/room.gif" max_points=500000 \
     film.size='[288,512]' film.fps=10 film.rest=6
 to_jpeg "$work/room/frames.png" "$images/frames.jpg"
 

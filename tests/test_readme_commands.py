@@ -16,16 +16,21 @@ from common.command.verb import Verb
 from tests.support.configs import compose_config
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / page for page in ("README.md", "data_process/README.md", "slam3r/service/README.md", "CONTRIBUTING.md")]
+PAGES = [
+    *(ROOT / page for page in ("README.md", "data_process/README.md", "slam3r/service/README.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 INTERPRETERS = ("python", "python3", ".venv/bin/python")
 
 
 def commands() -> list[tuple[str, str]]:
-    """(page, command line) of all shell blocks, continued lines joined, comments removed."""
+    """(page, command line) of shell blocks and tables, continued lines joined, comments removed."""
     found = []
     for page in PAGES:
         text = page.read_text() if page.exists() else ""
-        for block in re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, re.S):
+        blocks = re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, re.S)
+        blocks += re.findall(r"^\| `((?:python|bash) [^`]*)`", text, re.M)  # the first column of a table of commands
+        for block in blocks:
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
                 if words:
