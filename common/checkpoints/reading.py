@@ -49,7 +49,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
                 mapped = zipfile.is_zipfile(path)
                 content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # damaged pickles raise whatever their opcodes run into
-        raise CheckpointError(f"{path} is not a readable checkpoint: {_reason(error)}") from error
+        raise CheckpointError(f"{path} is not a readable checkpoint: {failure_reason(error)}") from error
     for key in _STATE_KEYS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -135,7 +135,7 @@ def _check_beginning(path: Path) -> None:
         raise CheckpointError(f"{path} is a web page, not weights; the download was answered by a page")
 
 
-def _reason(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
     """One line of why, without torch's advice to read the file unsafely."""
     text = str(error)
     if "weights_only" in text.lower() or "weights only" in text.lower():
