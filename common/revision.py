@@ -23,7 +23,7 @@ def code_revision() -> dict[str, str | None]:
     version = commit = None
     with suppress(importlib.metadata.PackageNotFoundError):
         version = importlib.metadata.version(DISTRIBUTION)
-    if (_ROOT / ".git").exists():  # an installed copy inside somebody else's repository is not a checkout
+    if (_ROOT / ".git").exists():  # an installed copy inside another repository is not a checkout
         with suppress(OSError, subprocess.SubprocessError):
             command = ["git", "-C", str(_ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
             result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

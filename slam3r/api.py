@@ -65,8 +65,8 @@ def reconstruct(
             are made consistent afterwards. None does as the model asks (``auto`` for the small models).
         save_predictions: write every frame's arrays to ``predictions`` in the output folder.
         overwrite: replace the results of an earlier run.
-        sinks: further takers of registered frames, such as a viewer; an exception of theirs ends the run.
-        observer: is told what the reconstructor decides; an exception of its ends the run.
+        sinks: additional sinks of registered frames, such as a viewer; their exceptions end the run.
+        observer: called with the decisions of the reconstructor; its exceptions end the run.
         **options: fields of `RunSettings`: device, dtype, size, push_batch, read_ahead, progress.
 
     Raises:

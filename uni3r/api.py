@@ -80,7 +80,7 @@ def reconstruct(
 
 
 def _teacher(loaded: ReadyUni3R, source: str | None, export: ExportSettings) -> tuple[Teacher | None, list[str]]:
-    """The teacher; where it cannot be had and nobody asked for words, a warning instead."""
+    """Load the teacher; if it is unavailable and no queries were given, only warn."""
     try:
         return load_teacher(loaded.settings.teacher, source), []
     except (ImportError, CheckpointError, ConfigurationError) as error:

@@ -1,4 +1,4 @@
-"""What happens when a button is pressed. Everything of a visitor is found by the token in the page's state."""
+"""Event handlers of the page. A visitor's data is found by the token in the page's state."""
 
 from __future__ import annotations
 

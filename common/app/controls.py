@@ -59,7 +59,7 @@ def option_values(system: System, values: Sequence[Any]) -> dict[str, Any]:
 
 
 def view_controls() -> list[Any]:
-    """What is shown and how, in the order of `VIEW_SETTINGS`."""
+    """Controls of the view, in the order of `VIEW_SETTINGS`."""
     with gr.Row():
         show = gr.Radio(["Points", "Mesh"], value="Points", label="Show", min_width=200)
         threshold = gr.Slider(

@@ -1,4 +1,4 @@
-"""What each visitor has: a run, its result, a folder; and the one binary file that the viewer draws them from."""
+"""Per-visitor state: a run, its result, a folder; and the binary format that the viewer draws."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NORMALS, _LIVE_NORMALS = 50_000, 10_000
 
 @dataclass
 class Scene:
-    """Of one visitor."""
+    """State of one visitor."""
 
     folder: Path
     """For files; goes with the visitor."""
@@ -60,7 +60,7 @@ class Scene:
         return self.watcher
 
     def packed(self) -> bytes:
-        """What there is to draw now; see `pack`."""
+        """Current content for the viewer; see `pack`."""
         version = self.version
         if self.outcome is None:
             cloud, cameras = self.watcher.grown()

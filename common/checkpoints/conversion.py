@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.checkpoints.detect import UNI3R, UNI3R_TEACHER, KeyMap, detect_key_map
-from common.checkpoints.hub import CONFIG_NAME, WEIGHTS_NAME, PretrainedModel, read_state_dict
+from common.checkpoints.hub import CONFIG_NAME, WEIGHTS_NAME, PretrainedModel
+from common.checkpoints.reading import check_sizes, read_state_dict
 from common.errors import CheckpointError
 from common.files import atomic_path, atomic_write
 
@@ -80,18 +81,35 @@ def convert_checkpoint(
     """
     renamed = key_map.convert(state)
     config = {**network.infer_config(renamed), **(sizes or {})}
-    with torch.device("meta"):  # names and shapes alone
-        model = network(**config)
+    check_sizes(config, len(state), "sizes")
+    try:
+        with torch.device("meta"):  # names and shapes alone
+            model = network(**config)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"sizes {config} do not build {network.__name__}: {str(error).splitlines()[0]}"
+        ) from error
     own = {name: tensor.shape for name, tensor in model.state_dict().items()}
     missing = sorted(set(own) - set(renamed))
-    wrong = [name for name, shape in own.items() if name in renamed and renamed[name].shape != shape]
+    wrong = [
+        f"{name} ({list(renamed[name].shape)}, expected {list(shape)})"
+        for name, shape in own.items()
+        if name in renamed and renamed[name].shape != shape
+    ]
     if missing or wrong:
         faults = [f"lacks {', '.join(missing)}"] if missing else []
-        faults += [f"has another shape for {', '.join(wrong)}"] if wrong else []
+        faults += (
+            [f"has another shape for {', '.join(wrong)}; give sizes={{...}} for a network of other sizes"]
+            if wrong
+            else []
+        )
         raise CheckpointError(
             f"the checkpoint ({key_map.name}) does not fill {network.__name__}: it {'; '.join(faults)}"
         )
     kept = {name: _stored(renamed[name], dtype) for name in own}
+    broken = [name for name, tensor in kept.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if broken:
+        raise CheckpointError(f"the checkpoint ({key_map.name}) has NaN or infinite values in {', '.join(broken)}")
     output.mkdir(parents=True, exist_ok=True)
     with atomic_path(output / WEIGHTS_NAME) as temporary:
         save_file(kept, temporary, metadata={"format": "pt"})

@@ -1,16 +1,13 @@
 """Loading and saving models: a hub id, a folder, or a single file; ours or published.
 
 Our own format is a folder with ``config.json`` and ``model.safetensors``. Published files are recognized by their key
-names and converted (`common.checkpoints.detect`). Nothing untrusted is ever unpickled: PyTorch files are read with
-``weights_only=True``.
+names and converted (`common.checkpoints.detect`). Nothing untrusted is ever unpickled (`common.checkpoints.reading`).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
-import pickle
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,11 +17,11 @@ from typing import Any, TypeVar
 import torch
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from common.checkpoints.detect import KeyMap, detect_key_map
+from common.checkpoints.reading import check_sizes, read_model_config, read_state_dict
 from common.checkpoints.sizes import infer_sizes, sizes_from_published_config
 from common.errors import CheckpointError
 from common.files import atomic_write
@@ -35,7 +32,6 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 _WEIGHT_NAMES = (WEIGHTS_NAME, "pytorch_model.bin", "model.pth")
 _FILE_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
-_STATE_KEYS = ("model", "state_dict")
 
 ModelT = TypeVar("ModelT", bound="PretrainedModel")
 
@@ -52,44 +48,22 @@ class LoadReport:
     """Names of the checkpoint that the model does not have."""
     mismatched: list[str] = field(default_factory=list)
     """Names whose shapes differ, with both shapes."""
+    not_finite: list[str] = field(default_factory=list)
+    """Names whose values are NaN or infinite: a training that broke down, or a damaged file."""
     left_out: list[str] = field(default_factory=list)
     """Published names that have no place in our model by design."""
 
     @property
     def fits(self) -> bool:
-        """Whether nothing is missing, unexpected or of another shape."""
-        return not (self.missing or self.unexpected or self.mismatched)
+        """Whether nothing is missing, unexpected, of another shape or not finite."""
+        return not (self.missing or self.unexpected or self.mismatched or self.not_finite)
 
     def describe(self) -> str:
         """All findings by name, a line per kind."""
         kinds = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": self.mismatched}
+        kinds["with NaN or infinite values"] = self.not_finite
         lines = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
         return f"{self.source} ({self.family}): " + ("; ".join(lines) or "every name fits")
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a ``.safetensors``, ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file; PyTorch files by memory map.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, or holds something other than tensors; the message names it.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        # Training checkpoints of this family carry their command line; a namespace executes nothing.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:
-        raise CheckpointError(f"{path} is not a readable checkpoint: {str(error).splitlines()[0]}") from error
-    for key in _STATE_KEYS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"{path} holds no state dict (expected names to tensors, bare or under 'model')")
-    return {key.removeprefix("module."): value for key, value in content.items()}
 
 
 def locate(source: str | Path, revision: str | None = None) -> tuple[Path, Path | None]:
@@ -180,16 +154,26 @@ class PretrainedModel(nn.Module):
         weights, config_path = locate(source, revision)
         state = read_state_dict(weights)
         key_map = detect_key_map(state)
-        config = _read_config(config_path, cls.__name__) if config_path else {}
+        config = read_model_config(config_path, cls.__name__) if config_path else {}
         if key_map is not None:
             inferred = cls.infer_config(key_map.convert(state))
             config = {**inferred, **sizes_from_published_config(config)}
         elif not config:
             config = cls.infer_config(state)
+        config = {**config, **sizes}
+        check_sizes(config, len(state), str(config_path or weights))
         try:
-            model = cls(**{**config, **sizes})
-        except TypeError as error:
-            raise CheckpointError(f"{weights}: the sizes in its config do not build {cls.__name__}: {error}") from error
+            with torch.device("meta"):  # names and shapes alone: a misfit is told before anything large is made
+                outline = cls(**config)
+        except Exception as error:  # sizes from a file run into whatever they run into
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CheckpointError(
+                f"{weights}: the sizes in its config do not build {cls.__name__}: {reason}"
+            ) from error
+        report, _ = compare(outline, state, str(weights), key_map, allow_fresh)
+        if strict and not report.fits:
+            raise CheckpointError(f"{cls.__name__} does not fit {report.describe()}")
+        model = cls(**config)
         model.load_report = load_into(model, state, str(weights), key_map, allow_fresh)
         if not model.load_report.fits:
             if strict:
@@ -245,14 +229,36 @@ def load_into(
     key_map: KeyMap | None = None,
     allow_fresh: bool = False,
 ) -> LoadReport:
-    """Copy the matching tensors of a state dict into a model, and report every name that does not match.
+    """Copy what fits of a state dict into a model, and report every name that did not; see `compare`.
+
+    Values that are not finite are copied too: the report names them.
+    """
+    report, fitting = compare(model, state, source, key_map, allow_fresh)
+    report.not_finite = [
+        key for key, tensor in fitting.items() if tensor.is_floating_point() and not tensor.isfinite().all()
+    ]
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+def compare(
+    model: PretrainedModel,
+    state: Mapping[str, Tensor],
+    source: str,
+    key_map: KeyMap | None = None,
+    allow_fresh: bool = False,
+) -> tuple[LoadReport, dict[str, Tensor]]:
+    """Names and shapes of a state dict beside those of a model.
 
     Args:
-        model: receives the tensors, converted to its own types.
+        model: on any device, also on ``meta``.
         state: published (with a key map) or own names.
         source: name of the source in the report.
         key_map: the family of the names; None for our own.
-        allow_fresh: do not report as missing what the family never holds.
+        allow_fresh: do not count as missing what the family never holds.
+
+    Returns:
+        What does not fit, and the tensors that do under the model's names.
     """
     report = LoadReport(source)
     if key_map is not None:
@@ -273,8 +279,7 @@ def load_into(
             fitting[key] = tensor
     fresh = key_map.fresh if key_map is not None and allow_fresh else ()
     report.missing = [key for key in own if key not in state and not key.startswith(fresh)]
-    model.load_state_dict(fitting, strict=False)
-    return report
+    return report, fitting
 
 
 def initialized(
@@ -291,7 +296,7 @@ def initialized(
         The model.
 
     Raises:
-        CheckpointError: tensors are missing or have another shape. Tensors that only the source has are logged.
+        CheckpointError: naming what is missing, of another shape or not finite. What only the source has is logged.
     """
     if source is None:
         return model
@@ -299,23 +304,11 @@ def initialized(
     state = read_state_dict(path)
     report = load_into(model, state, str(path), detect_key_map(state), allow_fresh=True)
     report.missing = [key for key in report.missing if not key.startswith(tuple(allow_missing))]
-    if report.missing or report.mismatched:
+    if report.missing or report.mismatched or report.not_finite:
         raise CheckpointError(f"cannot start {type(model).__name__} from {report.describe()}")
     if report.unexpected:
         logger.info("not used from %s", report.describe())
     return model
-
-
-def _read_config(path: Path, expected: str) -> dict[str, Any]:
-    try:
-        config = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from error
-    stored = config.pop("model", expected)
-    config.pop("metadata", None)
-    if isinstance(stored, str) and stored != expected:
-        raise CheckpointError(f"{path} describes a {stored}, not a {expected}")
-    return config
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:

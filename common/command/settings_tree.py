@@ -28,7 +28,7 @@ class Setting:
     default: Any
     """Plain value; ``???`` where the user must give one."""
     sentence: str
-    """What it means."""
+    """Explanation of the setting."""
     group: str | None = None
     """Configuration group whose files fill it."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
@@ -21,18 +24,38 @@ logger = logging.getLogger(__name__)
 
 def train(config: DictConfig) -> Trainer:
     """Build data, objective and trainer from the configuration, and fit."""
+    config = _with_own_output(config)
     if config.debug:
         logger.info("debug: two steps of a miniature network on procedural rooms, from no weights at all")
         config = debug_configuration(config)
     OmegaConf.resolve(config)
     settings = to_dataclass({field.name: config[field.name] for field in fields(TrainSettings)}, TrainSettings)
+    if config.debug:  # two steps that nobody keeps
+        settings = replace(settings, overwrite=True)
+    configuration = OmegaConf.to_yaml(config)
     seed_everything(settings.seed, verbose=False)
     if settings.threads:  # before any computation: ranks may be forks, in which thread pools do not survive
         torch.set_num_threads(settings.threads)
     data = instantiate(config.data)  # first, since missing data should be reported before weights are downloaded
     objective = instantiate(config.objective)
-    record = RunRecord(OmegaConf.to_yaml(config))
+    record = RunRecord(configuration)
     callbacks = [callback for callback in instantiate(config.callbacks).values() if callback is not None]
     return fit(
-        settings, data, objective, [*callbacks, record], lambda every: instantiate(config.trainer, callbacks=every)
+        settings,
+        data,
+        objective,
+        [*callbacks, record],
+        lambda every: instantiate(config.trainer, callbacks=every),
+        configuration,
     )
+
+
+def _with_own_output(config: DictConfig) -> DictConfig:
+    """Give every job of a multirun an output of its own; jobs that share one would overwrite each other."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return config
+    if any(override.startswith("output=") for override in HydraConfig.get().overrides.task):
+        return config
+    result = copy.deepcopy(config)
+    result.output = f"{config.output}/job_{HydraConfig.get().job.num}"
+    return result

@@ -34,4 +34,4 @@ class Verb:
     composed: bool = False
     """`run` takes the composed configuration, as it builds objects from it; else an instance of `settings`."""
     see: str = ""
-    """Where the rest is described."""
+    """Reference to further documentation."""

@@ -45,7 +45,7 @@ class FilmSettings:
     picture: float = 0.28
     """Height of the input picture in the corner, as a share of the film's; 0 for none."""
     style: PreviewStyle = field(default_factory=PreviewStyle)
-    """How the map looks."""
+    """Appearance of the map."""
 
     def __post_init__(self) -> None:
         if min(self.size) < 16 or self.fps <= 0 or self.rest < 0 or not 0 <= self.picture < 1:

@@ -1,4 +1,4 @@
-"""What a benchmark is: named scenes, each of which gives a row of figures or fails with a reason.
+"""Interface of benchmarks: named scenes, each of which yields a row of figures or fails with a reason.
 
 A benchmark is a file of ``configs/benchmark`` whose ``_target_`` names a class of this shape.
 """
@@ -20,7 +20,7 @@ Row = dict[str, Value]
 VARIANT = "@"
 """Stands between the name of a scene and a variant of the method, where a benchmark scores several on each scene."""
 SCENE_FOLDER = "scenes"
-"""Of the output: one folder per scene inside."""
+"""Folder in the output that holds one folder per scene."""
 
 
 class Benchmark(Protocol):
@@ -29,7 +29,7 @@ class Benchmark(Protocol):
     name: str
     """As in ``configs/benchmark``; `configs/reference_results.yaml` knows it by this name."""
     notes: Sequence[str]
-    """How the figures are defined, a sentence each, for the report."""
+    """Definitions of the figures for the report, one sentence each."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Benchmark:

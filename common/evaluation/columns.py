@@ -11,7 +11,7 @@ from common.evaluation.benchmark import VARIANT, Row, Value
 
 @dataclass(frozen=True)
 class Column:
-    """How a figure is shown."""
+    """Display of a figure."""
 
     title: str
     better: Literal["lower", "higher"] | None = None

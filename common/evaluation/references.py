@@ -18,7 +18,7 @@ class Reference:
     source: str
     """Paper and table."""
     read_from: str
-    """``paper`` or ``secondary``: whether somebody else's copy of the table was read."""
+    """``paper`` or ``secondary``: whether the figures were read in another paper's copy of the table."""
     mean: dict[str, float]
     """By column, stored units (metres, shares)."""
     scenes: dict[str, dict[str, float]] = field(default_factory=dict)

@@ -150,9 +150,9 @@ class FrameChoice:
     every: int = 1
     """Take every n-th frame."""
     first: int = 0
-    """Leave out so many frames at the beginning."""
+    """Number of frames to skip at the beginning."""
     most: int | None = None
-    """Take at most so many; None for all."""
+    """Largest number of frames; None for all."""
 
     def __post_init__(self) -> None:
         if self.every < 1 or self.first < 0 or (self.most is not None and self.most < 2):

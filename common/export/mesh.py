@@ -151,6 +151,14 @@ def _upright(poses: NDArray) -> NDArray[np.float64]:
     return turn
 
 
+def _linear(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """sRGB (IEC 61966-2-1) to linear light, which glTF 2.0 expects of vertex colours (section 3.7.2.1)."""
+    values = colors / 255
+    light = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return (light * 255).round().astype(np.uint8)
+
+
 def _opaque(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    shades = colors.reshape(-1, 3)
+    """RGBA in linear light of sRGB colours (N, 3)."""
+    shades = _linear(colors.reshape(-1, 3))
     return np.concatenate([shades, np.full((len(shades), 1), 255, np.uint8)], axis=1)

@@ -8,29 +8,18 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from common.export.ply_reading import read_vertices
 from common.files import atomic_write
 
 _POSITION = ("x", "y", "z")
 _COLOR = ("red", "green", "blue")
 _CONFIDENCE = "confidence"
 _COUNT_DIGITS = 20
-_NUMPY_TYPES = {
-    "i1": ("char", "int8"),
-    "u1": ("uchar", "uint8"),
-    "<i2": ("short", "int16"),
-    "<u2": ("ushort", "uint16"),
-    "<i4": ("int", "int32"),
-    "<u4": ("uint", "uint32"),
-    "<f4": ("float", "float32"),
-    "<f8": ("double", "float64"),
-}
-_NUMPY_TYPE = {name: code for code, names in _NUMPY_TYPES.items() for name in names}
 
 
 @dataclass(frozen=True)
@@ -133,42 +122,14 @@ def write_ply(
 
 
 def read_ply(path: str | os.PathLike[str]) -> PointCloud:
-    """Read the vertices of a binary little-endian PLY whose first element is `vertex`; other properties are skipped."""
+    """Read positions, and colours and confidences where there are any, from a PLY; see `read_vertices`."""
     rows = read_vertices(path)
     fields = rows.dtype.names or ()
+    missing = set(_POSITION) - set(fields)
+    if missing:
+        raise ValueError(f"{path} has vertices without {', '.join(sorted(missing))}")
     return PointCloud(
         points=np.stack([rows[name] for name in _POSITION], axis=1).astype(np.float32),
         colors=np.stack([rows[name] for name in _COLOR], axis=1) if set(_COLOR) <= set(fields) else None,
         confidence=rows[_CONFIDENCE].astype(np.float32) if _CONFIDENCE in fields else None,
     )
-
-
-def read_vertices(path: str | os.PathLike[str]) -> NDArray[np.void]:
-    """All properties of the vertices of a binary little-endian PLY whose first element is `vertex`.
-
-    Raises:
-        ValueError: naming the file, when it is of another kind or cut short.
-    """
-    data = Path(path).read_bytes()
-    header, marker, body = data.partition(b"end_header\n")
-    if not data.startswith(b"ply") or not marker:
-        raise ValueError(f"{path} is not a PLY file")
-    count, types = _parse_header(header.decode("ascii"), path)
-    if len(body) < count * types.itemsize:
-        raise ValueError(f"{path} is cut short: {len(body)} bytes for {count} points")
-    return np.frombuffer(body, types, count)
-
-
-def _parse_header(header: str, path: str | os.PathLike[str]) -> tuple[int, np.dtype]:
-    """Number of vertices and their record type."""
-    lines = [line.split() for line in header.splitlines()]
-    if ["format", "binary_little_endian", "1.0"] not in lines:
-        raise ValueError(f"{path} is not binary little-endian")
-    elements = [i for i, words in enumerate(lines) if words[:1] == ["element"]]
-    if not elements or lines[elements[0]][1] != "vertex":
-        raise ValueError(f"{path} does not begin with vertices")
-    end = elements[1] if len(elements) > 1 else len(lines)
-    properties = [words for words in lines[elements[0] + 1 : end] if words[:1] == ["property"]]
-    if any(words[1] == "list" for words in properties):
-        raise ValueError(f"{path} has lists in its vertices")
-    return int(lines[elements[0]][2]), np.dtype([(words[2], _NUMPY_TYPE[words[1]]) for words in properties])

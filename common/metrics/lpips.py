@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import VGG16_Weights
 
-from common.checkpoints.hub import read_state_dict
+from common.checkpoints.reading import read_state_dict
 from common.errors import CheckpointError
 
 ImageRange = Literal["zero_to_one", "minus_one_to_one"]

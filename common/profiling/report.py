@@ -19,7 +19,7 @@ class Row:
     """One measured stage."""
 
     size: str
-    """Of the model; empty for the machine itself."""
+    """Size of the model; empty for the machine itself."""
     dtype: str
     stage: str
     seconds: float | None = None
@@ -36,7 +36,7 @@ class Row:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Description of the machine."""
     on_gpu = device.type == "cuda"
     return {
         "device": torch.cuda.get_device_name(device) if on_gpu else _processor(),

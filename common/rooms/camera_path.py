@@ -132,7 +132,7 @@ def _poses(position: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.nd
 
 
 def _worth(scene: Scene, poses: Tensor) -> Tensor:
-    """How much there is to see (C,) on paths (C, frames, 4, 4): furniture, at some distance, in every frame."""
+    """Score (C,) of the visible content on paths (C, frames, 4, 4): furniture, at some distance, in every frame."""
     height, width = _PROBE
     intrinsics = torch.tensor([[width * 0.8, 0, width / 2 - 0.5], [0, width * 0.8, height / 2 - 0.5], [0, 0, 1]])
     flat = poses.flatten(0, 1)

@@ -34,7 +34,7 @@ class Furniture:
     parts: list[Part] = field(default_factory=list)
     size: tuple[float, float, float] = (0.0, 0.0, 0.0)
     lamp: tuple[float, float, float] | None = None
-    """Where it gives light, if it is a lamp."""
+    """Position of the light, if it is a lamp."""
 
     def add(self, kind: int, center, size, label: int, material: Material, yaw: float = 0.0) -> None:
         """Add a part by its centre and full sizes."""

@@ -90,7 +90,7 @@ def irradiance(scene: Scene, cubes: ShadowCubes, point: Tensor, normal: Tensor, 
 
 
 def _openness(scene: Scene, point: Tensor, normal: Tensor) -> Tensor:
-    """How open the room is around points (3, n), 0..1: less near walls, floor and ceiling that the point faces."""
+    """Openness 0..1 of the room around points (3, n): lower near walls, floor and ceiling that the point faces."""
     half = scene.primitives.half_size[0][:, None]
     center = scene.primitives.center[0][:, None]
     gap = (half - (point - center).abs()).clamp_min(0)

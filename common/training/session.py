@@ -26,6 +26,7 @@ def fit(
     objective: Objective,
     callbacks: Sequence[Callback],
     make_trainer: Callable[[list[Callback]], Trainer],
+    configuration: str | None = None,
 ) -> Trainer:
     """Train to the end, or until a scheduler requests a stop.
 
@@ -35,16 +36,18 @@ def fit(
         objective: model, loss and optimizer.
         callbacks: Lightning callbacks.
         make_trainer: builds Lightning's trainer around all callbacks.
+        configuration: resolved YAML of the run, compared with that of the checkpoint to resume from.
 
     Returns:
         The trainer, with the last metrics.
 
     Raises:
-        CheckpointError: the checkpoint to resume from is missing or damaged.
+        CheckpointError: the checkpoint to resume from is missing, damaged or of another run.
+        InputError: there are checkpoints already, and neither resuming nor overwriting was requested.
         SystemExit: with the re-queue code, when a scheduler requested a stop; see
             `common.training.callbacks.preemption`.
     """
-    checkpoint = choose_checkpoint(settings.resume, f"{settings.output}/checkpoints")
+    checkpoint = choose_checkpoint(settings.resume, f"{settings.output}/checkpoints", configuration, settings.overwrite)
     torch.set_float32_matmul_precision(settings.matmul_precision)
     _describe(objective)
     objective.accelerate(settings.recompute_activations, settings.compile)

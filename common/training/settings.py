@@ -22,7 +22,10 @@ class TrainSettings:
     matmul_precision: Literal["highest", "high", "medium"] = "high"
     """float32 products on GPUs: high is TF32 (published), highest is full float32."""
     resume: str | None = None
-    """auto: the newest whole checkpoint of this output; or a file; null starts anew."""
+    """auto: the newest whole checkpoint of this output, which must be of this run (same seed, model, data and
+    objective); or a file; null starts anew."""
+    overwrite: bool = False
+    """Start anew although the output holds checkpoints; they are moved to ``checkpoints/earlier``."""
     recompute_activations: bool = False
     """Keep only the inputs of each block: about a tenth of the memory, a third more time."""
     compile: bool = False

@@ -30,7 +30,7 @@ _REACH = 1 << 20
 
 @dataclass(frozen=True)
 class MapDelta:
-    """What one frame changed. A copy of the map that writes these slots stays equal to it."""
+    """Changes by one frame. A copy of the map that writes these slots stays equal to it."""
 
     slots: NDArray[np.int64]
     """(K,) places that were written; a place that held another voxel now holds this one."""

@@ -52,7 +52,7 @@ class _Stateful(Protocol):
 
 
 class _Decisions:
-    """What the reconstructor decided about frames that have no answer yet.
+    """Decisions of the reconstructor about frames that have no answer yet.
 
     An object of its own: were the segment itself the observer, the two would refer to each other, and an ended segment
     would stay in memory, with a map of 88 MB by default, until the garbage collector looks for cycles.

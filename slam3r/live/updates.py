@@ -35,7 +35,7 @@ class FrameUpdate:
     references: tuple[int, ...] = ()
     """Frames of the segment that the frame was registered with, best first where retrieval chose them."""
     map_delta: MapDelta | None = None
-    """What the frame changed in the segment's map; None if it was not taken in: while lost, or of low confidence."""
+    """Changes of the segment's map; None if the frame was not integrated: while lost, or with low confidence."""
     latency: float = 0.0
     """Seconds from push to here."""
 

@@ -171,7 +171,7 @@ def read_run(folder: str | Path, confidence: float | None = None, max_points: in
     Args:
         folder: of the results.
         confidence: points above it are taken; None for the run's own threshold.
-        max_points: at most so many, a random choice.
+        max_points: largest number of points, a random choice.
 
     Raises:
         InputError: the folder does not hold such a run.

@@ -30,7 +30,7 @@ def convert(settings: ConvertCommand) -> None:
                 raise ConfigurationError(f"networks: no class for {key_map.name} checkpoints; there are: {known}")
             dtype = None if settings.dtype is None else getattr(torch, settings.dtype)
             network = get_class(settings.networks[key_map.name])
-            sizes = {str(part): True for part in settings.keep}
+            sizes = {**settings.sizes, **{str(part): True for part in settings.keep}}
             notes = {"license": settings.license} if settings.license else {}
             done = convert_checkpoint(state, key_map, network, settings.output, sizes, dtype, notes)
     dropped = ", ".join(f"{count} of {name}" for name, count in sorted(done.dropped.items())) or "nothing"

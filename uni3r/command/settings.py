@@ -56,6 +56,8 @@ class ConvertCommand:
     """Folder where parts are joined; needs as much room as they take."""
     license: str | None = None
     """Licence of the weights, noted in config.json."""
+    sizes: dict[str, Any] = field(default_factory=dict)
+    """Sizes of the network that the shapes do not show, such as {encoder_heads: 8}."""
     networks: dict[str, str]
     """Class that loads the result, by family of the checkpoint."""
 

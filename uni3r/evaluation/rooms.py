@@ -59,7 +59,7 @@ class RoomsBenchmark:
 
     @property
     def notes(self) -> Sequence[str]:
-        """How the figures are defined, and the one that is of all scenes together."""
+        """Definitions of the figures, and the mIoU over all scenes."""
         return (*NOTES, *self.model.remarks, *pooled_miou(self._folder, self.model.labels))
 
     def describe(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class ScanNetBenchmark:
 
     @property
     def notes(self) -> Sequence[str]:
-        """How the figures are defined, and the one that is of all scenes together."""
+        """Definitions of the figures, and the mIoU over all scenes."""
         own = (
             "a row is the mean over the windows of a scene; with 2 context views two of every eight frames are targets"
         )

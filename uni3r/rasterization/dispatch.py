@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -58,6 +60,7 @@ def rasterize(
     with torch.autocast(gaussians.means.device.type, enabled=False):
         dtype = torch.promote_types(gaussians.means.dtype, torch.float32)
         gaussians, cameras = gaussians.to(dtype), cameras.to(dtype)
+        gaussians = _without_undrawable(gaussians, cameras.intrinsics[..., :2, :2].abs().amax() / near)
         view_matrices = invert(cameras.camera_to_world)
         # The only place where pixel centres move from integers to half integers, the convention of both back ends.
         intrinsics = colmap_from_opencv(cameras.intrinsics)
@@ -75,6 +78,31 @@ def rasterize(
             for scene in range(len(gaussians.means))
         ]
     return Rendering.stack(scenes)
+
+
+def _without_undrawable(gaussians: Gaussians, pixels_per_unit: Tensor) -> Gaussians:
+    """The Gaussians, those that no back end can draw replaced by ones of opacity 0 and without a gradient.
+
+    A centre, scale or rotation that is not finite, or whose squares overflow, is never seen; but its infinite
+    derivative times a gradient of 0 would be NaN in what it shares with the others, such as the pose.
+
+    Args:
+        gaussians: (B, N, ..).
+        pixels_per_unit: the most pixels that a unit of the scene can take in the images.
+    """
+    largest = torch.finfo(gaussians.means.dtype).max ** 0.25 / 4  # the projection takes fourth powers of pixels
+    drawable = (gaussians.means.abs() < largest**2).all(-1) & gaussians.rotations.isfinite().all(-1)
+    drawable &= (gaussians.scales.abs() * pixels_per_unit.clamp(min=1) < largest).all(-1)  # false for NaN
+    if not drawable.is_cuda and drawable.all():  # on CUDA the question would wait for the device
+        return gaussians
+    one = drawable[..., None]
+    return replace(
+        gaussians,
+        means=torch.where(one, gaussians.means, 0.0),
+        scales=torch.where(one, gaussians.scales, 1e-3),
+        rotations=torch.where(one, gaussians.rotations, gaussians.rotations.new_tensor([1.0, 0, 0, 0])),
+        opacities=torch.where(drawable, gaussians.opacities, 0.0),
+    )
 
 
 def _colours(scene: Gaussians, camera_to_world: Tensor, degree: int) -> Tensor:

@@ -95,7 +95,7 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
 
 
 def summarize(scene: SceneData) -> dict[str, Any]:
-    """What ``summary.json`` says."""
+    """Content of ``summary.json``."""
     return {
         "gaussians": scene.gaussians.count,
         "views": [view.name for view in scene.views],

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from common.checkpoints.families.lseg import LSEG_TEXT
-from common.checkpoints.hub import read_state_dict
+from common.checkpoints.reading import read_state_dict
 from common.errors import CheckpointError
 from uni3r.semantics.lseg_checkpoint import fill_strictly, read_lseg
 from uni3r.semantics.text_encoder import BARE_WORD, Words, embed_words

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from common.checkpoints.families.key_map import KeyMap
 from common.checkpoints.families.lseg import LSEG_IMAGE, lseg_tensors
-from common.checkpoints.hub import LoadReport, read_state_dict
+from common.checkpoints.hub import LoadReport
 from common.checkpoints.inert import inert_globals
+from common.checkpoints.reading import read_state_dict
 from common.errors import CheckpointError
 from uni3r.semantics.lseg import LSeg, LSegSizes
 

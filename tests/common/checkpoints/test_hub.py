@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from common.checkpoints.hub import initialized, locate, read_state_dict
+from common.checkpoints.hub import initialized, locate
+from common.checkpoints.reading import read_state_dict
 from common.errors import CheckpointError
 from slam3r.models import ImageToPoints, LocalToWorld
 from tests.support.parity import fill, published_state
@@ -240,7 +241,7 @@ class TestUnreadable:
         file = write(published_i2p, tmp_path / name)
         content = file.read_bytes()
         file.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(CheckpointError, match=rf"{re.escape(str(file))} is not a readable checkpoint"):
+        with pytest.raises(CheckpointError, match=rf"{re.escape(str(file))} is (not a readable checkpoint|empty)"):
             ImageToPoints.from_pretrained(file)
 
     @pytest.mark.parametrize("name", ["model.safetensors", "model.pth"])

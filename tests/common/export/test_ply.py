@@ -85,7 +85,7 @@ def test_broken_files_are_refused(tmp_path: Path) -> None:
     for broken, reason in (
         (data[:-1], "cut short"),
         (b"obj", "not a PLY"),
-        (data.replace(b"little", b"big"), "little"),
+        (data.replace(b"little", b"middle"), "middle"),
     ):
         path.write_bytes(broken)
         with pytest.raises(ValueError, match=reason):

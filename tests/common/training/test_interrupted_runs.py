@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from common.errors import CheckpointError
+from common.errors import CheckpointError, InputError
 from common.training.callbacks.nonfinite import TrainingDiverged
 from common.training.checkpoint_io import choose_checkpoint, read_checkpoint
 from tests.support.training_runs import in_own_process, run, scalars
@@ -118,6 +118,15 @@ class TestDamagedCheckpoints:
         assert choose_checkpoint("auto", folder) == folder / "step_00000006.ckpt"
         assert str(newest) in caplog.text
 
+    @pytest.mark.parametrize(
+        "content", [b"", b"<html>", b"PK\x03\x04", bytes(5000)], ids=["empty", "page", "zip", "zeros"]
+    )
+    def test_a_file_damaged_in_any_way_is_passed_over(self, content: bytes, folder: Path, caplog) -> None:
+        (folder / "step_00000008.ckpt").write_bytes(content)
+        torch.save({"global_step": "many", "state_dict": {}}, folder / "step_00000010.ckpt")
+        assert choose_checkpoint("auto", folder) == folder / "step_00000006.ckpt"
+        assert "step_00000008.ckpt" in caplog.text and "step_00000010.ckpt" in caplog.text
+
     def test_an_unfinished_write_is_no_checkpoint(self, folder: Path) -> None:
         (folder / "step_00000008.ckpt").rename(folder / ".step_00000010.0123456789ab.tmp.ckpt")
         assert choose_checkpoint("auto", folder) == folder / "step_00000006.ckpt"
@@ -132,6 +141,44 @@ class TestDamagedCheckpoints:
         (folder / "step_00000008.ckpt").write_bytes(b"PK")
         with pytest.raises(CheckpointError, match=r"step_00000008\.ckpt is not a readable checkpoint"):
             choose_checkpoint(str(folder / "step_00000008.ckpt"), folder)
+
+
+class TestOfAnotherRun:
+    """A run goes on from its own checkpoints only."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        configuration = (
+            "seed: 0\nmodel: {sizes: {width: 32}}\ndata: {num_workers: 1, batch: 4}\ntrainer: {max_steps: 9}\n"
+        )
+        for step in (2, 4):
+            content = {"global_step": step, "state_dict": {}, "run_record": {"configuration": configuration}}
+            torch.save(content, tmp_path / f"step_{step}.ckpt")
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        ("configuration", "told"),
+        [
+            ("seed: 1\nmodel: {sizes: {width: 32}}\ndata: {batch: 4}\n", "seed is 1, was 0"),
+            ("seed: 0\nmodel: {sizes: {width: 64}}\ndata: {batch: 4}\n", "model.sizes.width is 64, was 32"),
+            ("seed: 0\nmodel: {sizes: {width: 32}}\ndata: {batch: 8}\n", "data.batch is 8, was 4"),
+        ],
+    )
+    @pytest.mark.parametrize("resume", ["auto", "by name"])
+    def test_it_is_named_and_refused(self, folder: Path, configuration: str, told: str, resume: str) -> None:
+        given = str(folder / "step_4.ckpt") if resume == "by name" else resume
+        with pytest.raises(CheckpointError, match=rf"step_\d\.ckpt is of another run: {told}"):
+            choose_checkpoint(given, folder, configuration)
+
+    def test_what_changes_no_step_may_change(self, folder: Path) -> None:
+        now = "seed: 0\nmodel: {sizes: {width: 32}}\ndata: {num_workers: 7, batch: 4}\ntrainer: {max_steps: 99}\n"
+        assert choose_checkpoint("auto", folder, now) == folder / "step_4.ckpt"
+
+    def test_starting_anew_needs_leave_and_keeps_what_was(self, folder: Path) -> None:
+        with pytest.raises(InputError, match=r"2 checkpoints of an earlier run: resume=auto .* overwrite=true"):
+            choose_checkpoint(None, folder, "seed: 1\n")
+        assert choose_checkpoint(None, folder, "seed: 1\n", overwrite=True) is None
+        assert not list(folder.glob("*.ckpt")) and len(list((folder / "earlier").glob("*.ckpt"))) == 2
 
 
 class TestBadSteps:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from common.errors import InputError
-from common.export.ply import read_vertices, write_ply
+from common.export.ply import write_ply
+from common.export.ply_reading import read_vertices
 from uni3r.gaussians.files import load_ply, save_ply, save_splat
 from uni3r.gaussians.gaussians import Gaussians
 from uni3r.gaussians.spherical_harmonics import CONSTANT
@@ -89,3 +90,14 @@ def test_what_is_no_scene(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one scene"):
         save_ply(tmp_path / "two.ply", two)
     assert not (tmp_path / "two.ply").exists()
+
+
+@pytest.mark.parametrize("field", ["means", "scales", "rotations", "opacities", "harmonics"])
+def test_gaussians_that_are_not_finite_are_left_out_with_a_count(
+    tmp_path: Path, field: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = _scene()
+    getattr(scene, field)[0, 1] = float("nan")
+    save_ply(tmp_path / "a.ply", scene)
+    assert load_ply(tmp_path / "a.ply").count == scene.count - 1
+    assert f"1 of {scene.count} Gaussians are not finite" in caplog.text

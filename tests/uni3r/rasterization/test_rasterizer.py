@@ -278,3 +278,34 @@ def test_wrong_arguments_are_named() -> None:
         rasterize(scene, camera(), SIZE, settings=RasterizationSettings(backend="gsplat"))
     with pytest.raises(ValueError, match="tile_size"):
         RasterizationSettings(tile_size=5)
+
+
+UNDRAWABLE = {
+    "mean NaN": {"means": math.nan},
+    "mean infinite": {"means": math.inf},
+    "mean far beyond": {"means": 1e30},
+    "scale NaN": {"scales": math.nan},
+    "scale infinite": {"scales": math.inf},
+    "scale that overflows": {"scales": 1e20},
+    "rotation NaN": {"rotations": math.nan},
+    "rotation infinite": {"rotations": -math.inf},
+}
+
+
+@pytest.mark.parametrize("degree", [0, 1])
+@pytest.mark.parametrize("kind", UNDRAWABLE)
+def test_a_gaussian_that_cannot_be_drawn_disturbs_no_other(kind: str, degree: int) -> None:
+    torch.manual_seed(0)
+    scene = random_scene(12, degree=degree)
+    (name, value), position = *UNDRAWABLE[kind].items(), 5
+    kept = [index for index in range(12) if index != position]
+    broken = getattr(scene, name).clone()
+    broken[0, position] = value
+    broken.requires_grad_()
+    pose = camera().camera_to_world.clone().requires_grad_()
+    rendering = rasterize(replace(scene, **{name: broken}), Cameras(pose, camera().intrinsics), SIZE, sh_degree=degree)
+    alone = rasterize(scene._map(lambda tensor: tensor[:, kept]), camera(), SIZE, sh_degree=degree)
+    assert_same(rendering, alone)
+    (rendering.image.sum() + rendering.depth.sum()).backward()
+    assert pose.grad is not None and pose.grad.isfinite().all() and pose.grad.abs().sum() > 0
+    assert broken.grad is not None and broken.grad.isfinite().all() and (broken.grad[0, position] == 0).all()

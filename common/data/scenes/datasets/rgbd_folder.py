@@ -1,4 +1,4 @@
-"""Random windows of any RGB-D scenes on disk: procedural rooms, or one's own, in the layout of `data_process`."""
+"""Random windows of any RGB-D scenes on disk: procedural rooms or others, in the layout of `data_process`."""
 
 from __future__ import annotations
 
