@@ -21,13 +21,25 @@ class Health:
     """To the broker."""
     stalled_seconds: float
     """Since frames wait and none was finished."""
+    unconfirmed: int
+    """Messages that the broker has not answered yet."""
+    unconfirmed_seconds: float
+    """Age of the oldest of them."""
     save_error: str | None
     """Of the last segment that was written; a warning, as the stream goes on."""
 
 
 @asynccontextmanager
-async def serve_http(settings: HttpSettings, health: Callable[[], Health], metrics: Metrics) -> AsyncIterator[int]:
+async def serve_http(
+    settings: HttpSettings, confirm_seconds: float, health: Callable[[], Health], metrics: Metrics
+) -> AsyncIterator[int]:
     """Serve while the block runs; yields the port (0 where HTTP is switched off).
+
+    Args:
+        settings: of HTTP.
+        confirm_seconds: age of an unconfirmed message that is unhealthy.
+        health: asked for every request.
+        metrics: of the worker.
 
     Raises:
         InputError: the port is taken.
@@ -38,7 +50,11 @@ async def serve_http(settings: HttpSettings, health: Callable[[], Health], metri
 
     async def healthz(request: web.Request) -> web.Response:
         now = health()
-        well = now.connected and now.stalled_seconds < settings.stall_seconds
+        well = (
+            now.connected
+            and now.stalled_seconds < settings.stall_seconds
+            and now.unconfirmed_seconds < confirm_seconds
+        )
         body = {"status": "ok" if well else "unhealthy", **vars(now)}
         return web.json_response(body, status=200 if well else 503)
 

@@ -27,12 +27,15 @@ class Metrics:
         self.dropped = counter("frames_dropped", "Frames dropped on purpose", "reason")
         self.duplicates = counter("frames_duplicate", "Deliveries of frames that were known already")
         self.backwards = counter("clock_backwards", "Frames older than the one before")
-        self.retries = counter("publish_retries", "Messages sent again, as the broker had not confirmed them")
+        self.retries = counter("publish_retries", "Messages sent again: the connection was lost, or a full queue refused them")
+        self.refused = counter("publish_refused", "Messages that a full queue refused again and again", "exchange")
+        self.unpublished = counter("results_unpublished", "Messages that can never be encoded or published")
         self.connections = counter("broker_connections", "Connections made to the broker")
         self.segments = counter("segments_closed", "Worlds that ended", "reason")
         self.saves_failed = counter("segment_saves_failed", "Attempts to write a segment that failed")
         self.mesh_restarts = counter("mesh_restarts", "Mesh processes that had to be replaced")
         self.mesh_skipped = counter("mesh_frames_skipped", "Keyframes that found no free slot of shared memory")
+        self.mesh_given_up = counter("mesh_given_up", "Worlds that waited for a mesh process in vain")
         self.latency = Histogram(
             "slam3r_frame_latency_seconds",
             "From the delivery of a frame to the confirmation of its result",
@@ -44,10 +47,11 @@ class Metrics:
         )
         self.queue_depth = gauge("queue_depth", "Frames that wait in this worker")
         self.open_frames = gauge("frames_open", "Frames delivered and not acknowledged")
+        self.unconfirmed = gauge("messages_unconfirmed", "Messages that the broker has not answered yet")
         self.streams = gauge("streams", "Streams with a session")
         self.points = gauge("points", "Points in the maps of the open worlds")
         self.connected = gauge("broker_connected", "1 while there is a connection")
-        memory = gauge("resident_memory_bytes", "Of this process")
+        memory = gauge("resident_memory_bytes", "Resident memory of this process")
         memory.set_function(_resident)
 
     def observe(self, value: Gauge, read: Callable[[], float]) -> None:

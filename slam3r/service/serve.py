@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from contextlib import suppress
 
@@ -13,7 +14,7 @@ from slam3r.live.settings import LiveSettings, for_live
 from slam3r.pretrained import ready_model
 from slam3r.service.health import serve_http
 from slam3r.service.logs import configure_logs
-from slam3r.service.sessions import live_sessions
+from slam3r.service.streams.sessions import live_sessions
 from slam3r.service.settings import ServeConfiguration
 from slam3r.service.worker import Worker
 
@@ -43,6 +44,11 @@ async def _run(chosen: ServeConfiguration, live: LiveSettings, make_session) -> 
         with suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, stop.set)
     worker = Worker(chosen.service, live, make_session, chosen.model.confidence.registered, chosen.camera)
-    async with serve_http(chosen.service.http, worker.health, worker.metrics) as port:
+    confirm_seconds = chosen.service.broker.confirm_seconds
+    async with serve_http(chosen.service.http, confirm_seconds, worker.health, worker.metrics) as port:
         logger.info("serving", extra={"http_port": port, "model": chosen.model.name})
         await worker.run(stop)
+    if worker.is_stuck:  # Python would wait for the thread
+        logger.warning("a push or a write took too long and is cut off; its frames go back to the broker")
+        logging.shutdown()
+        os._exit(0)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
-from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from common.errors import InputError
 from common.geometry.calibration import Calibration
 from slam3r.live.settings import LiveSettings, StreamingSettings
 from slam3r.models.description import Slam3rDescription
 from slam3r.reconstruction.settings import ReconstructionSettings
+from slam3r.service.broker.address import check_address, public_address
+from slam3r.service.wire.names import SHORT_STRING_BYTES
 
 Policy = Literal["drop_oldest", "block"]
+
+_LONGEST_SUFFIX = len(".layout") + 4
+"""Bytes that the worker appends to the names of its queues."""
 
 
 def _check_numbers(settings: object, **least: float) -> None:
@@ -51,17 +54,23 @@ class ExchangeNames:
 class BrokerSettings:
     """The connection and what is declared on the broker."""
 
-    url: str | None = None
-    """``amqp://user:password@host/``, the only place for credentials. TLS: ``amqps://user:password@host/?cafile=authority.pem``;
-    without ``cafile`` the system's authorities are trusted."""
+    url: str | None = field(default=None, repr=False)  # holds a password
+    """``amqp://user:password@host/``, the only place for credentials, URL-encoded. TLS:
+    ``amqps://user:password@host/?cafile=authority.pem``; without ``cafile`` the system's authorities are trusted."""
     host: str | None = None
     """Used where there is no url: the broker's own guest, which it admits from localhost."""
     heartbeat_seconds: int = 30
     """A broker that is silent for two heartbeats counts as gone."""
     connect_timeout_seconds: float = 10.0
     """Seconds to wait for a connection."""
-    publish_timeout_seconds: float = 30.0
-    """A message that is not confirmed by then is sent again."""
+    confirm_seconds: float = 30.0
+    """A result that the broker has not confirmed for so long makes the worker unhealthy. It is not sent again: that
+    would double it for all who have received it."""
+    refused_attempts: int = 3
+    """How often a result is sent that a full queue of some subscriber refuses. Every attempt reaches the queues that
+    are not full, with the same message id."""
+    check_seconds: float = 15.0
+    """Time between checks that everything is still declared on the broker."""
     backoff_seconds: float = 0.5
     """Pause before connecting again; doubles up to the limit."""
     backoff_limit_seconds: float = 15.0
@@ -94,29 +103,24 @@ class BrokerSettings:
         _check_numbers(self, heartbeat_seconds=0, backoff_limit_seconds=self.backoff_seconds)
         if any(not 0 <= number < self.partitions for number in self.consume or []):
             raise ValueError(f"consume names partitions 0 to {self.partitions - 1}, got {self.consume}")
+        for name in (self.frame_queue, self.dead_letter_queue, *vars(self.exchanges).values()):
+            if not 0 < len(name.encode()) <= SHORT_STRING_BYTES - _LONGEST_SUFFIX:
+                limit = SHORT_STRING_BYTES - _LONGEST_SUFFIX
+                raise ValueError(f"names on the broker have 1 to {limit} bytes, got {len(name.encode())}")
 
     @property
     def address(self) -> str:
         """The URL to connect to, with its credentials.
 
         Raises:
-            InputError: the URL is not one of AMQP, or names a certificate that is not there.
+            InputError: the URL is malformed, or names a certificate that does not exist.
         """
-        url = self.url or f"amqp://{self.host or 'localhost'}/"
-        parts = urlsplit(url)
-        if parts.scheme not in ("amqp", "amqps"):
-            raise InputError("broker.url (or RABBITMQ_URL) must begin with amqp:// or amqps://")
-        for name in ("cafile", "certfile", "keyfile"):
-            for path in parse_qs(parts.query).get(name, ()):
-                if not Path(path).is_file():
-                    raise InputError(f"broker.url (or RABBITMQ_URL): {name} {path} does not exist")
-        return url
+        return check_address(self.url or f"amqp://{self.host or 'localhost'}/")
 
     @property
     def public_address(self) -> str:
         """The URL without credentials, for logs."""
-        parts = urlsplit(self.address)
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        return public_address(self.address)
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,8 @@ class IntakeSettings:
     """Frames given to the networks at once, if that many are waiting."""
     remembered_frames: int = 20_000
     """Frames that are recognised when they are delivered again."""
+    fatal_attempts: int = 3
+    """Times that a worker may die with a frame in its hands before the frame goes to the dead-letter queue."""
 
     def __post_init__(self) -> None:
         _check_numbers(self)
@@ -167,7 +173,7 @@ class MeshSettings:
     """The mesh process. Lengths are in units of the world, whose points are about one from the camera."""
 
     enabled: bool = True
-    """Run the mesh process."""
+    """Make meshes."""
     voxel: float = 0.02
     """Edge of a voxel."""
     truncation: float = 0.08
@@ -184,10 +190,15 @@ class MeshSettings:
     """Shortest time between meshes; four times what the last one took, where that is more."""
     slots: int = 8
     """Frames in shared memory."""
+    processes: int | None = None
+    """Mesh processes at most, about 450 MB each; None: one for each of `IntakeSettings.max_streams`. Worlds beyond
+    that wait, as files of `replay_frames` frames."""
+    waiting_worlds: int = 16
+    """Worlds that wait for a mesh process at most; the oldest closed one is left without a mesh when there are more."""
     replay_frames: int = 64
-    """Frames kept for a new process in case the mesh process dies."""
+    """Frames kept on disk for a world that waits, or whose mesh process dies."""
     memory_limit_mb: int = 4096
-    """Memory of the mesh process; beyond it the mesh stops growing."""
+    """Memory of a mesh process; beyond it the mesh stops growing."""
     finish_timeout_seconds: float = 60.0
     """Seconds to wait for the last mesh of a segment."""
 

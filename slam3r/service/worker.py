@@ -9,32 +9,41 @@ purpose, or when it is in the dead-letter queue with the reason.
 from __future__ import annotations
 
 import asyncio
-import json
+import hashlib
 import logging
+import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-
-from aio_pika.abc import AbstractIncomingMessage
+from typing import TypeVar
 
 from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import FramePreparer
 from slam3r.live.settings import LiveSettings
-from slam3r.service.broker import Broker
-from slam3r.service.frames import DecodedFrame, Delivery, FrameKey, IncomingFrame, PoisonFrame, decode_frame, read_key
+from slam3r.service.broker.connection import Broker
 from slam3r.service.health import Health
-from slam3r.service.intake import Intake, Restart
-from slam3r.service.ledger import Ledger
+from slam3r.service.frame_key import FrameKey
+from slam3r.service.intake.dead_letters import DeadLetters
+from slam3r.service.intake.entrance import Entrance
+from slam3r.service.intake.frames import DecodedFrame, IncomingFrame, PoisonFrame, decode_frame
+from slam3r.service.intake.idle import IdleWatch
+from slam3r.service.intake.ledger import Ledger
+from slam3r.service.intake.line import Intake, Restart
+from slam3r.service.intake.receiver import Receiver
+from slam3r.service.intake.suspects import Suspects
+from slam3r.service.mesh.pool import MeshPool
 from slam3r.service.metrics import Metrics
-from slam3r.service.publisher import ResultPublisher
-from slam3r.service.saved_state import StateFolder
-from slam3r.service.sessions import SessionFactory
+from slam3r.service.results.publisher import ResultPublisher
+from slam3r.service.segments.files import SegmentFolders
 from slam3r.service.settings import ServiceSettings
-from slam3r.service.streams import Result, Streams
+from slam3r.service.state.folder import StateFolder
+from slam3r.service.streams.events import Result
+from slam3r.service.streams.sessions import SessionFactory
+from slam3r.service.streams.streams import Streams
+from slam3r.service.timeouts import timeout
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +51,8 @@ T = TypeVar("T")
 
 _RESULTS_AHEAD = 64
 _TICK_SECONDS = 0.5
-_CONTROL_BYTES = 4096
+_MARGIN_SECONDS = 3.0
+"""Beyond `drain_seconds`, for threads and connections to end."""
 
 
 class Worker:
@@ -68,108 +78,112 @@ class Worker:
             InputError: settings that contradict each other, or a state folder in use.
         """
         settings.intake.check_prefetch(live)
-        self._settings, intake = settings, settings.intake
+        self._settings, intake, segments = settings, settings.intake, settings.segments
         self.metrics = Metrics()
-        self._state = StateFolder(Path(settings.segments.state) if settings.segments.state else None)
-        self._ledger = Ledger(intake.remembered_frames, self._state.journal)
+        self._state = StateFolder(Path(segments.state) if segments.state else None)
+        database = self._state.database
+        self._ledger = Ledger(intake.remembered_frames, database)
         self._broker = Broker(settings.broker, intake.policy, intake.prefetch, self.metrics)
-        self._streams = Streams(make_session, self._state, intake.max_streams)
-        self._publisher = ResultPublisher(settings, threshold, self._broker, self._ledger, self.metrics)
-        self._prepare = FramePreparer(live.size, calibration)
+        self._streams = Streams(make_session, self._state, intake.max_streams, keep_points=segments.save)
+        self._meshes = self._make_pool(live.size)
+        worker = hashlib.sha256(str(Path(segments.state).resolve()).encode()).hexdigest()[:8]
+        self._publisher = ResultPublisher(
+            settings,
+            threshold,
+            self._broker,
+            self._ledger,
+            database,
+            self._meshes,
+            SegmentFolders(Path(segments.folder), worker),
+            self.metrics,
+        )
         self._intake = Intake(intake.policy, intake.pending_frames)
+        self._idle = IdleWatch(segments.idle_seconds, _TICK_SECONDS)
+        self._entrance = Entrance(self._ledger, self._intake, self.metrics)
+        self._dead_letters = DeadLetters(settings.broker.exchanges.dead_letter, self._broker, self._entrance)
+        self._suspects = Suspects(database, intake.fatal_attempts)
+        self._receiver = Receiver(self._entrance, self._idle, self._dead_letters)
+        self._prepare = FramePreparer(live.size, calibration)
         self._decoded: asyncio.Queue[Restart | tuple[IncomingFrame, asyncio.Future[DecodedFrame]]] = asyncio.Queue(
             intake.decode_ahead
         )
+        self._in_hand: Counter[str] = Counter()
+        """Frames of each stream that are decoded or pushed now."""
         self._results: asyncio.Queue[Result] = asyncio.Queue(_RESULTS_AHEAD)
         self._decoding = ThreadPoolExecutor(intake.decode_threads, "decode")
         self._inference = ThreadPoolExecutor(1, "infer")
-        self._beside: set[asyncio.Task] = set()
         self._busy = False
+        self.is_stuck = False
+        """After `run`: whether a thread still works on what took too long."""
         self._progress = self._checkpointed = time.monotonic()
         self.metrics.observe(self.metrics.queue_depth, lambda: len(self._intake))
         self.metrics.observe(self.metrics.open_frames, lambda: self._ledger.num_open)
         self.metrics.observe(self.metrics.streams, lambda: len(self._streams))
         self.metrics.observe(self.metrics.points, lambda: self._streams.num_points)
+        self.metrics.observe(self.metrics.unconfirmed, lambda: self._broker.unconfirmed[0])
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish what was begun.
+        """Work until `stop` is set, then finish what was begun, in no more than `drain_seconds` and a moment.
 
         Raises:
             BrokerError: the broker refuses us.
         """
-        await self._restore()
-        loops = (
-            self._broker.run(self._on_frame, self._on_restart),
-            self._decode(),
-            self._infer(),
-            self._publisher.run(self._results),
-            self._publisher.saver.run(),
-        )
-        tasks = [asyncio.create_task(loop) for loop in loops]
+        tasks: list[asyncio.Task] = []
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks:
-                if task.done():  # none of them ends by itself
-                    task.result()
-            await self._drain()
+            restoring = asyncio.create_task(self._restore())
+            await asyncio.wait([restoring, stopping], return_when=asyncio.FIRST_COMPLETED)
+            tasks.append(restoring)
+            if restoring.done():
+                restoring.result()
+                loops = (
+                    self._broker.run(self._receiver.on_frame, self._receiver.on_restart),
+                    self._decode(),
+                    self._infer(),
+                    self._watch_idle(),
+                    self._publisher.run(self._results),
+                )
+                tasks += [asyncio.create_task(loop) for loop in loops]
+                await asyncio.wait([*tasks[1:], stopping], return_when=asyncio.FIRST_COMPLETED)
+                for task in tasks[1:]:
+                    if task.done():  # none of them ends by itself
+                        task.result()
+                await self._drain()
         finally:
-            for task in (*tasks, stopping, *self._beside):
-                task.cancel()
-            await asyncio.gather(*tasks, stopping, *self._beside, return_exceptions=True)
-            for pool in (self._decoding, self._inference):
-                pool.shutdown(wait=True, cancel_futures=True)
-            self._publisher.close()
-            self._ledger.close()
-            self._state.close()
+            await self._shut_down([*tasks, stopping])
 
     def health(self) -> Health:
-        """For ``/healthz``."""
+        """Return what ``/healthz`` shows."""
         idle = not len(self._intake) and not self._busy
+        unconfirmed, oldest = self._broker.unconfirmed
         return Health(
             connected=self._broker.connected,
-            stalled_seconds=0.0 if idle else time.monotonic() - self._progress,
+            stalled_seconds=0.0 if idle else time.monotonic() - max(self._progress, self._entrance.last_arrival),
+            unconfirmed=unconfirmed,
+            unconfirmed_seconds=oldest,
             save_error=self._publisher.saver.last_error,
         )
 
+    @property
+    def mesh_processes(self) -> list[int]:
+        """Process ids."""
+        return [] if self._meshes is None else self._meshes.process_ids
+
+    def _make_pool(self, size: tuple[int, int]) -> MeshPool | None:
+        mesh = self._settings.mesh
+        if not mesh.enabled:
+            return None
+        folder = None if self._state.folder is None else self._state.folder / "mesh"
+        return MeshPool(mesh, size, mesh.processes or self._settings.intake.max_streams, folder, self.metrics)
+
     async def _restore(self) -> None:
+        await self._publisher.saver.recover()
         results = await self._in_thread(self._streams.restore)
         for key in self._streams.pending:
             self._ledger.adopt(key)
+        self._results = asyncio.Queue(max(_RESULTS_AHEAD, len(results)))
         for result in results:
             self._results.put_nowait(result)
-
-    async def _on_frame(self, message: AbstractIncomingMessage) -> None:
-        self.metrics.received.inc()
-        try:
-            key = read_key(message.headers)
-        except PoisonFrame as error:
-            self._spawn(self._dead_letter(message, None, str(error)))
-            return
-        offered = self._ledger.offer(key, message)
-        if offered != "new":
-            self.metrics.duplicates.inc()
-            if offered == "done":
-                await _acknowledge(message)
-            return
-        self._touch_if_idle()
-        oldest = self._intake.put(IncomingFrame(key, message, time.monotonic()))
-        if oldest is not None:
-            self.metrics.dropped.labels("queue_full").inc()
-            await self._ledger.complete(oldest.key, remember=False)
-
-    async def _on_restart(self, message: AbstractIncomingMessage) -> None:
-        """The body is empty (all streams), or JSON with ``stream_id``."""
-        await _acknowledge(message)
-        stream = None
-        if message.body:
-            try:
-                stream = json.loads(message.body[:_CONTROL_BYTES])["stream_id"]
-            except (ValueError, KeyError, TypeError):
-                logger.warning("a message on the restart exchange is neither empty nor JSON with stream_id; ignored")
-                return
-        logger.info("restart of %s", "all streams" if stream is None else f"stream {stream}")
-        self._intake.put(Restart(None if stream is None else str(stream)))
 
     async def _decode(self) -> None:
         loop = asyncio.get_running_loop()
@@ -178,48 +192,88 @@ class Worker:
             if isinstance(item, Restart):
                 await self._decoded.put(item)
                 continue
+            if self._suspects.is_given_up(item.key):
+                self._dead_letters.send(item.delivery, item.key, self._suspects.reason)
+                continue
+            alone = self._suspects.must_be_alone(item.key)
+            if alone:
+                await self._decoded.join()
+            self._suspects.take(item.key)
+            self._in_hand[item.key.stream_id] += 1
             future = loop.run_in_executor(self._decoding, decode_frame, item, self._prepare, self._settings.intake)
             await self._decoded.put((item, future))
+            if alone:
+                await self._decoded.join()
 
     async def _infer(self) -> None:
         while True:
-            batch, restart = await self._next_batch()
+            batch, restart, taken = await self._next_batch()
             if batch:
                 start, backwards = time.monotonic(), self._streams.num_backwards
                 await self._give(await self._in_thread(partial(self._streams.push, batch)))
                 self.metrics.inference.observe(time.monotonic() - start)
                 self.metrics.backwards.inc(self._streams.num_backwards - backwards)
             if restart is not None:
-                await self._give(await self._in_thread(partial(self._streams.end, restart.stream_id, restart.reason)))
-            await self._keep_house()
+                reason = restart.reason
+                await self._give(await self._in_thread(partial(self._streams.end, restart.stream_id, reason)))
+            self._release([frame.incoming.key for frame in batch])
+            for _ in range(taken):
+                self._decoded.task_done()
+            await self._keep_checkpoints()
             self._progress, self._busy = time.monotonic(), False
 
-    async def _next_batch(self) -> tuple[list[DecodedFrame], Restart | None]:
-        """What is decoded by now, up to a batch; nothing after a while, so that idle streams are seen to."""
+    async def _next_batch(self) -> tuple[list[DecodedFrame], Restart | None, int]:
+        """What is decoded by now, up to a batch; nothing after a while, so that checkpoints are written. With it the
+        number of items taken."""
         batch: list[DecodedFrame] = []
+        taken = 0
         while len(batch) < self._settings.intake.batch:
             if batch and self._decoded.empty():
                 break
             try:
-                item = await asyncio.wait_for(self._decoded.get(), _TICK_SECONDS)
+                async with timeout(_TICK_SECONDS):
+                    item = await self._decoded.get()
             except asyncio.TimeoutError:
                 break
-            self._busy = True
+            self._busy, taken = True, taken + 1
             if isinstance(item, Restart):
-                return batch, item
+                return batch, item, taken
             frame, future = item
             try:
                 batch.append(await future)
+                continue
             except PoisonFrame as error:
-                self._spawn(self._dead_letter(frame.delivery, frame.key, str(error)))
+                reason = str(error)
             except Exception as error:  # a decoder that fails on one picture must not stop the stream
                 logger.exception("frame %d", frame.key.timestamp_ns)
-                self._spawn(self._dead_letter(frame.delivery, frame.key, f"{type(error).__name__}: {error}"[:500]))
-        return batch, None
+                reason = f"{type(error).__name__}: {error}"
+            self._release([frame.key])
+            self._dead_letters.send(frame.delivery, frame.key, reason)
+        return batch, None, taken
 
-    async def _keep_house(self) -> None:
+    def _release(self, keys: Sequence[FrameKey]) -> None:
+        """Frames that are pushed, or turned out to be unusable."""
+        self._in_hand.subtract(key.stream_id for key in keys)
+        self._in_hand += Counter()  # without those that are at 0
+        self._suspects.release(keys)
+
+    async def _watch_idle(self) -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            now = time.monotonic()
+            streams = self._streams.names
+            waiting = {name for name in streams if self._in_hand[name] or self._intake.holds(name)}
+            if not self._broker.connected:  # frames may wait there
+                waiting = streams
+            candidates = self._idle.tick(now - last, streams, waiting)
+            last = now
+            if candidates:
+                for name in self._idle.confirm(candidates, await self._broker.queued_frames()):
+                    self._intake.put(Restart(name, "idle"))
+
+    async def _keep_checkpoints(self) -> None:
         segments = self._settings.segments
-        await self._give(await self._in_thread(partial(self._streams.end_idle, segments.idle_seconds)))
         every = segments.checkpoint_seconds
         if every and segments.state and time.monotonic() - self._checkpointed > every and len(self._streams):
             await self._in_thread(self._streams.checkpoint)
@@ -229,50 +283,47 @@ class Worker:
         for result in results:
             await self._results.put(result)
 
-    async def _dead_letter(self, message: Delivery, key: FrameKey | None, reason: str) -> None:
-        """Move a frame aside with the reason, and only then acknowledge it."""
-        logger.warning("frame to the dead-letter queue: %s", reason, extra={"timestamp_ns": key and key.timestamp_ns})
-        headers = {**(message.headers or {}), "reason": reason}
-        kind = getattr(message, "content_type", None)
-        exchange = self._settings.broker.exchanges.dead_letter
-        await self._broker.publish(exchange, message.body, headers=headers, content_type=kind)
-        self.metrics.dropped.labels("poison").inc()
-        if key is None:
-            await _acknowledge(message)
-        else:
-            await self._ledger.complete(key)
-
     async def _drain(self) -> None:
-        """Take no more frames, finish those at hand, and write or end every world."""
+        """Take no more frames, finish those at hand, and write or end every world: all in `drain_seconds`."""
         logger.info("stopping: %d frames are open", self._ledger.num_open)
-        await self._broker.stop_consuming()
-        deadline = time.monotonic() + self._settings.segments.drain_seconds
-        while (len(self._intake) or not self._decoded.empty() or self._busy) and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
         segments = self._settings.segments
-        kept = bool(segments.checkpoint_seconds and segments.state) and await self._in_thread(self._streams.checkpoint)
-        if not kept:  # with checkpoints the next worker goes on, and gets the frames that are inside again
-            await self._give(await self._in_thread(partial(self._streams.end, None, "stopped")))
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._results.join(), max(1.0, deadline - time.monotonic()))
-        await asyncio.gather(*self._beside, return_exceptions=True) if self._broker.connected else None
-        await self._publisher.saver.drain(max(1.0, self._settings.mesh.finish_timeout_seconds))
+        deadline = time.monotonic() + segments.drain_seconds
+        try:
+            async with timeout(segments.drain_seconds):
+                await self._broker.stop_consuming(min(2.0, segments.drain_seconds / 4))
+                half = time.monotonic() + segments.drain_seconds / 2
+                while (len(self._intake) or self._in_hand or self._busy) and time.monotonic() < half:
+                    await asyncio.sleep(0.05)
+                keep = bool(segments.checkpoint_seconds and segments.state)
+                if not (keep and await self._in_thread(self._streams.checkpoint)):
+                    # With checkpoints the next worker goes on, and gets the frames that are inside again.
+                    await self._give(await self._in_thread(partial(self._streams.end, None, "stopped")))
+                await self._results.join()
+        except asyncio.TimeoutError:
+            logger.warning("not everything could be finished in %.0f s", segments.drain_seconds)
+        await self._dead_letters.drain(deadline - time.monotonic())
+        await self._publisher.saver.drain(deadline - time.monotonic())
         logger.info("stopped: %d frames go back to the broker", self._ledger.num_open)
 
+    async def _shut_down(self, tasks: Sequence[asyncio.Task]) -> None:
+        """End everything in a few seconds. What is stuck in a thread is left to the end of the process."""
+        self._dead_letters.close()
+        self._publisher.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=_MARGIN_SECONDS)
+        closing = [partial(pool.shutdown, wait=True, cancel_futures=True) for pool in (self._decoding, self._inference)]
+        closing += [] if self._meshes is None else [self._meshes.close]
+        threads = [threading.Thread(target=close, daemon=True) for close in closing]
+        for thread in threads:
+            thread.start()
+        end = time.monotonic() + _MARGIN_SECONDS / 2
+        while any(thread.is_alive() for thread in threads) and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        self.is_stuck = any(thread.is_alive() for thread in threads)
+        self._suspects.close()
+        self._state.close()
+
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        """All that touches sessions runs in the one inference thread."""
+        """Everything that touches sessions runs in the one inference thread."""
         return await asyncio.get_running_loop().run_in_executor(self._inference, call)
-
-    def _touch_if_idle(self) -> None:
-        if not len(self._intake) and not self._busy:
-            self._progress = time.monotonic()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
-
-
-async def _acknowledge(message: Delivery) -> None:
-    with suppress(Exception):  # of a connection that is gone: it will be delivered again
-        await message.ack()

@@ -1,6 +1,7 @@
 """Bytes of a message and back: msgpack, optional zstd, arrays as raw little-endian bytes with dtype and shape.
 
-Decoding is bounded: sizes are checked before memory is taken, only listed dtypes are known, and nothing is executed.
+Decoding is bounded: sizes and the number of objects are checked before memory is taken, only listed dtypes are known,
+and nothing is executed.
 """
 
 from __future__ import annotations
@@ -16,28 +17,26 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from slam3r.service.wire.bounds import check_structure
+from slam3r.service.wire.errors import MessageError
+
 CONTENT_TYPE = "application/msgpack"
 ZSTD = "zstd"
 DTYPES = ("|u1", "<u2", "<i4", "<i8", "<f2", "<f4", "<f8")
 """NumPy names of the dtypes that travel."""
-_MAX_AXES = 4
-_MAX_FIELDS = 64
-
-
-class MessageError(ValueError):
-    """Bytes are not a message: too large, damaged, of another version, or with fields that do not fit."""
+MAX_AXES = 4
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reader takes."""
+    """What a reader accepts."""
 
     message_bytes: int = 64 << 20
-    """Of a message, before and after decompression."""
+    """Size of a message, before and after decompression."""
 
 
 def pack(fields: Mapping[str, Any], compress: bool = False) -> tuple[bytes, str | None]:
-    """A mapping of plain values and NumPy arrays as bytes, and their content encoding (`ZSTD` or None)."""
+    """Encode a mapping of plain values and NumPy arrays; returns bytes and content encoding (`ZSTD` or None)."""
     plain = {key: _array_to_map(value) if isinstance(value, np.ndarray) else value for key, value in fields.items()}
     body = msgpack.packb(plain, use_bin_type=True)
     if not compress:
@@ -46,7 +45,7 @@ def pack(fields: Mapping[str, Any], compress: bool = False) -> tuple[bytes, str 
 
 
 def unpack(body: bytes, encoding: str | None = None, limits: Limits | None = None) -> dict[str, Any]:
-    """The mapping of `pack`; arrays are read-only views of the body.
+    """Decode the mapping of `pack`; arrays are read-only views of the body.
 
     Raises:
         MessageError: with the reason, for bytes that `pack` has not made or that are beyond the limits.
@@ -58,12 +57,9 @@ def unpack(body: bytes, encoding: str | None = None, limits: Limits | None = Non
         body = _decompress(body, limit)
     elif encoding:
         raise MessageError(f"unknown content encoding {encoding[:40]!r}; {ZSTD} or none is expected")
+    check_structure(body)
     try:
-        fields = msgpack.unpackb(
-            body, raw=False, strict_map_key=True, max_map_len=_MAX_FIELDS, max_array_len=1 << 16, ext_hook=_no_extension
-        )
-    except MessageError:
-        raise
+        fields = msgpack.unpackb(body, raw=False, strict_map_key=True)
     except Exception as error:  # msgpack raises many kinds on damaged bytes
         raise MessageError(f"not msgpack: {error or type(error).__name__}") from error
     if not isinstance(fields, dict):
@@ -84,8 +80,8 @@ def _array_from_map(name: str, value: dict[str, Any]) -> NDArray:
         raise MessageError(f"{name}: an array has dtype, shape and data")
     if dtype not in DTYPES:
         raise MessageError(f"{name}: unknown dtype {str(dtype)[:40]!r}")
-    if not isinstance(shape, list) or len(shape) > _MAX_AXES or not all(_is_size(axis) for axis in shape):
-        raise MessageError(f"{name}: a shape is at most {_MAX_AXES} sizes")
+    if not isinstance(shape, list) or len(shape) > MAX_AXES or not all(_is_size(axis) for axis in shape):
+        raise MessageError(f"{name}: a shape is at most {MAX_AXES} sizes")
     kind = np.dtype(dtype)
     if math.prod(shape) * kind.itemsize != len(data):
         raise MessageError(f"{name}: shape {shape} of {dtype} does not fit {len(data)} bytes")
@@ -105,7 +101,3 @@ def _decompress(body: bytes, limit: int) -> bytes:
     if len(plain) > limit:
         raise MessageError(f"the message is larger than {limit} bytes when decompressed")
     return plain
-
-
-def _no_extension(code: int, data: bytes) -> Any:
-    raise MessageError(f"msgpack extension type {code} is not used here")

@@ -1,136 +1,166 @@
-"""The messages that the service publishes. Field by field in ``schema.json``, which is made from here.
+"""The messages that the service publishes.
 
 Coordinates: OpenCV camera axes, camera-to-world, pixel centres at integers. A world belongs to one ``part`` of one
 segment of one stream; its unit is arbitrary, and different worlds do not compare. Every message carries ``type``,
-``version``, ``stream_id``, ``segment`` and ``part``. A message may come twice after a failure: `message_id` tells.
+``version``, ``stream_id``, ``segment`` and ``part``. A message may come twice after a failure; its `message_id` is the
+same then.
 """
 
-# ruff: noqa: RUF009 (`_array` and `_value` make dataclass fields)
 from __future__ import annotations
 
-import types
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from slam3r.service.wire.codec import Limits, MessageError, pack, unpack
+from slam3r.service.wire.arrays import ArrayOf
+from slam3r.service.wire.codec import Limits, pack, unpack
+from slam3r.service.wire.errors import MessageError
+from slam3r.service.wire.names import identifier
 
 VERSION = 1
 """Grows when a reader of the old messages could not read the new ones. New optional fields leave it as it is."""
-_TEXT_LIMIT = 4096
 
-MessageT = TypeVar("MessageT", bound="Message")
+Text = Annotated[str, Field(max_length=4096)]
+Size2 = Annotated[NDArray[np.int32], ArrayOf("<i4", 2)]
+Matrix33 = Annotated[NDArray[np.float64], ArrayOf("<f8", 3, 3)]
+Matrix44 = Annotated[NDArray[np.float64], ArrayOf("<f8", 4, 4)]
+Points = Annotated[NDArray[np.float32], ArrayOf("<f4", None, 3)]
+Colors = Annotated[NDArray[np.uint8], ArrayOf("|u1", None, 3)]
+Values = Annotated[NDArray[np.float32], ArrayOf("<f4", None)]
+Triangles = Annotated[NDArray[np.int32], ArrayOf("<i4", None, 3)]
+ColorImage = Annotated[NDArray[np.uint8], ArrayOf("|u1", None, None, 3)]
+PointImage = Annotated[NDArray[np.float32], ArrayOf("<f4", None, None, 3)]
+ValueImage = Annotated[NDArray[np.float32], ArrayOf("<f4", None, None)]
 
 
-def _array(dtype: str, *shape: int | None, doc: str, optional: bool = False) -> Any:
-    metadata = {"dtype": dtype, "shape": shape, "doc": doc}
-    return field(metadata=metadata, default=None) if optional else field(metadata=metadata)
+class Message(BaseModel):
+    """Fields that all messages have."""
 
-
-def _value(doc: str, default: Any = MISSING) -> Any:
-    return field(metadata={"doc": doc}) if default is MISSING else field(metadata={"doc": doc}, default=default)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Message:
-    """What all messages have."""
-
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
     TYPE: ClassVar[str] = ""
-    stream_id: str = _value("the stream that the frames came from")
-    segment: str = _value("video_segment of the frames")
-    part: int = _value("number of the world within the segment, from 0; grows when tracking began again")
+
+    stream_id: Text = Field(description="the stream that the frames came from")
+    segment: Text = Field(description="video_segment of the frames")
+    part: int = Field(ge=0, description="number of the world within the segment; grows with every new world")
 
     @property
     def message_id(self) -> str:
-        """The same for the same content, also when it is published again."""
-        return f"{self.TYPE}:{self.stream_id}:{self.segment}:{getattr(self, 'timestamp_ns', self.part)}"
+        """Identifies the content: the same when it is published again."""
+        return identifier(self.TYPE, self.stream_id, self.segment, self.part)
 
     def encode(self, compress: bool = False) -> tuple[bytes, str | None]:
-        """Bytes and content encoding."""
-        given = {item.name: getattr(self, item.name) for item in fields(self)}
-        present = {key: value for key, value in given.items() if value is not None}
+        """Return bytes and content encoding."""
+        present = {key: value for key, value in vars(self).items() if value is not None}
         return pack({"type": self.TYPE, "version": VERSION, **present}, compress)
 
 
-@dataclass(frozen=True, kw_only=True)
 class FrameMessage(Message):
-    """What all messages about a frame have."""
+    """Fields that all messages about a frame have."""
 
-    timestamp_ns: int = _value("header of the frame")
-    frame_index: int = _value("number of the frame in its world, in the order of arrival; -1 if it is in none")
+    timestamp_ns: int = Field(ge=-(2**63), lt=2**63, description="header of the frame")
+    frame_index: int = Field(description="number of the frame in its world, in the order of arrival; -1: in none")
+
+    @property
+    def message_id(self) -> str:
+        """Identifies the frame, whichever world it was registered in."""
+        return identifier(self.TYPE, self.stream_id, self.segment, self.timestamp_ns)
 
 
-@dataclass(frozen=True, kw_only=True)
 class PoseMessage(FrameMessage):
     """Pose of a frame. Every accepted frame gets exactly one."""
 
     TYPE: ClassVar[str] = "pose"
-    status: str = _value("registered, low_confidence, or unregistered (no world was found for it)")
-    reason: str | None = _value("why it is unregistered", None)
-    state: str = _value("tracking state: initialising, tracking, lost, relocalised")
-    keyframe: bool = _value("whether windows are made of it")
-    confidence: float = _value("mean confidence of the registration; 0 where unregistered")
-    pose_inliers: float = _value("share of the confident pixels that agree with the pose")
-    image_size: NDArray = _array("<i4", 2, doc="(height, width) of the frame as it came")
-    camera_to_world: NDArray | None = _array("<f8", 4, 4, doc="absent where no pose was found", optional=True)
-    intrinsics: NDArray | None = _array(
-        "<f8", 3, 3, doc="pixels of the frame as it came; undistorted, where the camera is calibrated", optional=True
+    status: Text = Field(description="registered, low_confidence, or unregistered (no world was found for it)")
+    reason: Text | None = Field(None, description="why it is unregistered")
+    state: Text = Field(description="tracking state: initialising, tracking, lost, relocalised")
+    keyframe: bool = Field(description="whether windows are made of it")
+    confidence: float = Field(description="mean confidence of the registration; 0 where unregistered")
+    pose_inliers: float = Field(description="share of the confident pixels that agree with the pose")
+    image_size: Size2 = Field(description="(height, width) of the frame as it came")
+    camera_to_world: Matrix44 | None = Field(None, description="absent where no pose was found")
+    intrinsics: Matrix33 | None = Field(
+        None, description="pixels of the frame as it came; undistorted, where the camera is calibrated"
     )
 
 
-@dataclass(frozen=True, kw_only=True)
 class PointsMessage(FrameMessage):
     """Confident points that a frame adds, or a random choice of them."""
 
     TYPE: ClassVar[str] = "points"
-    points: NDArray = _array("<f4", None, 3, doc="world")
-    colors: NDArray = _array("|u1", None, 3, doc="RGB")
-    confidence: NDArray = _array("<f4", None, doc="above the model's threshold")
+    points: Points = Field(description="(N, 3) world")
+    colors: Colors = Field(description="(N, 3) RGB")
+    confidence: Values = Field(description="(N,) above the model's threshold")
+
+    @model_validator(mode="after")
+    def _check(self) -> PointsMessage:
+        if not len(self.points) == len(self.colors) == len(self.confidence):
+            raise ValueError("points, colors and confidence must have the same length")
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
 class KeyframeMessage(FrameMessage):
     """A keyframe with all its pixels, in network resolution."""
 
     TYPE: ClassVar[str] = "keyframe"
-    image: NDArray = _array("|u1", None, None, 3, doc="(H, W, 3) RGB")
-    points: NDArray = _array("<f4", None, None, 3, doc="(H, W, 3) world")
-    confidence: NDArray = _array("<f4", None, None, doc="(H, W)")
-    network_intrinsics: NDArray = _array("<f8", 3, 3, doc="pixels of image")
-    camera_to_world: NDArray | None = _array("<f8", 4, 4, doc="absent where no pose was found", optional=True)
+    image: ColorImage = Field(description="(H, W, 3) RGB")
+    points: PointImage = Field(description="(H, W, 3) world")
+    confidence: ValueImage = Field(description="(H, W)")
+    network_intrinsics: Matrix33 = Field(description="pixels of image")
+    camera_to_world: Matrix44 | None = Field(None, description="absent where no pose was found")
+
+    @model_validator(mode="after")
+    def _check(self) -> KeyframeMessage:
+        if not self.image.shape[:2] == self.points.shape[:2] == self.confidence.shape:
+            raise ValueError("image, points and confidence must have the same height and width")
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
 class MeshMessage(Message):
     """The mesh of a world so far; replaces the one before."""
 
     TYPE: ClassVar[str] = "mesh_update"
-    timestamp_ns: int = _value("of the newest frame in it")
-    vertices: NDArray = _array("<f4", None, 3, doc="world")
-    triangles: NDArray = _array("<i4", None, 3, doc="indices of vertices")
-    colors: NDArray = _array("|u1", None, 3, doc="RGB of vertices")
-    final: bool = _value("the segment is closed", False)
+    timestamp_ns: int = Field(description="of the newest frame in it")
+    vertices: Points = Field(description="(V, 3) world")
+    triangles: Triangles = Field(description="(T, 3) indices of vertices")
+    colors: Colors = Field(description="(V, 3) RGB of the vertices")
+    final: bool = Field(False, description="the world has ended")
+
+    @property
+    def message_id(self) -> str:
+        """Identifies the newest frame in the mesh, and the last mesh of the world."""
+        kind = (self.timestamp_ns, "final") if self.final else (self.timestamp_ns,)
+        return identifier(self.TYPE, self.stream_id, self.segment, self.part, *kind)
+
+    @model_validator(mode="after")
+    def _check(self) -> MeshMessage:
+        if len(self.colors) != len(self.vertices):
+            raise ValueError("vertices and colors must have the same length")
+        if self.triangles.size and not (self.triangles.min() >= 0 and self.triangles.max() < len(self.vertices)):
+            raise ValueError(f"triangles must be indices of the {len(self.vertices)} vertices")
+        return self
 
 
-@dataclass(frozen=True, kw_only=True)
 class BoundaryMessage(Message):
     """A world ends here: what follows on this stream has other coordinates."""
 
     TYPE: ClassVar[str] = "segment_boundary"
-    reason: str = _value("segment, restart, idle, lost, failed, stopped or recovered")
-    frames: int = _value("frames of the world that were published")
+    reason: Text = Field(description="segment, restart, idle, lost, failed, stopped or recovered")
+    frames: int = Field(ge=0, description="frames of the world that were published")
 
 
-@dataclass(frozen=True, kw_only=True)
 class SavedMessage(Message):
     """A closed segment was written to disk, or could not be."""
 
     TYPE: ClassVar[str] = "segment_saved"
-    folder: str = _value("where")
-    error: str | None = _value("why it could not be written; it is tried again", None)
+    folder: Text = Field(description="where")
+    error: Text | None = Field(None, description="why it could not be written; it is tried again")
+
+    @property
+    def message_id(self) -> str:
+        """Tells success from failure."""
+        return identifier(self.TYPE, self.stream_id, self.segment, self.part, "failed" if self.error else "saved")
 
 
 MESSAGES: tuple[type[Message], ...] = (
@@ -142,11 +172,10 @@ MESSAGES: tuple[type[Message], ...] = (
     SavedMessage,
 )
 _BY_TYPE = {kind.TYPE: kind for kind in MESSAGES}
-_HINTS = {kind: get_type_hints(kind) for kind in MESSAGES}
 
 
 def decode(body: bytes, encoding: str | None = None, limits: Limits | None = None) -> Message:
-    """The message in bytes that came from anywhere.
+    """Read a message from bytes that came from anywhere.
 
     Args:
         body: of the AMQP message.
@@ -163,48 +192,28 @@ def decode(body: bytes, encoding: str | None = None, limits: Limits | None = Non
     kind = _BY_TYPE.get(name) if isinstance(name, str) else None
     if kind is None:
         raise MessageError(f"unknown message type {name!r:.40}")
-    values = {}
-    for item in fields(kind):
-        if item.name in given:
-            _check(f"{name}.{item.name}", given[item.name], item.metadata, _HINTS[kind][item.name])
-            values[item.name] = given[item.name]
-        elif item.default is MISSING:
-            raise MessageError(f"{name}: the field {item.name} is missing")
-    return kind(**values)
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(place) for place in (name, *first["loc"]))
+        raise MessageError(f"{where}: {first['msg']}") from None
 
 
 def describe() -> dict[str, Any]:
-    """The content of ``schema.json``."""
-    return {"version": VERSION, "messages": {kind.TYPE: _describe(kind) for kind in MESSAGES}}
+    """Return the content of ``schema.json``: JSON Schema of a decoded message."""
+    definitions = {kind.TYPE: _describe(kind) for kind in MESSAGES}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Messages of the live service, version {VERSION}",
+        "description": "msgpack maps, compressed where the content encoding is zstd",
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in definitions],
+        "$defs": definitions,
+    }
 
 
 def _describe(kind: type[Message]) -> dict[str, Any]:
-    described: dict[str, Any] = {}
-    for item in fields(kind):
-        entry: dict[str, Any] = {"type": _plain(_HINTS[kind][item.name]).__name__}
-        if "dtype" in item.metadata:
-            entry = {"type": "array", "dtype": item.metadata["dtype"], "shape": list(item.metadata["shape"])}
-        described[item.name] = {**entry, "required": item.default is MISSING, "doc": item.metadata["doc"]}
-    return {"doc": " ".join((kind.__doc__ or "").split()), "fields": described}
-
-
-def _plain(hint: Any) -> Any:
-    """The type of a hint without None."""
-    if get_origin(hint) in (Union, types.UnionType):
-        return next(part for part in get_args(hint) if part is not type(None))
-    return hint
-
-
-def _check(name: str, value: Any, metadata: Mapping[str, Any], hint: Any) -> None:
-    if "dtype" in metadata:
-        wanted = metadata["shape"]
-        if not isinstance(value, np.ndarray) or value.dtype.str != metadata["dtype"]:
-            raise MessageError(f"{name}: expected an array of {metadata['dtype']}")
-        if len(wanted) != value.ndim or any(w is not None and w != a for w, a in zip(wanted, value.shape)):
-            raise MessageError(f"{name}: expected the shape {list(wanted)}, got {list(value.shape)}")
-        return
-    kind = _plain(hint)
-    if type(value) is not kind and not (kind is float and type(value) is int):
-        raise MessageError(f"{name}: expected {kind.__name__}, got {type(value).__name__}")
-    if isinstance(value, str) and len(value) > _TEXT_LIMIT:
-        raise MessageError(f"{name}: longer than {_TEXT_LIMIT} characters")
+    schema = kind.model_json_schema()
+    schema["properties"] = {"type": {"const": kind.TYPE}, "version": {"const": VERSION}, **schema["properties"]}
+    schema["required"] = ["type", "version", *schema["required"]]
+    return schema

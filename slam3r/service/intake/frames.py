@@ -1,20 +1,23 @@
-"""A frame as it comes from the broker: what its headers say, and its pixels. Faulty ones are `PoisonFrame`."""
+"""A frame as it comes from the broker: what its headers say, and its pixels. Faulty frames are `PoisonFrame`."""
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from common.data.sources.images import ImageReadError, decode_image
 from slam3r.live.frame_preparer import FramePreparer, PreparedFrame
+from slam3r.service.broker.transport import UNDECODABLE
+from slam3r.service.frame_key import FrameKey
 from slam3r.service.settings import IntakeSettings
+from slam3r.service.wire.names import check_name
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 DEFAULT_STREAM = DEFAULT_SEGMENT = "default"
-_LONGEST_NAME = 128
-_NAME = re.compile(r"[^\x00-\x1f\x7f]+")
+RESTART_BYTES = 4096
+"""Size of a message on the restart exchange, at most."""
 
 
 class PoisonFrame(ValueError):
@@ -22,25 +25,16 @@ class PoisonFrame(ValueError):
 
 
 class Delivery(Protocol):
-    """One delivery of a message (of aio-pika), which the broker wants to hear of."""
+    """One delivery of a message (of aio-pika), which is to be acknowledged."""
 
     body: bytes
 
     @property
     def headers(self) -> Mapping[str, Any]:
-        """Of the message."""
+        """Headers of the message."""
 
     async def ack(self, multiple: bool = False) -> None:
-        """It is done with."""
-
-
-@dataclass(frozen=True)
-class FrameKey:
-    """What makes a frame that frame."""
-
-    stream_id: str
-    segment: str
-    timestamp_ns: int
+        """Tell the broker that the message is done with."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +56,14 @@ class DecodedFrame:
 
 
 def read_key(headers: Mapping[str, Any] | None) -> FrameKey:
-    """The frame's key from ``timestamp_ns``, ``video_segment`` and ``stream_id``; the last two are optional.
+    """Read a frame's key from ``timestamp_ns``, ``video_segment`` and ``stream_id``; the last two are optional.
 
     Raises:
         PoisonFrame: a header is missing or faulty.
     """
     headers = headers or {}
+    if UNDECODABLE in headers:
+        raise PoisonFrame(f"the properties of the message cannot be decoded: {headers[UNDECODABLE]}")
     stamp = _text(headers.get("timestamp_ns"))
     if stamp is None:
         raise PoisonFrame("the header timestamp_ns is missing")
@@ -82,7 +78,7 @@ def read_key(headers: Mapping[str, Any] | None) -> FrameKey:
 
 
 def decode_frame(frame: IncomingFrame, prepare: FramePreparer, settings: IntakeSettings) -> DecodedFrame:
-    """Pixels of a frame. The content decides what kind of image it is, not the content type in the headers.
+    """Decode the pixels of a frame. The content decides what kind of image it is, not the content type in the headers.
 
     Raises:
         PoisonFrame: empty, too large, truncated, or no image of a known kind.
@@ -102,14 +98,34 @@ def decode_frame(frame: IncomingFrame, prepare: FramePreparer, settings: IntakeS
         raise PoisonFrame(str(error)[:500]) from error
 
 
+def read_restart(body: bytes) -> str | None:
+    """Read a message of the restart exchange: the stream to begin anew, or None (an empty body) for all streams.
+
+    Raises:
+        ValueError: the body is neither empty nor JSON with a ``stream_id`` that is a name.
+    """
+    if not body:
+        return None
+    problem = "expected an empty body, or JSON with the name of a stream as stream_id"
+    if len(body) > RESTART_BYTES:
+        raise ValueError(problem)
+    try:
+        value = json.loads(body)["stream_id"]
+        if value is None:
+            raise ValueError(problem)
+        return _name("stream_id", {"stream_id": value}, DEFAULT_STREAM)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ValueError(problem) from None
+
+
 def _name(header: str, headers: Mapping[str, Any], default: str) -> str:
     value = _text(headers.get(header))
     if value is None:
         return default
-    text = str(value)
-    if not text or len(text) > _LONGEST_NAME or not _NAME.fullmatch(text):
-        raise PoisonFrame(f"the header {header} is no name of 1 to {_LONGEST_NAME} printable characters")
-    return text
+    try:
+        return check_name(str(value))
+    except ValueError as error:
+        raise PoisonFrame(f"the header {header} is no name: {error}") from None
 
 
 def _text(value: Any) -> str | int | None:

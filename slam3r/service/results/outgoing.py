@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from slam3r.live.session import FrameUpdate
 from slam3r.reconstruction import RegisteredFrame
 from slam3r.service.settings import ExchangeNames
-from slam3r.service.streams import FrameResult
+from slam3r.service.streams.events import FrameResult
 from slam3r.service.wire.messages import KeyframeMessage, Message, PointsMessage, PoseMessage
+from slam3r.service.wire.names import routing_word
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Outgoing:
 
 
 def outgoing(result: FrameResult, names: ExchangeNames, threshold: float, max_points: int) -> list[Outgoing]:
-    """All messages of a frame: a pose always, points if it is trusted, the whole frame if it is a keyframe.
+    """Make all messages of a frame: a pose always, points if it is trusted, the whole frame if it is a keyframe.
 
     Args:
         result: of `Streams`.
@@ -52,13 +53,8 @@ def outgoing(result: FrameResult, names: ExchangeNames, threshold: float, max_po
     return messages
 
 
-def routing_word(stream_id: str) -> str:
-    """A stream's word in routing keys, whose words dots divide."""
-    return stream_id.replace(".", "_").encode()[:200].decode(errors="ignore")
-
-
 def depth_and_color(frame: RegisteredFrame, threshold: float) -> tuple[NDArray[np.float32], NDArray[np.uint8]] | None:
-    """Depth (H, W) along the axis, 0 where it is not confident, and colour (H, W, 3); None without a pose."""
+    """Return depth (H, W) along the axis, 0 where it is not confident, and colour (H, W, 3); None without a pose."""
     depth = frame.depth()
     if depth is None:
         return None
@@ -110,5 +106,5 @@ def _keyframe(frame: RegisteredFrame, about: dict) -> KeyframeMessage:
 
 
 def registered_frame(update: FrameUpdate | None) -> RegisteredFrame | None:
-    """The frame of an answer that may go into trajectories and meshes."""
+    """Return the frame of an answer if it may go into trajectories and meshes."""
     return update.frame if update is not None and update.trusted else None

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
-from slam3r.service.frames import IncomingFrame
+from slam3r.service.intake.frames import IncomingFrame
 from slam3r.service.settings import Policy
 
 
@@ -32,7 +32,7 @@ class Intake:
         self._filled = asyncio.Event()
 
     def put(self, item: IncomingFrame | Restart) -> IncomingFrame | None:
-        """Append; returns the frame that had to go, if one had to."""
+        """Append an item; returns the frame that had to go, if one had to."""
         self._items.append(item)
         self._frames += isinstance(item, IncomingFrame)
         self._filled.set()
@@ -46,7 +46,7 @@ class Intake:
         return None
 
     async def get(self) -> IncomingFrame | Restart:
-        """The next item, when there is one."""
+        """Wait for the next item."""
         while not self._items:
             self._filled.clear()
             await self._filled.wait()
@@ -54,6 +54,11 @@ class Intake:
         self._frames -= isinstance(item, IncomingFrame)
         return item
 
+    def holds(self, stream_id: str) -> bool:
+        """Whether a frame of the stream waits here."""
+        frames = (item for item in self._items if isinstance(item, IncomingFrame))
+        return any(frame.key.stream_id == stream_id for frame in frames)
+
     def __len__(self) -> int:
-        """Frames that wait."""
+        """Number of frames that wait."""
         return self._frames

@@ -10,52 +10,15 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
-from slam3r.live.scene_map import SceneMap
 from slam3r.live.session import FinishedSegment, FrameUpdate
-from slam3r.service.frames import DecodedFrame, FrameKey
-from slam3r.service.saved_state import Pending, StateFolder, StreamState
-from slam3r.service.sessions import Session, SessionFactory
+from slam3r.service.frame_key import FrameKey
+from slam3r.service.intake.frames import DecodedFrame
+from slam3r.service.state.folder import Pending, StateFolder, StreamState
+from slam3r.service.streams.events import FrameDropped, FrameResult, Result, WorldEnded, WorldPoints
+from slam3r.service.streams.sessions import Session, SessionFactory
 
 logger = logging.getLogger(__name__)
-
-_CLOSED_REMEMBERED = 64
-
-
-@dataclass(frozen=True)
-class FrameResult:
-    """A frame is done."""
-
-    key: FrameKey
-    part: int
-    received: float | None
-    update: FrameUpdate | None
-    """None where the session failed."""
-
-
-@dataclass(frozen=True)
-class FrameDropped:
-    """A frame was left out on purpose."""
-
-    key: FrameKey
-    reason: str
-
-
-@dataclass(frozen=True)
-class WorldEnded:
-    """The frames that follow on this stream have other coordinates."""
-
-    stream_id: str
-    segment: str
-    part: int
-    reason: str
-    frames: int
-    map: SceneMap | None = None
-    """Where any frame was registered."""
-
-
-Result: TypeAlias = FrameResult | FrameDropped | WorldEnded
 
 
 @dataclass
@@ -65,31 +28,39 @@ class _Stream:
     stream_id: str
     segment: str
     session: Session
-    first_part: int
-    """Part of the session's world 0."""
-    world: int = 0
+    part: int
+    session_world: int = 0
+    """Number of the world in the session."""
     frames: int = 0
     newest: int = -(2**63)
     touched: float = field(default_factory=time.monotonic)
-    finished: dict[int, SceneMap] = field(default_factory=dict)
-    """Maps of worlds that the session has ended and we have not yet told of."""
+    finished: dict[int, WorldPoints | None] = field(default_factory=dict)
+    """Points of worlds that the session has ended and whose ends were not handed out yet."""
     pending: OrderedDict[str, Pending] = field(default_factory=OrderedDict)
     """By the name that the session knows the frame by."""
 
     @property
-    def part(self) -> int:
-        return self.first_part + self.world
+    def world(self) -> tuple[str, str, int]:
+        """Identifies the world in the state."""
+        return self.stream_id, self.segment, self.part
 
 
 class Streams:
     """The sessions of all streams of a worker."""
 
-    def __init__(self, make_session: SessionFactory, state: StateFolder, max_streams: int) -> None:
+    def __init__(
+        self, make_session: SessionFactory, state: StateFolder, max_streams: int, keep_points: bool = True
+    ) -> None:
+        """
+        Args:
+            make_session: for new worlds and checkpoints.
+            state: of this worker; part numbers and open worlds are written there.
+            max_streams: sessions at once.
+            keep_points: give the points of a world along with its end.
+        """
         self._make_session, self._state, self._max_streams = make_session, state, max_streams
+        self._keep_points = keep_points
         self._streams: dict[str, _Stream] = {}
-        self._closed: OrderedDict[tuple[str, str], int] = OrderedDict()
-        """Newest timestamp of segments that are over."""
-        self._parts: dict[tuple[str, str], int] = {}
         self.num_backwards = 0
         """Frames that were older than the one before."""
 
@@ -107,35 +78,53 @@ class Streams:
         """Frames that sessions hold and have not handed out."""
         return [held.key for stream in self._streams.values() for held in stream.pending.values()]
 
+    @property
+    def names(self) -> set[str]:
+        """Streams with an open world. May be asked from another thread."""
+        return set(self._streams)
+
     def restore(self) -> list[Result]:
-        """Go on where an earlier worker stopped: from its checkpoints, and in new worlds where it left none."""
+        """Go on where an earlier worker stopped: from its checkpoints, and in new worlds where it left none. Ends that
+        it did not tell are told now."""
         results: list[Result] = []
-        for saved in self._state.streams():
-            checkpoint = self._state.checkpoint_of(saved.stream_id)
-            if checkpoint is None:
-                results.append(self._recover(saved))
-                continue
-            finished: dict[int, SceneMap] = {}
-            try:
-                session = self._make_session(checkpoint, _keep(finished))
-            except Exception as error:  # of an older version, damaged, or of another model
-                logger.error("the checkpoint %s cannot be used: %s", checkpoint, error)
-                results.append(self._recover(saved))
-                continue
-            stream = _Stream(saved.stream_id, saved.segment, session, saved.part - saved.world, saved.world)
-            stream.frames, stream.newest, stream.finished = saved.frames, saved.newest, finished
-            stream.pending.update((str(held.key.timestamp_ns), held) for held in saved.pending)
-            self._streams[saved.stream_id] = stream
-            logger.info("stream %s goes on in segment %s", saved.stream_id, saved.segment)
+        for world in self._state.database.worlds():
+            name, reason = (world.stream_id, world.segment, world.part), world.reason
+            if reason is None and not self._resume(*name):
+                reason = "recovered"
+                self._state.database.end_world(*name, reason, world.frames)
+                self._state.forget(world.stream_id)
+            if reason is not None:
+                results.append(WorldEnded(*name, reason, world.frames))
         return results
+
+    def _resume(self, stream_id: str, segment: str, part: int) -> bool:
+        """Restore the session of a world from its checkpoint, if it can be used."""
+        found = self._state.checkpoint_of(stream_id, segment, part)
+        if found is None:
+            return False
+        saved, path = found
+        finished: dict[int, WorldPoints | None] = {}
+        try:
+            session = self._make_session(path, self._keep(finished))
+        except Exception as error:  # of an older version, damaged, or of another model
+            logger.error("the checkpoint %s cannot be used: %s", path, error)
+            return False
+        stream = _Stream(stream_id, segment, session, part, saved.session_world, saved.frames, saved.newest)
+        stream.finished = finished
+        stream.pending.update((str(held.key.timestamp_ns), held) for held in saved.pending)
+        self._streams[stream_id] = stream
+        logger.info("stream %s goes on in segment %s", stream_id, segment)
+        return True
 
     def push(self, frames: Sequence[DecodedFrame]) -> list[Result]:
         """Take frames of any streams in the order of their arrival."""
         results: list[Result] = []
         for group in _runs(frames):
             key = group[0].incoming.key
-            if self._is_late(group):
-                results += [FrameDropped(frame.incoming.key, "late") for frame in group]
+            late = [self._state.database.is_late(frame.incoming.key) for frame in group]
+            results += [FrameDropped(frame.incoming.key, "late") for frame, is_late in zip(group, late) if is_late]
+            group = [frame for frame, is_late in zip(group, late) if not is_late]
+            if not group:
                 continue
             stream = self._streams.get(key.stream_id)
             if stream is not None and stream.segment != key.segment:
@@ -154,28 +143,17 @@ class Streams:
         chosen = [s for s in list(self._streams.values()) if stream_id is None or s.stream_id == stream_id]
         return [result for stream in chosen for result in self._end(stream, reason)]
 
-    def end_idle(self, seconds: float) -> list[Result]:
-        """End the worlds of streams that nothing came from for so long: their last frames wait to be finished."""
-        limit = time.monotonic() - seconds
-        return [r for s in list(self._streams.values()) if s.touched < limit for r in self._end(s, "idle")]
-
     def checkpoint(self) -> bool:
         """Write every session to the state folder; whether all of them could."""
-        saved = [self._state.save(self._saved(stream), stream.session) for stream in self._streams.values()]
+        saved = [self._state.save(self._saved(stream), stream.session.checkpoint) for stream in self._streams.values()]
         return all(saved)
 
-    def _recover(self, saved: StreamState) -> WorldEnded:
-        """A world whose session is lost has ended; should its segment go on, then in the next part."""
-        self._parts[saved.stream_id, saved.segment] = saved.part + 1
-        return WorldEnded(saved.stream_id, saved.segment, saved.part, "recovered", saved.frames)
-
     def _begin(self, key: FrameKey) -> _Stream:
-        part = self._parts.pop((key.stream_id, key.segment), 0)
-        finished: dict[int, SceneMap] = {}
-        session = self._make_session(None, _keep(finished))
-        stream = _Stream(key.stream_id, key.segment, session, part, finished=finished)
-        self._streams[key.stream_id] = stream
-        self._state.begin(self._saved(stream))
+        finished: dict[int, WorldPoints | None] = {}
+        session = self._make_session(None, self._keep(finished))
+        self._state.forget(key.stream_id)
+        part = self._state.database.begin_world(key.stream_id, key.segment)
+        stream = self._streams[key.stream_id] = _Stream(key.stream_id, key.segment, session, part, finished=finished)
         return stream
 
     def _push_to(self, stream: _Stream, group: Sequence[DecodedFrame]) -> list[Result]:
@@ -198,14 +176,16 @@ class Streams:
     def _results(self, stream: _Stream, updates: Iterable[FrameUpdate]) -> list[Result]:
         results: list[Result] = []
         for update in updates:
-            if update.segment != stream.world:
+            if update.segment != stream.session_world:
                 results.append(self._ended(stream, "lost"))
-                stream.world, stream.frames = update.segment, 0
-                self._state.begin(self._saved(stream))
+                stream.session_world, stream.frames = update.segment, 0
+                stream.part = self._state.database.begin_world(stream.stream_id, stream.segment)
             held = stream.pending.pop(update.name, None)
             if held is not None:
                 stream.frames += 1
                 results.append(FrameResult(held.key, stream.part, held.received, update))
+        if results:
+            self._state.database.count_frames(*stream.world, stream.frames)
         return results
 
     def _end(self, stream: _Stream, reason: str) -> list[Result]:
@@ -223,45 +203,34 @@ class Streams:
         ]
         results.append(self._ended(stream, reason))
         del self._streams[stream.stream_id]
-        name = (stream.stream_id, stream.segment)
         if reason == "segment":
-            self._closed[name] = stream.newest
-            while len(self._closed) > _CLOSED_REMEMBERED:
-                self._closed.popitem(last=False)
-        if reason != "stopped":
-            self._parts[name] = stream.part + 1  # should the segment come again
-            while len(self._parts) > _CLOSED_REMEMBERED:
-                self._parts.pop(next(iter(self._parts)))
-            self._state.forget(stream.stream_id)
+            self._state.database.close_segment(stream.stream_id, stream.segment, stream.newest)
+        self._state.forget(stream.stream_id)
         return results
 
     def _ended(self, stream: _Stream, reason: str) -> WorldEnded:
-        scene = stream.finished.pop(stream.world, None)
-        return WorldEnded(stream.stream_id, stream.segment, stream.part, reason, stream.frames, scene)
+        points = stream.finished.pop(stream.session_world, None)
+        self._state.database.end_world(*stream.world, reason, stream.frames)
+        return WorldEnded(*stream.world, reason, stream.frames, points)
 
-    def _is_late(self, group: Sequence[DecodedFrame]) -> bool:
-        """Whether frames belong to a segment that is over; one with newer frames than it had is a new beginning."""
-        key = group[0].incoming.key
-        newest = self._closed.get((key.stream_id, key.segment))
-        return newest is not None and key.timestamp_ns <= newest
+    def _keep(self, finished: dict[int, WorldPoints | None]) -> Callable[[FinishedSegment], None]:
+        """A listener that keeps the points of ended worlds. The maps themselves, 88 MB each by default, are let go."""
+
+        def keep(segment: FinishedSegment) -> None:
+            finished[segment.summary.number] = WorldPoints.of(segment.map) if self._keep_points else None
+
+        return keep
 
     def _saved(self, stream: _Stream) -> StreamState:
         return StreamState(
             stream_id=stream.stream_id,
             segment=stream.segment,
             part=stream.part,
-            world=stream.world,
+            session_world=stream.session_world,
             frames=stream.frames,
             newest=stream.newest,
             pending=list(stream.pending.values()),
         )
-
-
-def _keep(finished: dict[int, SceneMap]) -> Callable[[FinishedSegment], None]:
-    def keep(segment: FinishedSegment) -> None:
-        finished[segment.summary.number] = segment.map
-
-    return keep
 
 
 def _runs(frames: Sequence[DecodedFrame]) -> list[list[DecodedFrame]]:

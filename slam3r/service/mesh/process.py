@@ -14,8 +14,10 @@ from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
+from slam3r.service.mesh.files import write_mesh_file
 from slam3r.service.wire.codec import pack, unpack
 
 _BLOCK = 8
@@ -41,11 +43,12 @@ def slot_type(height: int, width: int) -> np.dtype:
 
 
 def run(connection: Connection, memory: str, shape: tuple[int, int, int], settings: dict[str, float]) -> None:
-    """Fuse until the pipe ends.
+    """Fuse one world after the other until the pipe ends.
 
     Args:
-        connection: takes ``{"slot", "timestamp_ns"}``, ``{"finish"}`` and ``{"stop"}``; gives back ``{"free"}``,
-            ``{"full"}`` and meshes.
+        connection: takes ``{"begin"}`` (a number for the world), ``{"slot", "timestamp_ns"}``, ``{"finish"}`` (the file
+            to write the mesh to) and ``{"stop"}``; gives back ``{"free"}``, ``{"full"}``, ``{"finished", "memory"}``
+            and meshes, which carry the world's number.
         memory: name of the shared memory.
         shape: slots, height and width.
         settings: voxel, truncation, depth_limit, update_seconds, memory_limit_mb.
@@ -54,9 +57,9 @@ def run(connection: Connection, memory: str, shape: tuple[int, int, int], settin
     if hasattr(os, "nice"):  # not on Windows
         os.nice(_NICE)
     shared = SharedMemory(memory)
+    slots: NDArray[Any] = np.ndarray((shape[0],), slot_type(*shape[1:]), shared.buf)
     try:
-        slots: NDArray[Any] = np.ndarray((shape[0],), slot_type(*shape[1:]), shared.buf)
-        _serve(connection, slots, settings)
+        _Server(connection, slots, settings).serve()
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the worker is gone
     finally:
@@ -64,35 +67,62 @@ def run(connection: Connection, memory: str, shape: tuple[int, int, int], settin
         shared.close()
 
 
-def _serve(connection: Connection, slots: NDArray[Any], settings: dict[str, float]) -> None:
-    import psutil
+class _Server:
+    """The loop of the process."""
 
-    fusion, process = Fusion(settings), psutil.Process()
-    told, changed, newest, due = False, False, 0, 0.0
-    while True:
-        if changed and time.monotonic() >= due and not connection.poll(0):  # frames first: a mesh is worth it with them
-            begun = time.monotonic()
-            connection.send_bytes(pack({"timestamp_ns": newest, "final": False, **fusion.mesh()})[0])
-            changed, now = False, time.monotonic()
-            due = now + max(settings["update_seconds"], _REST * (now - begun))
-        if not connection.poll(max(0.0, due - time.monotonic()) if changed else None):
-            continue
-        message = unpack(connection.recv_bytes())
-        if message.get("stop"):
+    def __init__(self, connection: Connection, slots: NDArray[Any], settings: dict[str, float]) -> None:
+        self._connection, self._slots, self._settings = connection, slots, settings
+        self._process = psutil.Process()
+        self._begin(-1)
+
+    def serve(self) -> None:
+        """Run until told to stop."""
+        while True:
+            # Frames first: the more of them, the more a mesh is worth.
+            if self._changed and time.monotonic() >= self._due and not self._connection.poll(0):
+                self._send_mesh()
+            wait = max(0.0, self._due - time.monotonic()) if self._changed else None
+            if not self._connection.poll(wait):
+                continue
+            message = unpack(self._connection.recv_bytes())
+            if message.get("stop"):
+                return
+            if "begin" in message:
+                self._begin(message["begin"])
+            elif "finish" in message:
+                mesh = empty_mesh() if self._fusion is None else self._fusion.mesh()
+                write_mesh_file(message["finish"], self._newest, mesh)
+                self._fusion, self._changed = None, False
+                self._send({"finished": self._world, "memory": self._process.memory_info().rss})
+            else:
+                self._add(message["slot"], message["timestamp_ns"])
+
+    def _begin(self, world: int) -> None:
+        self._fusion: Fusion | None = None  # made with the first frame: it takes 100 MB
+        self._world = world
+        self._changed, self._told_full, self._newest, self._due = False, False, 0, 0.0
+
+    def _add(self, slot: int, timestamp_ns: int) -> None:
+        frame = self._slots[slot].copy()
+        self._send({"free": slot})
+        if self._process.memory_info().rss > self._settings["memory_limit_mb"] * 2**20:
+            if not self._told_full:
+                self._send({"full": self._world})
+            self._told_full = True
             return
-        if message.get("finish"):
-            connection.send_bytes(pack({"timestamp_ns": newest, "final": True, **fusion.mesh()})[0])
-            continue
-        number = message["slot"]
-        frame = slots[number].copy()
-        connection.send_bytes(pack({"free": number})[0])
-        if process.memory_info().rss > settings["memory_limit_mb"] * 2**20:
-            if not told:
-                connection.send_bytes(pack({"full": True})[0])
-            told = True
-            continue
-        fusion.add(frame["depth"], frame["color"], frame["camera_to_world"], frame["intrinsics"])
-        changed, newest = True, message["timestamp_ns"]
+        self._fusion = self._fusion or Fusion(self._settings)
+        self._fusion.add(frame["depth"], frame["color"], frame["camera_to_world"], frame["intrinsics"])
+        self._changed, self._newest = True, timestamp_ns
+
+    def _send_mesh(self) -> None:
+        assert self._fusion is not None, "a mesh changes by its frames"
+        begun = time.monotonic()
+        self._send({"world": self._world, "timestamp_ns": self._newest, **self._fusion.mesh()})
+        self._changed, now = False, time.monotonic()
+        self._due = now + max(self._settings["update_seconds"], _REST * (now - begun))
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self._connection.send_bytes(pack(message)[0])
 
 
 class Fusion:
@@ -130,14 +160,9 @@ class Fusion:
         self._empty = False
 
     def mesh(self) -> dict[str, NDArray]:
-        """Vertices (V, 3), triangles (T, 3) and colours (V, 3) so far."""
+        """Return vertices (V, 3), triangles (T, 3) and colours (V, 3) so far."""
         if self._empty:
-            nothing = np.empty((0, 3))
-            return {
-                "vertices": nothing.astype(np.float32),
-                "triangles": nothing.astype(np.int32),
-                "colors": nothing.astype(np.uint8),
-            }
+            return empty_mesh()
         mesh = self._grid.extract_triangle_mesh(weight_threshold=0.5)
         colors = np.rint(mesh.vertex.colors.numpy() * 255).clip(0, 255)
         return {
@@ -145,3 +170,13 @@ class Fusion:
             "triangles": mesh.triangle.indices.numpy().astype(np.int32),
             "colors": colors.astype(np.uint8),
         }
+
+
+def empty_mesh() -> dict[str, NDArray]:
+    """A mesh of nothing."""
+    nothing = np.empty((0, 3))
+    return {
+        "vertices": nothing.astype(np.float32),
+        "triangles": nothing.astype(np.int32),
+        "colors": nothing.astype(np.uint8),
+    }
