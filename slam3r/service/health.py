@@ -51,9 +51,7 @@ async def serve_http(
     async def healthz(request: web.Request) -> web.Response:
         now = health()
         well = (
-            now.connected
-            and now.stalled_seconds < settings.stall_seconds
-            and now.unconfirmed_seconds < confirm_seconds
+            now.connected and now.stalled_seconds < settings.stall_seconds and now.unconfirmed_seconds < confirm_seconds
         )
         body = {"status": "ok" if well else "unhealthy", **vars(now)}
         return web.json_response(body, status=200 if well else 503)

@@ -27,7 +27,7 @@ class Metrics:
         self.dropped = counter("frames_dropped", "Frames dropped on purpose", "reason")
         self.duplicates = counter("frames_duplicate", "Deliveries of frames that were known already")
         self.backwards = counter("clock_backwards", "Frames older than the one before")
-        self.retries = counter("publish_retries", "Messages sent again: the connection was lost, or a full queue refused them")
+        self.retries = counter("publish_retries", "Messages sent again: connection lost, or a queue full")
         self.refused = counter("publish_refused", "Messages that a full queue refused again and again", "exchange")
         self.unpublished = counter("results_unpublished", "Messages that can never be encoded or published")
         self.connections = counter("broker_connections", "Connections made to the broker")

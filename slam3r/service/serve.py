@@ -14,8 +14,8 @@ from slam3r.live.settings import LiveSettings, for_live
 from slam3r.pretrained import ready_model
 from slam3r.service.health import serve_http
 from slam3r.service.logs import configure_logs
-from slam3r.service.streams.sessions import live_sessions
 from slam3r.service.settings import ServeConfiguration
+from slam3r.service.streams.sessions import live_sessions
 from slam3r.service.worker import Worker
 
 logger = logging.getLogger(__name__)

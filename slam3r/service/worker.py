@@ -24,8 +24,8 @@ from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import FramePreparer
 from slam3r.live.settings import LiveSettings
 from slam3r.service.broker.connection import Broker
-from slam3r.service.health import Health
 from slam3r.service.frame_key import FrameKey
+from slam3r.service.health import Health
 from slam3r.service.intake.dead_letters import DeadLetters
 from slam3r.service.intake.entrance import Entrance
 from slam3r.service.intake.frames import DecodedFrame, IncomingFrame, PoisonFrame, decode_frame
@@ -312,8 +312,9 @@ class Worker:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks, timeout=_MARGIN_SECONDS)
-        closing = [partial(pool.shutdown, wait=True, cancel_futures=True) for pool in (self._decoding, self._inference)]
-        closing += [] if self._meshes is None else [self._meshes.close]
+        closing: list[Callable[[], None]] = [] if self._meshes is None else [self._meshes.close]
+        for pool in (self._decoding, self._inference):
+            closing.append(partial(pool.shutdown, wait=True, cancel_futures=True))
         threads = [threading.Thread(target=close, daemon=True) for close in closing]
         for thread in threads:
             thread.start()

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 _PLACES = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/homebrew/sbin/rabbitmq-server")
+_CONTROLS = ("/usr/lib/rabbitmq/bin/rabbitmqctl", "/opt/homebrew/sbin/rabbitmqctl")
 _START_SECONDS = 300
 
 
@@ -41,7 +42,18 @@ class RabbitMQ:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        environment = {
+        with (self._folder / "output.txt").open("ab") as output:
+            self._process = subprocess.Popen(
+                [self._program], env=self._environment(), stdout=output, stderr=output, start_new_session=True
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"RabbitMQ did not start: {(self._folder / 'output.txt').read_text()[-800:]}")
+            time.sleep(0.1)
+
+    def _environment(self) -> dict[str, str]:
+        return {
             **os.environ,
             "HOME": str(self._folder),
             "RABBITMQ_NODENAME": f"tests{self.port}@localhost",
@@ -55,15 +67,6 @@ class RabbitMQ:
             "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbit.conf"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
         }
-        with (self._folder / "output.txt").open("ab") as output:
-            self._process = subprocess.Popen(
-                [self._program], env=environment, stdout=output, stderr=output, start_new_session=True
-            )
-        deadline = time.monotonic() + _START_SECONDS
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"RabbitMQ did not start: {(self._folder / 'output.txt').read_text()[-800:]}")
-            time.sleep(0.1)
 
     def stop(self) -> None:
         """End it and everything that it started, at once: like a machine that fails."""
@@ -78,6 +81,27 @@ class RabbitMQ:
         for daemon in psutil.process_iter(["name", "environ"]):
             if daemon.info["name"] == "epmd" and (daemon.info["environ"] or {}).get("HOME") == str(self._folder):
                 daemon.kill()
+
+    def freeze(self) -> None:
+        """Stop its processes: connections stay, and nothing answers. `thaw` lets it go on."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
+    def add_user(self, name: str, configure: str, write: str, read: str) -> str:
+        """Make a user with permissions (regular expressions); returns a URL with its password."""
+        self._control("add_user", name, "secret")
+        self._control("set_permissions", name, configure, write, read)
+        return f"amqp://{name}:secret@127.0.0.1:{self.port}/"
+
+    def _control(self, *arguments: str) -> None:
+        program = next(place for place in _CONTROLS if os.access(place, os.X_OK))
+        command = [program, "--node", f"tests{self.port}@localhost", *arguments]
+        subprocess.run(command, env=self._environment(), check=True, capture_output=True, timeout=_START_SECONDS)
 
     def restart(self) -> None:
         """Stop and start."""

@@ -19,7 +19,6 @@ from common.geometry.calibration import Calibration
 from slam3r.live.settings import LiveSettings, MapSettings, StreamingSettings, TrackingSettings, for_live
 from slam3r.reconstruction import Networks, ReconstructionSettings
 from slam3r.service.client import ServiceClient, encode_jpeg
-from slam3r.service.sessions import SessionFactory, live_sessions
 from slam3r.service.settings import (
     BrokerSettings,
     ExchangeNames,
@@ -28,6 +27,7 @@ from slam3r.service.settings import (
     SegmentSettings,
     ServiceSettings,
 )
+from slam3r.service.streams.sessions import SessionFactory, live_sessions
 from slam3r.service.wire.messages import Message, decode
 from slam3r.service.worker import Worker
 from tests.support.tiny_scene import tiny_models
@@ -143,7 +143,7 @@ class Collector:
                 queue = await channel.declare_queue(f"collect.{getattr(names, kind)}", durable=True)
                 await queue.bind(exchange)
             # The worker's own, so that frames may come before it does.
-            from slam3r.service.broker import queue_arguments
+            from slam3r.service.broker.topology import queue_arguments
 
             settings = self._place.settings
             frames = await channel.declare_exchange(names.frames, "fanout", durable=True)

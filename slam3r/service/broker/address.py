@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 
 _URL = re.compile(
     r"(?P<scheme>amqps?)://"

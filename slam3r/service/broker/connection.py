@@ -291,7 +291,7 @@ class Broker:
         if not self._consuming:
             return True
         try:
-            underlay = await link.channel.get_underlay_channel()
+            underlay: Any = await link.channel.get_underlay_channel()
         except LOST:
             return False
         return all(tag in underlay.consumers for _, tag in link.consumers)

@@ -13,7 +13,7 @@ from aiormq.exceptions import (
     ProbableAuthenticationError,
 )
 
-from common.data.sources.images import InputError
+from common.errors import InputError
 from slam3r.service.broker.address import public_address, user_of
 
 LOST = (AMQPError, ConnectionError, OSError, RuntimeError, asyncio.TimeoutError)

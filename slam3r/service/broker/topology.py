@@ -43,7 +43,7 @@ async def declare(channel: AbstractChannel, settings: BrokerSettings, policy: Po
     await _declare_dead_letters(channel, settings, exchanges[names.dead_letter])
     # Remembers the number of partitions, as its limit: the broker refuses a worker that has another one, and would
     # otherwise send frames to queues that nobody reads.
-    layout = {"x-max-length": settings.partitions}
+    layout: dict[str, Any] = {"x-max-length": settings.partitions}
     await channel.declare_queue(f"{settings.frame_queue}.layout", durable=True, arguments=layout)
     return Topology(exchanges, await _declare_frames(channel, settings, policy, exchanges[names.frames]))
 
@@ -60,7 +60,7 @@ def queue_arguments(settings: BrokerSettings, policy: Policy) -> dict[str, Any]:
 
 
 async def _declare_dead_letters(channel: AbstractChannel, settings: BrokerSettings, exchange: AbstractExchange) -> None:
-    arguments = {
+    arguments: dict[str, Any] = {
         "x-max-length": settings.dead_letter_limit,
         "x-max-length-bytes": settings.dead_letter_bytes,
         "x-overflow": "drop-head",

@@ -63,7 +63,11 @@ class DeadLetters:
         kind = kind if isinstance(kind, str) and len(kind) <= _LONGEST_TYPE else None
         try:
             await self._broker.publish(
-                self._exchange, message.body, mandatory=True, headers=headers, content_type=kind or "application/octet-stream"
+                self._exchange,
+                message.body,
+                mandatory=True,
+                headers=headers,
+                content_type=kind or "application/octet-stream",
             )
         except PublishRefused as error:
             logger.error("the broker does not even take it as a dead letter, it is discarded: %s", error)

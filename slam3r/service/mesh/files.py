@@ -30,7 +30,8 @@ class Mesh:
 def write_mesh_file(path: str | os.PathLike[str], timestamp_ns: int, arrays: Mapping[str, NDArray]) -> None:
     """Write vertices, triangles and colours; the file is complete or absent."""
     with atomic_path(path) as temporary:
-        np.savez(temporary, timestamp_ns=np.int64(timestamp_ns), **arrays)
+        kept = {name: arrays[name] for name in ("vertices", "triangles", "colors")}
+        np.savez(temporary, allow_pickle=False, timestamp_ns=np.int64(timestamp_ns), **kept)
 
 
 def read_mesh_file(path: Path) -> Mesh:

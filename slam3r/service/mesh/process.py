@@ -73,7 +73,9 @@ class _Server:
     def __init__(self, connection: Connection, slots: NDArray[Any], settings: dict[str, float]) -> None:
         self._connection, self._slots, self._settings = connection, slots, settings
         self._process = psutil.Process()
-        self._begin(-1)
+        self._fusion: Fusion | None = None
+        self._world, self._newest, self._due = -1, 0, 0.0
+        self._changed = self._told_full = False
 
     def serve(self) -> None:
         """Run until told to stop."""
@@ -98,7 +100,7 @@ class _Server:
                 self._add(message["slot"], message["timestamp_ns"])
 
     def _begin(self, world: int) -> None:
-        self._fusion: Fusion | None = None  # made with the first frame: it takes 100 MB
+        self._fusion = None  # made with the first frame: it takes 100 MB
         self._world = world
         self._changed, self._told_full, self._newest, self._due = False, False, 0, 0.0
 

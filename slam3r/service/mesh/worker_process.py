@@ -29,9 +29,7 @@ OnDeath = Callable[["MeshProcess"], None]
 class MeshProcess:
     """One process. Its owner's lock guards all calls but `close`."""
 
-    def __init__(
-        self, settings: MeshSettings, size: tuple[int, int], on_message: OnMessage, on_death: OnDeath
-    ) -> None:
+    def __init__(self, settings: MeshSettings, size: tuple[int, int], on_message: OnMessage, on_death: OnDeath) -> None:
         """
         Args:
             settings: of the meshes.

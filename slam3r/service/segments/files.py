@@ -79,7 +79,7 @@ class SegmentFolders:
         Raises:
             OSError: it cannot be written.
         """
-        write_mesh(mesh, staged, read_tum(staged / TRAJECTORY).poses)
+        write_mesh(mesh, staged, read_tum(staged / TRAJECTORY).camera_to_world)
         write_json(staged / ABOUT, {**read_json(staged / ABOUT), "triangles": len(mesh.triangles)})
 
     def publish(self, staged: Path) -> Path:

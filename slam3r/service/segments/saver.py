@@ -33,6 +33,7 @@ class ClosedWorld:
     staged: Path | None = field(default=None)
     """Folder that holds everything but the mesh."""
     mesh_told: bool = field(default=False)
+    is_given_up: bool = field(default=False)
     takes_room: bool = field(default=True)
     """Whether it counts among those that the stream waits for."""
 
@@ -134,17 +135,17 @@ class SegmentSaver:
                 self.last_error = f"{type(problem).__name__}: {problem}"[:1000]
                 self._metrics.saves_failed.inc()
                 logger.error("segment %s was not saved: %s", world.ended.segment, self.last_error)
-                await self._on_saved(world.ended, self._settings.folder, self.last_error)
                 if on_failure is not None:
                     on_failure(world)
-                if self._stopping.is_set() or (on_failure is not None and world not in self._in_memory):
-                    return False
+                await self._on_saved(world.ended, self._settings.folder, self.last_error)
+            if self._stopping.is_set() or world.is_given_up:
+                return False
             try:
                 async with timeout(self._settings.retry_seconds):
                     await self._stopping.wait()
             except asyncio.TimeoutError:
                 pass
-            if on_failure is not None and world not in self._in_memory:
+            if world.is_given_up:
                 return False
 
     async def _publish(self, world: ClosedWorld, mesh_file: Path | None, save: bool) -> None:
@@ -163,11 +164,12 @@ class SegmentSaver:
 
     def _hold_in_memory(self, world: ClosedWorld) -> None:
         """Keep a world for the next attempt; the oldest one goes when there are too many."""
-        if world not in self._in_memory:
+        if not world.is_given_up and world not in self._in_memory:
             self._in_memory.append(world)
             self._leave_room(world)  # the stream goes on
         if len(self._in_memory) > self._settings.max_unsaved:
             given_up = self._in_memory.pop(0)
+            given_up.is_given_up = True
             logger.error("segment %s is given up: newer ones wait to be saved too", given_up.ended.segment)
 
     def _forget(self, world: ClosedWorld) -> None:

@@ -10,8 +10,8 @@ import logging
 import sqlite3
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from slam3r.service.frame_key import FrameKey
 logger = logging.getLogger(__name__)
 
 VERSION = 1
+_THIS_WORLD = "stream_id = ? AND segment = ? AND part = ?"
 _TABLES = f"""
 PRAGMA user_version = {VERSION};
 CREATE TABLE IF NOT EXISTS done (
@@ -93,10 +94,10 @@ class StateDatabase:
 
     def add_done(self, keys: Sequence[FrameKey], limit: int) -> None:
         """Write down frames that are done; no more than the newest `limit` are kept."""
-        rows = [(key.stream_id, key.segment, key.timestamp_ns) for key in keys]
-        with self._change() as change:
-            change.executemany("INSERT INTO done (stream_id, segment, timestamp_ns) VALUES (?, ?, ?)", rows)
-            change.execute("DELETE FROM done WHERE number <= (SELECT max(number) FROM done) - ?", (limit,))
+        self._write(
+            ("INSERT INTO done (stream_id, segment, timestamp_ns) VALUES (?, ?, ?)", _rows(keys)),
+            ("DELETE FROM done WHERE number <= (SELECT max(number) FROM done) - ?", [(limit,)]),
+        )
 
     def begin_world(self, stream_id: str, segment: str) -> int:
         """Begin a world; returns its part number, which no world of this stream and segment ever had."""
@@ -106,39 +107,31 @@ class StateDatabase:
                 "SELECT next_part FROM segments WHERE stream_id = ? AND segment = ?", name
             ).fetchone()
             part = self._unwritten[name] = max(row[0] if row else 0, self._unwritten.get(name, -1) + 1)
-            with self._change() as change:
-                change.execute(
+            self._write(
+                (
                     "INSERT INTO segments (stream_id, segment, next_part) VALUES (?, ?, ?) "
                     "ON CONFLICT (stream_id, segment) DO UPDATE SET next_part = excluded.next_part",
-                    (*name, part + 1),
-                )
-                change.execute("INSERT INTO worlds (stream_id, segment, part) VALUES (?, ?, ?)", (*name, part))
+                    [(*name, part + 1)],
+                ),
+                ("INSERT INTO worlds (stream_id, segment, part) VALUES (?, ?, ?)", [(*name, part)]),
+            )
             if not self._failed:
                 del self._unwritten[name]
         return part
 
     def count_frames(self, stream_id: str, segment: str, part: int, frames: int) -> None:
         """Write down how many frames of an open world have results."""
-        with self._change() as change:
-            change.execute(
-                "UPDATE worlds SET frames = ? WHERE stream_id = ? AND segment = ? AND part = ?",
-                (frames, stream_id, segment, part),
-            )
+        update = f"UPDATE worlds SET frames = ? WHERE {_THIS_WORLD}"
+        self._write((update, [(frames, stream_id, segment, part)]))
 
     def end_world(self, stream_id: str, segment: str, part: int, reason: str, frames: int) -> None:
         """A world has ended; its end is still to be told."""
-        with self._change() as change:
-            change.execute(
-                "UPDATE worlds SET reason = ?, frames = ? WHERE stream_id = ? AND segment = ? AND part = ?",
-                (reason, frames, stream_id, segment, part),
-            )
+        update = f"UPDATE worlds SET reason = ?, frames = ? WHERE {_THIS_WORLD}"
+        self._write((update, [(reason, frames, stream_id, segment, part)]))
 
     def forget_world(self, stream_id: str, segment: str, part: int) -> None:
         """The end of a world was told."""
-        with self._change() as change:
-            change.execute(
-                "DELETE FROM worlds WHERE stream_id = ? AND segment = ? AND part = ?", (stream_id, segment, part)
-            )
+        self._write((f"DELETE FROM worlds WHERE {_THIS_WORLD}", [(stream_id, segment, part)]))
 
     def worlds(self) -> list[World]:
         """Return the worlds that earlier workers have left, in the order of their beginnings."""
@@ -148,10 +141,8 @@ class StateDatabase:
 
     def close_segment(self, stream_id: str, segment: str, newest: int) -> None:
         """A segment is over: its frames up to the timestamp `newest` (ns) are late from now on."""
-        with self._change() as change:
-            change.execute(
-                "UPDATE segments SET newest = ? WHERE stream_id = ? AND segment = ?", (newest, stream_id, segment)
-            )
+        update = "UPDATE segments SET newest = ? WHERE stream_id = ? AND segment = ?"
+        self._write((update, [(newest, stream_id, segment)]))
 
     def is_late(self, key: FrameKey) -> bool:
         """Whether a frame belongs to a segment that is over; one with newer frames than it had is a new beginning."""
@@ -162,30 +153,27 @@ class StateDatabase:
 
     def hold(self, keys: Sequence[FrameKey]) -> None:
         """These frames are in the worker's hands now, and no others: should it die, one of them may be why."""
-        rows = [(key.stream_id, key.segment, key.timestamp_ns) for key in keys]
-        with self._change() as change:
-            change.execute("DELETE FROM in_hand WHERE deaths = 0")
-            change.execute("UPDATE in_hand SET held = 0")
-            change.executemany(
+        self._write(
+            ("DELETE FROM in_hand WHERE deaths = 0", [()]),
+            ("UPDATE in_hand SET held = 0", [()]),
+            (
                 "INSERT INTO in_hand (stream_id, segment, timestamp_ns) VALUES (?, ?, ?) "
                 "ON CONFLICT (stream_id, segment, timestamp_ns) DO UPDATE SET held = 1",
-                rows,
-            )
+                _rows(keys),
+            ),
+        )
 
     def count_deaths(self) -> dict[FrameKey, int]:
         """Call once at the start: charges the frames that the worker before died with, and returns all that were ever
         charged, each with the number of deaths."""
-        with self._change() as change:
-            change.execute("UPDATE in_hand SET deaths = deaths + 1, held = 0 WHERE held = 1")
+        self._write(("UPDATE in_hand SET deaths = deaths + 1, held = 0 WHERE held = 1", [()]))
         query = "SELECT stream_id, segment, timestamp_ns, deaths FROM in_hand WHERE deaths > 0"
         with self._lock:
             return {FrameKey(*row[:3]): row[3] for row in self._connection.execute(query).fetchall()}
 
     def acquit(self, keys: Sequence[FrameKey]) -> None:
         """Frames that the worker has survived."""
-        rows = [(key.stream_id, key.segment, key.timestamp_ns) for key in keys]
-        with self._change() as change:
-            change.executemany("DELETE FROM in_hand WHERE stream_id = ? AND segment = ? AND timestamp_ns = ?", rows)
+        self._write(("DELETE FROM in_hand WHERE stream_id = ? AND segment = ? AND timestamp_ns = ?", _rows(keys)))
 
     @staticmethod
     def _open(path: Path | None) -> sqlite3.Connection:
@@ -205,21 +193,23 @@ class StateDatabase:
             raise
         return connection
 
-    @contextmanager
-    def _change(self) -> Iterator[sqlite3.Connection]:
-        """A transaction. A full disk is reported, and the change is left out."""
+    def _write(self, *statements: tuple[str, Sequence[tuple]]) -> None:
+        """Run statements, each with its rows of parameters, in one transaction. A full disk is reported, and the change
+        is left out."""
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield self._connection
-                    self._connection.execute("COMMIT")
-                except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK")
-                    raise
+                for statement, rows in statements:
+                    self._connection.executemany(statement, rows)
+                self._connection.execute("COMMIT")
                 self._failed = False
             except sqlite3.Error as error:
+                with suppress(sqlite3.Error):  # there is none to undo if it could not be begun
+                    self._connection.execute("ROLLBACK")
                 if not self._failed:
                     logger.error("the state was not written: %s", error)
                 self._failed = True
+
+
+def _rows(keys: Sequence[FrameKey]) -> list[tuple[str, str, int]]:
+    return [(key.stream_id, key.segment, key.timestamp_ns) for key in keys]

@@ -47,7 +47,7 @@ def check_structure(body: bytes) -> None:
                 raise MessageError(f"the message has more than {DEEPEST} levels")
             missing.append(inside)
     if position != len(body):
-        raise MessageError("not msgpack: it is cut short" if position > len(body) else "not msgpack: bytes are left over")
+        raise MessageError("not msgpack: it is cut short, or bytes are left over")
 
 
 def _step(body: bytes, position: int) -> tuple[int, int]:

@@ -25,6 +25,7 @@ ZSTD = "zstd"
 DTYPES = ("|u1", "<u2", "<i4", "<i8", "<f2", "<f4", "<f8")
 """NumPy names of the dtypes that travel."""
 MAX_AXES = 4
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -93,11 +94,15 @@ def _is_size(axis: Any) -> bool:
 
 
 def _decompress(body: bytes, limit: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
     try:
         with zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(io.BytesIO(body)) as reader:
-            plain = reader.read(limit + 1)
+            while piece := reader.read(_PIECE):  # a read of the whole would take the memory of the limit at once
+                size += len(piece)
+                if size > limit:
+                    raise MessageError(f"the message is larger than {limit} bytes when decompressed")
+                pieces.append(piece)
     except zstandard.ZstdError as error:
         raise MessageError(f"not zstd: {error}") from error
-    if len(plain) > limit:
-        raise MessageError(f"the message is larger than {limit} bytes when decompressed")
-    return plain
+    return b"".join(pieces)

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
 from common.errors import InputError
-from slam3r.service.broker import BrokerError
+from slam3r.service.broker.errors import BrokerError
 from slam3r.service.client import ServiceClient
 from slam3r.service.settings import BrokerSettings
 from tests.support.rabbitmq import RabbitMQ, make_certificates

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,11 @@ import zstandard
 
 from common.files import read_json
 from slam3r.service.wire import messages
-from slam3r.service.wire.codec import Limits, MessageError, pack, unpack
-from slam3r.service.wire.messages import KeyframeMessage, PointsMessage, PoseMessage, decode
+from slam3r.service.wire.bounds import MOST_OBJECTS
+from slam3r.service.wire.codec import Limits, pack, unpack
+from slam3r.service.wire.errors import MessageError
+from slam3r.service.wire.messages import KeyframeMessage, MeshMessage, PointsMessage, PoseMessage, decode
+from slam3r.service.wire.names import LONGEST_NAME_BYTES, check_name
 
 ABOUT: dict[str, Any] = {
     "stream_id": "drone",
@@ -68,7 +73,7 @@ def test_arrays_are_little_endian_whatever_they_were() -> None:
 
 
 def test_the_schema_file_is_that_of_the_code(root) -> None:
-    """Made by ``write_json("slam3r/service/wire/schema.json", messages.describe())``."""
+    """It is made by ``write_json("slam3r/service/wire/schema.json", messages.describe())``."""
     assert read_json(root / "slam3r" / "service" / "wire" / "schema.json") == messages.describe()
 
 
@@ -85,8 +90,8 @@ def _changed(**fields) -> bytes:
         (b"\x93\x01\x02\x03", "map of fields"),
         (_changed(version=2), "version 2"),
         (_changed(type="exec"), "unknown message type"),
-        (_changed(confidence="high"), "expected float"),
-        (_changed(segment="x" * 5000), "longer than"),
+        (_changed(confidence="high"), "pose.confidence: Input should be a valid number"),
+        (_changed(segment="x" * 5000), "pose.segment: String should have at most 4096 characters"),
         (_changed(camera_to_world={"dtype": "|O", "shape": [1], "data": b"12345678"}), "unknown dtype"),
         (_changed(camera_to_world={"dtype": "<f8", "shape": [4, 4], "data": b"short"}), "does not fit"),
         (_changed(camera_to_world={"dtype": "<f8", "shape": [-4, -4], "data": bytes(128)}), "sizes"),
@@ -94,8 +99,13 @@ def _changed(**fields) -> bytes:
         (_changed(camera_to_world={"dtype": "<f8", "shape": [2, 8], "data": bytes(128)}), "expected the shape"),
         (_changed(camera_to_world={"dtype": "<f4", "shape": [4, 4], "data": bytes(64)}), "expected an array of <f8"),
         (_changed(extra=msgpack.ExtType(4, b"code")), "extension type 4"),
-        (msgpack.packb({str(number): 0 for number in range(100)}), "not msgpack"),
-        (msgpack.packb({"type": "pose", "version": 1}), "missing"),
+        (_changed(extra=[[[[[[]]]]]]), "levels"),
+        (_changed(keyframe=1), "pose.keyframe: Input should be a valid boolean"),
+        (_changed(part=-1), "pose.part: Input should be greater than or equal to 0"),
+        (pose().encode()[0] + b"\x00", "left over"),
+        (pose().encode()[0][:-1], "cut short"),
+        (msgpack.packb({str(number): 0 for number in range(MOST_OBJECTS)}), "more than 1024 objects"),
+        (msgpack.packb({"type": "pose", "version": 1}), "pose.stream_id: Field required"),
     ],
 )
 def test_what_is_no_message_is_refused_with_the_reason(body: bytes, complaint: str) -> None:
@@ -112,6 +122,73 @@ def test_a_small_message_cannot_unfold_into_a_large_one() -> None:
         unpack(b"plain", "zstd")
     with pytest.raises(MessageError, match="content encoding"):
         unpack(b"", "gzip")
+
+
+@pytest.mark.parametrize("inside", [b"\x90" * 16_000_000, b"\x91" * 1_000_000 + b"\x00"])
+def test_a_message_is_bounded_in_objects_too(inside: bytes) -> None:
+    """A byte can stand for an object of 56: what unfolds to many is refused before any of them is made."""
+    body = b"\x81\xa1x\xdd" + len(inside).to_bytes(4, "big") + inside
+    packed = zstandard.ZstdCompressor().compress(body)
+    tracemalloc.start()
+    try:
+        begun = time.process_time()
+        with pytest.raises(MessageError, match="more than"):
+            decode(packed, "zstd")
+        seconds, (_, peak) = time.process_time() - begun, tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 3 * len(body)
+    assert seconds < 2
+
+
+def test_arrays_that_belong_together_fit_together() -> None:
+    random = np.random.default_rng(0)
+    cloud = {"points": random.random((5, 3), np.float32), "colors": np.zeros((5, 3), np.uint8)}
+    with pytest.raises(ValueError, match="same length"):
+        PointsMessage(**ABOUT, frame_index=0, **cloud, confidence=np.zeros(4, np.float32))
+    image, points = np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6, 3), np.float32)
+    with pytest.raises(ValueError, match="same height and width"):
+        KeyframeMessage(
+            **ABOUT,
+            frame_index=0,
+            image=image,
+            points=points,
+            confidence=np.zeros((6, 4), np.float32),
+            network_intrinsics=np.eye(3),
+        )
+    mesh = {"vertices": cloud["points"], "colors": cloud["colors"]}
+    assert MeshMessage(**ABOUT, **mesh, triangles=np.array([[0, 1, 4]], np.int32)).final is False
+    for triangle in ([0, 1, 5], [-1, 0, 1]):
+        with pytest.raises(ValueError, match="indices of the 5 vertices"):
+            MeshMessage(**ABOUT, **mesh, triangles=np.array([triangle], np.int32))
+    with pytest.raises(ValueError, match="vertices and colors"):
+        MeshMessage(**ABOUT, **{**mesh, "colors": mesh["colors"][:4]}, triangles=np.zeros((0, 3), np.int32))
+
+
+def test_messages_fit_the_published_schema(root) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="needs the extra: dev")
+    validator = jsonschema.Draft202012Validator(read_json(root / "slam3r" / "service" / "wire" / "schema.json"))
+    plain = msgpack.unpackb(pose().encode()[0])
+    plain["camera_to_world"]["data"] = plain["image_size"]["data"] = "binary"  # JSON has none
+    validator.validate(plain)
+    for change in ({"part": "one"}, {"type": "mesh_update"}, {"camera_to_world": {**plain["image_size"]}}):
+        assert not validator.is_valid({**plain, **change})
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "鏡", "😀"])
+def test_names_are_bounded_in_bytes_and_so_is_all_that_is_made_of_them(letter: str) -> None:
+    """An AMQP short string has 255 bytes, however many characters they are."""
+    longest = letter * (LONGEST_NAME_BYTES // len(letter.encode()))
+    assert check_name(longest) == longest
+    with pytest.raises(ValueError, match="128 bytes"):
+        check_name(longest + letter)
+    sent = pose(stream_id=longest, segment=longest)
+    assert len(sent.message_id.encode()) <= 255
+    assert sent.message_id != pose(stream_id=longest, segment=longest, timestamp_ns=5).message_id
+
+
+def test_message_ids_are_unambiguous() -> None:
+    assert pose(stream_id="a:b", segment="c").message_id != pose(stream_id="a", segment="b:c").message_id
 
 
 def test_damaged_bytes_never_do_more_than_be_refused() -> None:

@@ -1,0 +1,148 @@
+"""Closed worlds on disk: complete or absent, never overwritten, tried again, and finished by the next worker."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("aio_pika", reason="needs the extra: service")
+
+from common.export.ply import read_ply
+from common.export.trajectory import read_tum
+from slam3r.live.scene_map import SceneMap
+from slam3r.service.metrics import Metrics
+from slam3r.service.segments import files
+from slam3r.service.segments.files import SegmentFolders
+from slam3r.service.segments.saver import ClosedWorld, SegmentSaver
+from slam3r.service.segments.trajectory import TrajectoryRecorder
+from slam3r.service.settings import SegmentSettings
+from slam3r.service.streams.events import WorldEnded, WorldPoints
+from tests.support.service_worker import until
+
+
+def world(segment: str = "a", part: int = 0, mesh: Any = None) -> ClosedWorld:
+    scene, trajectory = SceneMap(), TrajectoryRecorder()
+    points = np.random.default_rng(0).random((50, 3)).astype(np.float32)
+    scene.add_points(points, np.full((50, 3), 100, np.uint8), np.full(50, 9.0, np.float32), 0)
+    trajectory.add(1_500_000_000, np.eye(4))
+    return ClosedWorld(WorldEnded("cam", segment, part, "segment", 1, WorldPoints.of(scene)), trajectory, mesh)
+
+
+def save(folders: SegmentFolders, closed: ClosedWorld) -> Path:
+    return folders.publish(folders.stage(closed.ended, closed.trajectory))
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.glob("*/*") if not path.parent.name.startswith("."))
+
+
+def test_names_of_segments_are_harmless_folders_and_nothing_is_overwritten(tmp_path: Path) -> None:
+    folders = SegmentFolders(tmp_path, "w")
+    assert save(folders, world("../../etc/passwd")).resolve().is_relative_to(tmp_path)
+    assert save(folders, world("a", 2)) == tmp_path / "cam" / "a.part2"
+    # Two names that map to one folder, staged before either is published, as after a failure.
+    staged = [folders.stage(closed.ended, closed.trajectory) for closed in (world("a/b"), world("a?b"), world("a_b"))]
+    places = [folders.publish(folder) for folder in staged]
+    assert [place.name for place in places] == ["a_b", "a_b.2", "a_b.3"]
+    assert [json.loads((place / "segment.json").read_text())["segment"] for place in places] == ["a/b", "a?b", "a_b"]
+
+
+class Told:
+    """Keeps what a saver tells."""
+
+    def __init__(self) -> None:
+        self.saved: list[str | None] = []
+        self.meshes: list[int] = []
+
+    async def mesh(self, ended: WorldEnded, mesh: Any) -> None:
+        self.meshes.append(len(mesh.triangles))
+
+    async def attempt(self, ended: WorldEnded, folder: str, error: str | None) -> None:
+        self.saved.append(error)
+
+
+def make_saver(tmp_path: Path, told: Told, **settings: Any) -> SegmentSaver:
+    chosen = SegmentSettings(save=True, folder=str(tmp_path), **{"retry_seconds": 0.05, **settings})
+    return SegmentSaver(chosen, SegmentFolders(tmp_path, "w"), Metrics(), told.mesh, told.attempt)
+
+
+def test_a_full_disk_leaves_nothing_behind_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, attempts = files.write_tum, []
+
+    def full(*arguments: Any) -> None:
+        attempts.append(visible(tmp_path) + list((tmp_path / ".staging-w").glob("*/segment.json")))
+        if len(attempts) <= 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(files, "write_tum", full)
+
+    async def scene() -> None:
+        told = Told()
+        saver = make_saver(tmp_path, told)
+        await saver.submit(world())
+        while len(told.saved) < 3:
+            await asyncio.sleep(0.01)
+        assert [error is None for error in told.saved] == [False, False, True]
+        assert saver.last_error is None
+
+    asyncio.run(scene())
+    assert attempts == [[], [], []], "a folder was incomplete"
+    folder = tmp_path / "cam" / "a"
+    assert len(read_ply(folder / "points.ply").points) > 10
+    assert read_tum(folder / "trajectory.txt").timestamps.tolist() == [1.5]
+    assert json.loads((folder / "segment.json").read_text())["ended_by"] == "segment"
+
+
+def test_few_worlds_wait_in_memory_for_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "write_tum", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+
+    async def scene() -> None:
+        told = Told()
+        saver = make_saver(tmp_path, told, max_unsaved=2)
+        for number in range(6):
+            await asyncio.wait_for(saver.submit(world(str(number))), 10)
+        await until(lambda: [closed.ended.segment for closed in saver._in_memory] == ["4", "5"], seconds=20)
+        await asyncio.wait_for(saver.drain(10.0), 10)  # it does not wait for the disk to become free
+        saver.close()
+
+    asyncio.run(scene())
+
+
+class PendingMesh:
+    """A mesh that is never finished."""
+
+    def __init__(self) -> None:
+        self.result: Future[Path | None] = Future()
+
+    def finish(self) -> Future[Path | None]:
+        return self.result
+
+    def discard(self) -> None:
+        pass
+
+
+def test_a_world_that_waits_for_its_mesh_is_on_disk_and_the_next_worker_publishes_it(tmp_path: Path) -> None:
+    async def scene() -> None:
+        told = Told()
+        saver = make_saver(tmp_path, told)
+        closed = world(mesh=PendingMesh())
+        await saver.submit(closed)
+        while closed.ended.points is not None:
+            await asyncio.sleep(0.01)
+        await saver.drain(0.1)
+        saver.close()
+        assert visible(tmp_path) == []
+        successor = make_saver(tmp_path, told)
+        await successor.recover()
+        assert visible(tmp_path) == ["cam/a"]
+        assert not list((tmp_path / ".staging-w").iterdir())
+
+    asyncio.run(scene())
