@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from pathlib import Path
 
 import pytest
@@ -80,7 +79,7 @@ def test_frames_and_results_over_tls(rabbitmq: RabbitMQ, tmp_path: Path) -> None
         with pytest.raises(BrokerError, match=r"not trusted .*cafile=PATH") as refused:
             await run_until_it_ends(make_place(wrong, tmp_path))
         assert "guest" not in str(refused.value)
-        with pytest.raises((ssl.SSLCertVerificationError, ConnectionError), match="CERTIFICATE_VERIFY_FAILED"):
+        with pytest.raises(BrokerError, match=r"not trusted .*cafile=PATH"):
             async with ServiceClient(wrong):
                 pass
 
