@@ -14,6 +14,7 @@ import asyncio
 import io
 import json
 import logging
+import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, TypeVar
@@ -155,11 +156,12 @@ class ServiceClient:
         channel = await self._connection.channel()
         await channel.set_qos(prefetch_count=64)
         arguments: dict[str, Any] = {"x-max-length": self._backlog, "x-overflow": "drop-head"}
-        queue = await self._clear(channel.declare_queue(exclusive=True, auto_delete=True, arguments=arguments))
+        name = f"slam3r_client_{uuid.uuid4().hex}"
+        queue = await self._clear(channel.declare_queue(name, exclusive=True, auto_delete=True, arguments=arguments))
         for kind in kinds or KINDS:
-            name = getattr(self._exchanges, kind)
-            await self._wait_for_exchange(name)
-            await self._clear(queue.bind(name, "#"))
+            exchange = getattr(self._exchanges, kind)
+            await self._wait_for_exchange(exchange)
+            await self._clear(queue.bind(exchange, "#"))
         return self._read(queue)
 
     async def _read(self, queue: aio_pika.abc.AbstractQueue) -> AsyncIterator[Message]:

@@ -20,6 +20,8 @@ from slam3r.service.worker import Worker
 
 logger = logging.getLogger(__name__)
 
+_LAST_SECONDS = 0.5
+
 
 def serve(chosen: ServeConfiguration) -> None:
     """Run a worker until SIGTERM or SIGINT, then let it finish what it has begun.
@@ -48,7 +50,11 @@ async def _run(chosen: ServeConfiguration, live: LiveSettings, make_session) -> 
     async with serve_http(chosen.service.http, confirm_seconds, worker.health, worker.metrics) as port:
         logger.info("serving", extra={"http_port": port, "model": chosen.model.name})
         await worker.run(stop)
-    if worker.is_stuck:  # Python would wait for the thread
-        logger.warning("a push or a write took too long and is cut off; its frames go back to the broker")
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    pending = left and (await asyncio.wait(left, timeout=_LAST_SECONDS))[1]
+    if worker.is_stuck or pending:  # Python would wait for a thread, and asyncio for the farewell to a silent broker
+        logger.warning("what took too long is cut off; its frames go back to the broker")
         logging.shutdown()
         os._exit(0)

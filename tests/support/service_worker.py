@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 import uuid
 from collections import Counter
@@ -18,6 +21,7 @@ import numpy as np
 from common.geometry.calibration import Calibration
 from slam3r.live.settings import LiveSettings, MapSettings, StreamingSettings, TrackingSettings, for_live
 from slam3r.reconstruction import Networks, ReconstructionSettings
+from slam3r.service.broker.topology import queue_arguments
 from slam3r.service.client import ServiceClient, encode_jpeg
 from slam3r.service.settings import (
     BrokerSettings,
@@ -30,9 +34,10 @@ from slam3r.service.settings import (
 from slam3r.service.streams.sessions import SessionFactory, live_sessions
 from slam3r.service.wire.messages import Message, decode
 from slam3r.service.worker import Worker
+from tests.support.script_runs import SCRIPTS, random_model
 from tests.support.tiny_scene import tiny_models
 
-LIMIT_SECONDS = 300.0
+LIMIT_SECONDS = float(os.environ.get("SERVICE_TEST_SECONDS", "300"))
 """For what should take a moment: only a test that would never end runs into it."""
 
 LIVE = LiveSettings(
@@ -143,8 +148,6 @@ class Collector:
                 queue = await channel.declare_queue(f"collect.{getattr(names, kind)}", durable=True)
                 await queue.bind(exchange)
             # The worker's own, so that frames may come before it does.
-            from slam3r.service.broker.topology import queue_arguments
-
             settings = self._place.settings
             frames = await channel.declare_exchange(names.frames, "fanout", durable=True)
             if settings.broker.partitions == 1:
@@ -223,3 +226,33 @@ async def until(condition: Callable[[], Any], seconds: float = LIMIT_SECONDS) ->
 def count(worker: Worker, name: str, **labels: str) -> float:
     """A metric of the worker."""
     return worker.metrics.registry.get_sample_value(f"slam3r_{name}", labels) or 0.0
+
+
+def start_worker(place: Place, folder: Path) -> subprocess.Popen:
+    """A worker in a process of its own, by ``scripts/serve.py``, with random weights; its log is ``worker.log``."""
+    broker, segments = place.settings.broker, place.settings.segments
+    overrides = {
+        "device": "cpu",
+        "dtype": "float32",
+        "size": "[32,32]",
+        "threads": 1,
+        "service.broker.frame_queue": broker.frame_queue,
+        "service.broker.dead_letter_queue": broker.dead_letter_queue,
+        "service.broker.partitions": broker.partitions,
+        "service.intake.policy": place.settings.intake.policy,
+        "service.intake.batch": 1,
+        "service.mesh.enabled": "false",
+        "service.segments.state": segments.state,
+        "service.segments.checkpoint_seconds": segments.checkpoint_seconds,
+        "service.segments.drain_seconds": segments.drain_seconds,
+        "service.http.enabled": "false",
+        **{f"service.broker.exchanges.{name}": value for name, value in vars(place.exchanges).items()},
+    }
+    chosen = ("keyframe_stride", "stride_max", "window_radius", "initial_window", "num_scene_frames", "buffer_size")
+    overrides |= {f"reconstruction.{name}": getattr(LIVE.reconstruction, name) for name in chosen}
+    overrides |= {f"reconstruction.{name}": 0 for name in ("initial_confidence", "weak_confidence")}
+    given = [f"{key}={value}" for key, value in overrides.items()]
+    command = [sys.executable, str(SCRIPTS / "serve.py"), *random_model(folder / "weights"), *given]
+    environment = {**os.environ, "RABBITMQ_URL": place.url, "OMP_NUM_THREADS": "1"}
+    with (folder / "worker.log").open("ab") as log:
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)

@@ -7,6 +7,7 @@ import logging
 import random
 import struct
 import time
+import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -37,7 +38,7 @@ from slam3r.service.wire.codec import CONTENT_TYPE
 logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 0.5
-_CLOSE_SECONDS = 2.0
+_CLOSE_SECONDS = 1.0
 _OVER_A_MESSAGE = (
     ChannelPreconditionFailed,
     ConnectionFrameError,
@@ -251,7 +252,8 @@ class Broker:
             raise
 
     async def _consume(self, link: _Link, on_frame: Handler, on_restart: Handler) -> None:
-        control = await settle(link.channel.declare_queue(exclusive=True, auto_delete=True))
+        name = f"slam3r_control_{uuid.uuid4().hex}"
+        control = await settle(link.channel.declare_queue(name, exclusive=True, auto_delete=True))
         await settle(control.bind(link.topology.exchanges[self._settings.exchanges.restart], "#"))
         for queue, handler in [(control, on_restart), *((queue, on_frame) for queue in link.topology.queues)]:
             link.consumers.append((queue, await settle(queue.consume(handler))))

@@ -18,6 +18,7 @@ import pamqp.constants
 import pamqp.frame
 import pamqp.header
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
+from aiormq.exceptions import ConnectionNotAllowed, InvalidFrameError
 from yarl import URL
 
 UNDECODABLE = "slam3r-undecodable"
@@ -26,6 +27,8 @@ UNDECODABLE = "slam3r-undecodable"
 _HEAD = struct.Struct(">BHI")
 _BODY_SIZE = struct.Struct(">HHQ")
 _LARGEST_FRAME = 16 << 20
+_CLOSE = struct.pack(">I", pamqp.commands.Connection.Close.index)
+_NOT_ALLOWED = 530
 
 
 class Transport(TransportFactory):
@@ -35,6 +38,8 @@ class Transport(TransportFactory):
         self._writer: asyncio.StreamWriter | None = None
         self.frames_received = 0
         """Grows with everything that the broker sends, heartbeats included."""
+        self.farewell: pamqp.commands.Connection.Close | None = None
+        """Why the broker closed the connection."""
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect; called by the client library."""
@@ -55,6 +60,16 @@ class Connection(aio_pika.Connection):
         super().__init__(*args, **kwargs)
         self.socket = Transport()
         self.kwargs["transport_factory"] = self.socket
+
+    async def connect(self, timeout: float | None = None) -> None:
+        """Connect; a virtual host that is missing or forbidden is an error of its own."""
+        try:
+            await super().connect(timeout)
+        except InvalidFrameError:  # all that the library says of it
+            farewell = self.socket.farewell
+            if farewell is not None and farewell.reply_code == _NOT_ALLOWED:
+                raise ConnectionNotAllowed(farewell.reply_text) from None
+            raise
 
 
 class RobustConnection(aio_pika.RobustConnection):
@@ -94,6 +109,8 @@ class _Reader:
             raise ConnectionError(f"the broker announces a frame of {size} bytes")
         frame = head + await self._reader.readexactly(size + 1)
         self._transport.frames_received += 1
+        if kind == pamqp.constants.FRAME_METHOD and frame[_HEAD.size :].startswith(_CLOSE):
+            self._transport.farewell = cast(pamqp.commands.Connection.Close, pamqp.frame.unmarshal(frame)[2])
         return decodable(frame, channel) if kind == pamqp.constants.FRAME_HEADER else frame
 
 

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
-import time
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,50 +13,22 @@ pytest.importorskip("aio_pika", reason="needs the extra: service")
 
 from slam3r.service.client import ServiceClient
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.script_runs import SCRIPTS, random_model
 from tests.support.service_worker import (
     LIMIT_SECONDS,
-    LIVE,
     Collector,
-    Place,
     count,
     has_no_worker,
     jpeg,
     make_place,
     queue_length,
-    random_sessions,
     running,
     send,
+    start_worker,
     until,
 )
+from tests.support.slow_session import slow_sessions
 
 pytestmark = pytest.mark.slow
-
-
-class SlowSession:
-    """A session whose every push takes a while."""
-
-    def __init__(self, inside: Any, seconds: float) -> None:
-        self._inside, self._seconds = inside, seconds
-
-    def push(self, images: Any, timestamps: Any, names: Any) -> Any:
-        time.sleep(self._seconds * len(names))
-        return self._inside.push(images, timestamps, names)
-
-    def flush(self) -> Any:
-        return self._inside.flush()
-
-    def checkpoint(self, path: Path) -> None:
-        self._inside.checkpoint(path)
-
-    @property
-    def map(self) -> Any:
-        return self._inside.map
-
-
-def slow_sessions(seconds: float):
-    make = random_sessions()
-    return lambda checkpoint, on_end: SlowSession(make(checkpoint, on_end), seconds)
 
 
 def test_broker_killed_in_mid_stream(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
@@ -88,34 +55,6 @@ def test_broker_killed_in_mid_stream(rabbitmq: RabbitMQ, tmp_path: Path) -> None
     asyncio.run(scene())
 
 
-def _start_worker(place: Place, folder: Path) -> subprocess.Popen:
-    broker, segments = place.settings.broker, place.settings.segments
-    overrides = {
-        "device": "cpu",
-        "dtype": "float32",
-        "size": "[32,32]",
-        "threads": 1,
-        "service.broker.frame_queue": broker.frame_queue,
-        "service.broker.dead_letter_queue": broker.dead_letter_queue,
-        "service.broker.partitions": broker.partitions,
-        "service.intake.policy": place.settings.intake.policy,
-        "service.intake.batch": 1,
-        "service.mesh.enabled": "false",
-        "service.segments.state": segments.state,
-        "service.segments.checkpoint_seconds": segments.checkpoint_seconds,
-        "service.http.enabled": "false",
-        **{f"service.broker.exchanges.{name}": value for name, value in vars(place.exchanges).items()},
-    }
-    chosen = ("keyframe_stride", "stride_max", "window_radius", "initial_window", "num_scene_frames", "buffer_size")
-    overrides |= {f"reconstruction.{name}": getattr(LIVE.reconstruction, name) for name in chosen}
-    overrides |= {f"reconstruction.{name}": 0 for name in ("initial_confidence", "weak_confidence")}
-    given = [f"{key}={value}" for key, value in overrides.items()]
-    command = [sys.executable, str(SCRIPTS / "serve.py"), *random_model(folder / "weights"), *given]
-    environment = {**os.environ, "RABBITMQ_URL": place.url, "OMP_NUM_THREADS": "1"}
-    with (folder / "worker.log").open("ab") as log:
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-
-
 @pytest.mark.parametrize("checkpoint_seconds", [0.0, 0.2])
 def test_worker_killed_in_mid_frame(rabbitmq: RabbitMQ, tmp_path: Path, checkpoint_seconds: float) -> None:
     sent = 240
@@ -125,7 +64,7 @@ def test_worker_killed_in_mid_frame(rabbitmq: RabbitMQ, tmp_path: Path, checkpoi
         collector = Collector(place)
         await collector.declare()
         await send(place, range(sent))
-        first = _start_worker(place, tmp_path)
+        first = start_worker(place, tmp_path)
 
         async def answered(wanted: int) -> bool:
             assert first.poll() is None, (tmp_path / "worker.log").read_text()[-2000:]
@@ -142,7 +81,7 @@ def test_worker_killed_in_mid_frame(rabbitmq: RabbitMQ, tmp_path: Path, checkpoi
         print(f"killed after {len(before)} answers; {waiting} of {sent} frames are in the queue again")
         # Nothing acknowledged was lost: what is not in the queue has an answer.
         assert sent - waiting <= len(before) < sent
-        second = _start_worker(place, tmp_path)
+        second = start_worker(place, tmp_path)
         try:
             await until(lambda: _answered_all(collector, sent - 4))
         finally:
