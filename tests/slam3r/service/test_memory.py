@@ -54,5 +54,7 @@ def test_memory_and_processes_stay_flat_over_many_short_segments(
     gc.collect()
     asyncio.run(scene())
     if mesh_and_files:
-        folder = tmp_path / "segments"  # what waited for its mesh when the worker stopped is the next worker's to publish
+        folder = (
+            tmp_path / "segments"
+        )  # what waited for its mesh when the worker stopped is the next worker's to publish
         assert len([*folder.glob("default/*/segment.json"), *folder.glob(".staging-*/*/segment.json")]) == SEGMENTS

@@ -9,16 +9,16 @@ from dataclasses import replace
 
 import aiohttp
 import pytest
-from hydra import compose, initialize_config_dir
 
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
-from common.configuration import config_folder, to_dataclass
+from common.configuration import to_dataclass
 from common.errors import ConfigurationError, InputError
 from slam3r.service.health import Health, serve_http
 from slam3r.service.logs import json_formatter
 from slam3r.service.metrics import Metrics
 from slam3r.service.settings import BrokerSettings, HttpSettings, IntakeSettings, ServiceSettings
+from tests.support.configs import compose_config
 from tests.support.service_worker import LIVE
 
 
@@ -41,8 +41,7 @@ def test_prefetch_must_let_a_world_be_founded() -> None:
     ],
 )
 def test_a_number_that_makes_no_sense_is_named_at_the_start(override: str, problem: str) -> None:
-    with initialize_config_dir(config_dir=str(config_folder()), version_base="1.3"):
-        config = compose("serve", [f"service.{override}"])
+    config = compose_config("serve", [f"service.{override}"])
     with pytest.raises(ConfigurationError, match=problem):
         to_dataclass(config.service, ServiceSettings)
 
