@@ -5,7 +5,7 @@ from __future__ import annotations
 from common.errors import ConfigurationError
 from slam3r.service.settings import ServeConfiguration
 
-_EXTRA = ("aio_pika", "aiohttp", "msgpack", "zstandard", "prometheus_client")
+_EXTRA = ("aio_pika", "aiormq", "aiohttp", "msgpack", "pythonjsonlogger", "trimesh", "zstandard", "prometheus_client")
 
 
 def serve(chosen: ServeConfiguration) -> None:
