@@ -20,6 +20,8 @@ from common.refinement.settings import CameraSettings, RefinementSettings
 from common.refinement.stopwatch import Stopwatch
 from common.refinement.types import Camera, Picture, Prediction, RefinedCameras, RefinedDepth
 
+_LEAST_CONFIRMED = 0.25  # of the pixels that views confirm before the search, which asks for more evidence
+
 
 def refine(
     pictures: Sequence[Picture],
@@ -75,7 +77,9 @@ def refine(
     if settings.mode != "cameras":
         with watch("sweep"):
             swept = refine_depth(pictures, prediction, refined, settings.dense, progress, device)
-        if (swept.views >= least).sum() > before.sum():
+        # A search without views at a useful distance confirms nothing; the smooth correction may all the same.
+        confirms = swept.confirmed.sum() >= _LEAST_CONFIRMED * depth.confirmed.sum()
+        if confirms and (swept.views >= least).sum() > before.sum():
             applied, depth = "dense", swept
         else:
             verdict = replace(verdict, reason=f"{verdict.reason}; the dense search confirmed no more points")

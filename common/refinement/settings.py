@@ -103,6 +103,13 @@ class VerdictSettings:
     """Epipolar error after over that before, at most."""
     max_error: float = 2.5
     """Median epipolar error after, pixels of a picture with a long side of 640, at most."""
+    good_error: float = 0.8
+    """Error after, in the same pixels, that well-adjusted pictures stay below (seen: 0.2 to 0.5). Where it is larger,
+    `gain_if_poor` is asked for: a chain of weak links bends, although each link looks better than before."""
+    gain_if_poor: float = 0.25
+    """Epipolar error after over that before, at most, where the error after is not good."""
+    max_collapse: float = 4.0
+    """Factor between a frame's scale and the median one, at most, for the frame to count as connected."""
     min_parallax: float = 1.0
     """Median angle between the rays of a point, degrees, at least."""
 

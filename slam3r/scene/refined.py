@@ -187,7 +187,9 @@ def original_intrinsics(camera: Camera, picture: Picture) -> NDArray[np.float64]
 def _take_points(
     scene: SceneData, frames: list[int], refinement: Refinement, held: RefinementInput, export: ExportSettings
 ) -> None:
-    threshold = 0.0 if export.unconfirmed else CONFIRMED
+    assert refinement.depth is not None
+    # Where nothing is confirmed, unconfirmed points are better than none; the verdict says what they are worth.
+    threshold = CONFIRMED if refinement.depth.confirmed.any() and not export.unconfirmed else 0.0
     store = PointStore(threshold, export.max_points, scene.settings.seed)
     for position, frame in enumerate(frames):
         points = refinement.world_points(position).numpy()

@@ -108,7 +108,8 @@ def _fault(evidence: CameraEvidence, cameras: Sequence[Camera], settings: Verdic
         return f"matches connect only {evidence.frames_connected:.0%} of the frames"
     if not np.isfinite(after):
         return "no matches were left to check them"
-    if after > settings.max_error * max(pixel_unit(camera) for camera in cameras):
+    unit = max(pixel_unit(camera) for camera in cameras)
+    if after > settings.max_error * unit:
         return f"the median epipolar error after refinement is {after:.2f} px"
     if not evidence.parallax >= settings.min_parallax:
         return f"the pictures were taken from one place (parallax {evidence.parallax:.2f} degrees)"
@@ -118,7 +119,8 @@ def _fault(evidence: CameraEvidence, cameras: Sequence[Camera], settings: Verdic
     ratios = [evidence.focal_after[index] / evidence.focal_before[index] for index in free]
     if any(not 1 / settings.max_focal_change < ratio < settings.max_focal_change for ratio in ratios):
         return f"the focal length came out {max(ratios, key=lambda ratio: abs(np.log(ratio))):.1f} times the network's"
-    if np.isfinite(before) and after > settings.min_gain * before:
+    gain = settings.min_gain if after <= settings.good_error * unit else settings.gain_if_poor
+    if np.isfinite(before) and after > gain * before:
         return f"refinement lowers the median epipolar error only from {before:.2f} to {after:.2f} px"
     return None
 

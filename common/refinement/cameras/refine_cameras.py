@@ -125,6 +125,8 @@ def _conclude(job: Job, network: list[Camera], model: Model, watch: Stopwatch) -
     connected = connected_frames(model, count, settings.adjustment.min_observations)
     cameras, poses = model.adjusted_cameras(), model.poses(count)
     poses[~connected] = np.nan
+    connected &= _not_collapsed(job, poses, tracks_of(model, connected))
+    poses[~connected] = np.nan
     tracks, first = tracks_of(model, connected), network_poses(job.prediction)
     comparable = np.where(connected[:, None, None], first, np.nan)
     evidence = _evidence(job, connected, network, cameras, comparable, poses)
@@ -150,6 +152,17 @@ def _conclude(job: Job, network: list[Camera], model: Model, watch: Stopwatch) -
         watch.seconds,
         watch.cpu_seconds,
     )
+
+
+def _not_collapsed(job: Job, poses: NDArray[np.float64], tracks: Tracks) -> NDArray[np.bool_]:
+    """(N,) False for frames whose points came out at quite another scale than the network's depths have in the others:
+    where a chain of matches is thin, adjustment can shrink its end to nothing without any error in the pictures."""
+    ratios, _ = depth_ratios(poses, tracks, _depth_at(job, tracks), _DEPTHS)
+    known = np.isfinite(ratios)
+    if not known.any():
+        return np.ones(len(ratios), np.bool_)
+    apart = np.abs(np.log(np.maximum(ratios, 1e-12) / np.median(ratios[known])))
+    return ~(known & (apart > np.log(job.settings.verdict.max_collapse)))
 
 
 def _evidence(

@@ -163,3 +163,13 @@ def test_arguments_that_do_not_go_together(room: FilmedRoom):
         refine_cameras(room.pictures, room.prediction, replace(SETTINGS, long_side=256))
     with pytest.raises(ValueError, match="known for pictures of"):
         refine_cameras(room.pictures, room.prediction, SETTINGS, cameras=[Camera(1, 1, 0, 0, (10, 10))])
+
+
+def test_frames_whose_scale_collapses_do_not_count_as_connected(room, refined):
+    pictures, prediction = room.pictures, room.prediction
+    depth = prediction.depth.clone()
+    depth[-1] *= 100  # as if the points of the last frame had come out a hundred times nearer than the others'
+    result = refine_cameras(pictures, replace(prediction, depth=depth), SETTINGS)
+
+    assert refined[0].connected[-1] and not result.connected[-1]
+    assert result.connected[:-1].sum() == refined[0].connected[:-1].sum()

@@ -122,3 +122,12 @@ def test_doubtful_cameras_are_not_taken_and_the_line_says_why(fault, words):
 def test_a_part_of_one_frame_is_none():
     assert share_connected(np.array([True, False])) == 0
     assert share_connected(np.array([True, True, False, False])) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "taken"), [(8.0, 0.4, True), (1.2, 0.7, True), (8.0, 1.5, True), (4.0, 1.5, False)]
+)
+def test_a_poor_adjustment_must_gain_more(before: float, after: float, taken: bool):
+    evidence = replace(GOOD, error_before=before, error_after=after)
+
+    assert judge(evidence, [CAMERA], VerdictSettings()).refined is taken
