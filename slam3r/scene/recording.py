@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from common.errors import InputError
 from common.export.npy import NpyWriter, open_npy
+from common.export.result_folder import SUMMARY, TRAJECTORY
 from common.export.trajectory import read_tum
 from common.files import read_json, write_json
 from common.refinement.outcome import Refinement
 from slam3r.reconstruction.frames import RegisteredFrame
-from slam3r.scene.outputs import PREDICTIONS, SUMMARY, TRAJECTORY
+from slam3r.scene.outputs import PREDICTIONS
 from slam3r.scene.scene_data import SceneData
 
 METADATA = "metadata.json"
