@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from common.evaluation.benchmark import VARIANT, Row
+from common.evaluation.benchmark import VARIANT, BenchmarkBase, Row
 from common.evaluation.pointmaps import PointsProtocol
 from common.evaluation.sequence import FrameChoice, RgbdSequence, SequenceReader, choose_scenes, open_readers
 from common.evaluation.truth import SequenceTruth, load_truth
