@@ -25,7 +25,7 @@ from slam3r.pretrained import ModelChoice, ReadySlam3r, ready_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
 from slam3r.reconstruction.events import Observer
 from slam3r.scene.depth_maps import write_depth_maps
-from slam3r.scene.outputs import COLMAP, DEPTHS, IMAGES, PREDICTIONS, check_output, write_results
+from slam3r.scene.outputs import COLMAP, DEPTHS, IMAGES, PREDICTIONS, RESULTS, write_results
 from slam3r.scene.recording import PredictionRecorder
 from slam3r.scene.refined import finish_scene, hold_input, resolve_mode
 from slam3r.scene.run import OfflineRun
@@ -81,7 +81,7 @@ def reconstruct(
     if folder is not None:
         wanted = {COLMAP: export.colmap, PREDICTIONS: save_predictions}
         wanted |= {IMAGES: bool(export.images), DEPTHS: export.depths}
-        check_output(folder, overwrite, [name for name, is_wanted in wanted.items() if is_wanted])
+        RESULTS.check(folder, overwrite, [name for name, is_wanted in wanted.items() if is_wanted])
     elif save_predictions or export.images or export.depths:
         raise ConfigurationError("save_predictions, export.images and export.depths need an output folder")
     with ExitStack() as stack:
@@ -93,7 +93,7 @@ def reconstruct(
         frames.validate()
         if folder is not None and export.images is None:
             export = replace(export, images=not frames.files_are_plain)
-            check_output(folder, overwrite, [IMAGES] if export.images else [])
+            RESULTS.check(folder, overwrite, [IMAGES] if export.images else [])
         start = time.perf_counter()
         ready = ready_model(model, settings, run_settings.device, run_settings.dtype)
         seconds = time.perf_counter() - start

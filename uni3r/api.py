@@ -20,7 +20,7 @@ from common.errors import CheckpointError, ConfigurationError
 from uni3r.posing.known_cameras import KnownCameras, read_cameras
 from uni3r.pretrained import ModelChoice, ReadyUni3R, load_teacher, ready_model
 from uni3r.scene.build import build_scene
-from uni3r.scene.outputs import check_output, write_results
+from uni3r.scene.outputs import RESULTS, write_results
 from uni3r.scene.scene import Scene
 from uni3r.scene.settings import ExportSettings, RunSettings
 from uni3r.semantics.teacher import Teacher
@@ -59,7 +59,7 @@ def reconstruct(
     """
     settings, export = to_dataclass(options, RunSettings), to_dataclass(export or {}, ExportSettings)
     if output is not None:
-        check_output(output, overwrite)
+        RESULTS.check(output, overwrite)
     choose_device(settings.device)
     known = read_cameras(cameras) if isinstance(cameras, (str, Path)) else cameras
     with ExitStack() as stack:

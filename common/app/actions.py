@@ -16,7 +16,7 @@ from common.app.contract import Outcome, Picture, System
 from common.app.controls import option_values
 from common.app.inputs import FOLDER, open_input, plain_sentence
 from common.app.jobs import Job, message
-from common.app.scenes import Scene, Scenes
+from common.app.scenes import SceneStore, StoredScene
 from common.app.settings import Limits
 from common.export.mesh import mesh_of_cloud, write_mesh_glb
 
@@ -28,7 +28,7 @@ _RESULTS = 6
 class Actions:
     """The functions behind the page."""
 
-    def __init__(self, systems: Sequence[System], scenes: Scenes, limits: Limits) -> None:
+    def __init__(self, systems: Sequence[System], scenes: SceneStore, limits: Limits) -> None:
         self._systems, self._scenes, self._limits = list(systems), scenes, limits
 
     def begin(self, token: str | None) -> tuple[str, Any, str]:
@@ -118,11 +118,11 @@ class Actions:
         job = Job(lambda: mesh_of_cloud(cloud.points[keep], cloud.colors[keep], outcome.cameras), watcher)
         for progress in job:
             yield progress, gr.skip()
-        if job.result is None or not len(job.result.faces):
+        if job.result is None or not len(job.result.triangles):
             yield _said(job.error or "There are too few points above this confidence for a mesh.", 1)
             return
         scene.mesh = job.result
-        yield message(f"The mesh has {len(job.result.faces):,} triangles."), gr.update(value="Mesh")
+        yield message(f"The mesh has {len(job.result.triangles):,} triangles."), gr.update(value="Mesh")
 
     def make_film(self, token: str | None) -> Iterator[tuple[Any, Any]]:
         """A film of new views, by systems that can."""
@@ -168,7 +168,7 @@ class Actions:
             start = end
         raise gr.Error("There is no such system.")
 
-    def _finished(self, token: str | None) -> tuple[Scene, Outcome] | None:
+    def _finished(self, token: str | None) -> tuple[StoredScene, Outcome] | None:
         scene = self._scenes.find(token)
         return None if scene is None or scene.outcome is None else (scene, scene.outcome)
 

@@ -13,7 +13,7 @@ from common.app.contract import System
 from common.app.controls import UPDATE_VIEW, option_controls, view_controls
 from common.app.inputs import FILES, FOLDER, KINDS, SAMPLE, VIDEO_SUFFIXES
 from common.app.jobs import message
-from common.app.scenes import Scenes
+from common.app.scenes import SceneStore
 from common.app.settings import Limits
 from common.data.sources.images import IMAGE_SUFFIXES
 
@@ -60,7 +60,7 @@ class _Page:
     """Figures, strip, legend, and the tab of what only some systems can."""
 
 
-def build_page(systems: Sequence[System], scenes: Scenes, limits: Limits) -> gr.Blocks:
+def build_page(systems: Sequence[System], scenes: SceneStore, limits: Limits) -> gr.Blocks:
     """The application for some systems, of which the first is chosen at the beginning."""
     actions = Actions(systems, scenes, limits)
     with gr.Blocks(title=TITLE, delete_cache=(600, int(limits.hours * 3600)), analytics_enabled=False) as blocks:

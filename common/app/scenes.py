@@ -26,7 +26,7 @@ _NORMALS, _LIVE_NORMALS = 50_000, 10_000
 
 
 @dataclass
-class Scene:
+class StoredScene:
     """State of one visitor."""
 
     folder: Path
@@ -68,7 +68,7 @@ class Scene:
         return pack(version, self.outcome.cloud, self.outcome.cameras, self.outcome.splats, self.mesh, final=True)
 
 
-class Scenes:
+class SceneStore:
     """All visitors, by a token that cannot be guessed."""
 
     def __init__(self, folder: Path, hours: float = 2.0) -> None:
@@ -78,7 +78,7 @@ class Scenes:
             hours: after which a visitor who was not seen is forgotten.
         """
         self._folder, self._seconds = folder, hours * 3600
-        self._scenes: dict[str, Scene] = {}
+        self._scenes: dict[str, StoredScene] = {}
         self._lock = threading.Lock()
 
     def add(self) -> str:
@@ -88,10 +88,10 @@ class Scenes:
         folder = self._folder / secrets.token_hex(8)
         folder.mkdir(parents=True)
         with self._lock:
-            self._scenes[token] = Scene(folder)
+            self._scenes[token] = StoredScene(folder)
         return token
 
-    def find(self, token: str | None) -> Scene | None:
+    def find(self, token: str | None) -> StoredScene | None:
         """A visitor's scene; None for a token that is not (any more)."""
         scene = self._scenes.get(token or "")
         if scene is not None:
@@ -149,7 +149,7 @@ def pack(
         arrays |= {
             "vertices": mesh.vertices.astype("<f4"),
             "vertex_colors": _padded(mesh.colors),
-            "faces": mesh.faces.astype("<u4"),
+            "faces": mesh.triangles.astype("<u4"),
         }
     up = find_up(poses) if len(poses) else np.array([0.0, -1, 0])
     header: dict[str, Any] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.app.contract import System
-from common.app.scenes import Scenes
+from common.app.scenes import SceneStore
 from common.app.settings import Limits, ServerSettings
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def make_server(systems: Sequence[System], folder: Path, limits: Limits, root_pa
     from common.app.page import CSS, build_page
 
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # the only way to say so
-    scenes = Scenes(folder / "scenes", limits.hours)
+    scenes = SceneStore(folder / "scenes", limits.hours)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _add_viewer(app, scenes)
     blocks = build_page(systems, scenes, limits)
@@ -75,7 +75,7 @@ def serve(systems: Sequence[System], settings: ServerSettings, limits: Limits) -
         uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
 
 
-def _add_viewer(app: FastAPI, scenes: Scenes) -> None:
+def _add_viewer(app: FastAPI, scenes: SceneStore) -> None:
     from fastapi import Response
 
     # No postponed annotations here would reach FastAPI: the routes take plain strings only.

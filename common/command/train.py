@@ -14,6 +14,7 @@ from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
 from common.configuration import to_dataclass
+from common.errors import ConfigurationError
 from common.training.callbacks.run_record import RunRecord
 from common.training.debug import debug_configuration
 from common.training.session import fit
@@ -32,6 +33,8 @@ def train(config: DictConfig) -> Trainer:
     settings = to_dataclass({field.name: config[field.name] for field in fields(TrainSettings)}, TrainSettings)
     if config.debug:  # two steps that nobody keeps
         settings = replace(settings, overwrite=True)
+    if config.trainer.get("accumulate_grad_batches", 1) < 1:
+        raise ConfigurationError("trainer.accumulate_grad_batches must be at least 1")
     configuration = OmegaConf.to_yaml(config)
     seed_everything(settings.seed, verbose=False)
     if settings.threads:  # before any computation: ranks may be forks, in which thread pools do not survive

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.data.scenes.replica_files import TRAJECTORY, ReplicaCamera, read_camera, read_trajectory
-from common.data.scenes.scene_folder import DataError, Scene, SceneIndex, read_pixels
+from common.data.scenes.scene_folder import DataError, RgbdScene, SceneIndex, read_pixels
 from common.data.sources.image_files import Frame, FrameSource
 from common.errors import InputError
 
@@ -50,7 +50,7 @@ class SequenceReader(Protocol):
 class ProcessedReader:
     """A scene in the layout of ``data_process``."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: RgbdScene) -> None:
         self._scene = scene
         self.name = scene.name
 
@@ -126,7 +126,7 @@ def open_readers(root: Path, split: str | None = None) -> list[SequenceReader]:
     if not root.is_dir():
         raise InputError(f"{root} is not a folder; give benchmark.path=DIR")
     if any((root / name).is_file() for name in ("cameras.npz", "intrinsics.txt")):
-        return [ProcessedReader(Scene(root))]
+        return [ProcessedReader(RgbdScene(root))]
     replica = [file.parent for pattern in (TRAJECTORY, f"*/{TRAJECTORY}") for file in sorted(root.glob(pattern))]
     if replica:
         return [ReplicaReader(folder) for folder in replica]

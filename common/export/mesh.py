@@ -27,7 +27,7 @@ class Mesh:
 
     vertices: NDArray[np.float32]
     """(V, 3) world."""
-    faces: NDArray[np.int32]
+    triangles: NDArray[np.int32]
     """(F, 3) indices, counter-clockwise as the cameras see them."""
     colors: NDArray[np.uint8]
     """(V, 3) RGB."""
@@ -55,10 +55,10 @@ def write_mesh_glb(path: str | os.PathLike[str], mesh: Mesh, camera_poses: Array
     """Write a mesh and the frusta of cameras (N, 4, 4), as `write_cloud_glb`."""
     trimesh = _trimesh()
     scene = trimesh.Scene()
-    if len(mesh.faces):
+    if len(mesh.triangles):
         colors = _opaque(mesh.colors)
         scene.add_geometry(
-            trimesh.Trimesh(mesh.vertices, mesh.faces, vertex_colors=colors, process=False), geom_name="mesh"
+            trimesh.Trimesh(mesh.vertices, mesh.triangles, vertex_colors=colors, process=False), geom_name="mesh"
         )
     return _write(path, scene, mesh.vertices, np.asarray(camera_poses, np.float64).reshape(-1, 4, 4))
 

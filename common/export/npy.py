@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from common.errors import InputError
 from common.files import atomic_write
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _HEADER_BYTES = 256  # of the whole header; a multiple of 64, so that the data is aligned
+
+
+def open_npy(path: Path, axes: int) -> NDArray:
+    """Open an array of numbers by memory map.
+
+    Raises:
+        InputError: the file is missing, cut short, no ``.npy`` file, or has another number of axes than `axes`.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or 'not an array, or cut short'}") from error
+    except (ValueError, EOFError) as error:
+        raise InputError(f"{path}: not an array, or cut short ({str(error).splitlines()[0]})") from error
+    if not isinstance(array, np.ndarray) or array.ndim != axes or array.dtype.kind not in "biuf":
+        shape = list(getattr(array, "shape", ()))
+        raise InputError(f"{path}: expected numbers with {axes} axes, found an array of {shape}")
+    return array
 
 
 class NpyWriter:

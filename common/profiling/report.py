@@ -15,7 +15,7 @@ from common.device import processor_flags
 
 
 @dataclass
-class Row:
+class SpeedRow:
     """One measured stage."""
 
     size: str
@@ -47,12 +47,12 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def to_json(rows: Sequence[Row], description: dict[str, Any]) -> dict[str, Any]:
+def to_json(rows: Sequence[SpeedRow], description: dict[str, Any]) -> dict[str, Any]:
     """Everything that was measured."""
     return {"machine": description, "rows": [asdict(row) for row in rows]}
 
 
-def to_table(rows: Sequence[Row], title: str) -> Table:
+def to_table(rows: Sequence[SpeedRow], title: str) -> Table:
     """For the terminal."""
     table = Table(title=title)
     for name in ("size", "dtype", "stage"):
@@ -68,7 +68,7 @@ def to_table(rows: Sequence[Row], title: str) -> Table:
     return table
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: SpeedRow) -> list[str]:
     rate = row.details.get("flops_per_second")
     if rate is None and row.flops and row.seconds:
         rate = row.flops / row.seconds

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.rooms.primitives import Scene
+from common.rooms.primitives import Room
 from common.rooms.raycast import RayGrid, cast
 
 Rng = np.random.Generator
@@ -23,7 +23,7 @@ CLEARANCE = 0.25
 _CANDIDATES, _COMPARED, _PROBE = 64, 8, (12, 16)
 
 
-def walk(scene: Scene, rng: Rng, frames: int, step: tuple[float, float], turn: tuple[float, float]) -> Tensor:
+def walk(scene: Room, rng: Rng, frames: int, step: tuple[float, float], turn: tuple[float, float]) -> Tensor:
     """A walk (frames, 4, 4), camera to world. Range of metres and of degrees between neighbouring frames."""
     for shrink in (1.0, 0.7, 0.4, 0.15, 0.0, 0.0, 0.0):
         position, yaw = _draw_walks(scene, rng, frames, step, turn, shrink)
@@ -35,7 +35,7 @@ def walk(scene: Scene, rng: Rng, frames: int, step: tuple[float, float], turn: t
     )
 
 
-def tour(scene: Scene, rng: Rng, frames: int, step: float, turn: float) -> Tensor:
+def tour(scene: Room, rng: Rng, frames: int, step: float, turn: float) -> Tensor:
     """A long walk (frames, 4, 4) on rounds through the middle of the room, looking across it and slowly panning.
 
     step: metres, and turn: degrees, per frame. 360 / turn frames show the whole room.
@@ -56,13 +56,13 @@ def _wave(rng: Rng, count: int, frames: int, cycles: float) -> np.ndarray:
     return (np.sin(2 * math.pi * frequency * time + phase) * math.sqrt(2 / 3)).sum(1)
 
 
-def _eye_heights(scene: Scene, rng: Rng, frames: int) -> np.ndarray:
+def _eye_heights(scene: Room, rng: Rng, frames: int) -> np.ndarray:
     top = min(1.75, scene.size[2] - 0.5)
     height = rng.uniform(1.1, top, (_CANDIDATES, 1))
     return height + 0.06 * _wave(rng, _CANDIDATES, frames, max(1.5, frames / 20))
 
 
-def _draw_walks(scene: Scene, rng: Rng, frames: int, step, turn, shrink: float) -> tuple[np.ndarray, np.ndarray]:
+def _draw_walks(scene: Room, rng: Rng, frames: int, step, turn, shrink: float) -> tuple[np.ndarray, np.ndarray]:
     """Candidate positions (C, frames, 3) and yaws (C, frames): half pan freely, half keep to a point of the room."""
     count, cycles = _CANDIDATES, max(1.0, frames / 14)
     heading = rng.uniform(0, 2 * math.pi, (count, 1)) + 0.7 * _wave(rng, count, frames, cycles)
@@ -86,7 +86,7 @@ def _draw_walks(scene: Scene, rng: Rng, frames: int, step, turn, shrink: float) 
     return position, np.where(rng.random((count, 1)) < 0.5, free, kept)
 
 
-def _draw_rounds(scene: Scene, rng: Rng, frames: int, step, turn, shrink: float) -> tuple[np.ndarray, np.ndarray]:
+def _draw_rounds(scene: Room, rng: Rng, frames: int, step, turn, shrink: float) -> tuple[np.ndarray, np.ndarray]:
     """Candidate rounds: ellipses about a point near the middle of the room, with the view across the middle."""
     count, cycles = _CANDIDATES, max(1.0, frames / 40)
     sense = rng.choice([-1, 1], (count, 1))
@@ -101,7 +101,7 @@ def _draw_rounds(scene: Scene, rng: Rng, frames: int, step, turn, shrink: float)
     return position, angle + math.pi + 0.35 * _wave(rng, count, frames, frames / 40)
 
 
-def _choose(scene: Scene, rng: Rng, position: np.ndarray, yaw: np.ndarray) -> Tensor | None:
+def _choose(scene: Room, rng: Rng, position: np.ndarray, yaw: np.ndarray) -> Tensor | None:
     """The collision-free candidate with the most to see, as poses (frames, 4, 4); None if there is none."""
     device = scene.primitives.center.device
     count, frames = yaw.shape
@@ -131,7 +131,7 @@ def _poses(position: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.nd
     return torch.from_numpy(poses.astype(np.float32))
 
 
-def _worth(scene: Scene, poses: Tensor) -> Tensor:
+def _worth(scene: Room, poses: Tensor) -> Tensor:
     """Score (C,) of the visible content on paths (C, frames, 4, 4): furniture, at some distance, in every frame."""
     height, width = _PROBE
     intrinsics = torch.tensor([[width * 0.8, 0, width / 2 - 0.5], [0, width * 0.8, height / 2 - 0.5], [0, 0, 1]])

@@ -18,7 +18,7 @@ from common.rooms.materials import (
     floor_material,
     wall_material,
 )
-from common.rooms.primitives import BOX, CEILING, FLOOR, OTHER, SHELL, WALL, Lights, Primitives, Scene, Surfaces
+from common.rooms.primitives import BOX, CEILING, FLOOR, OTHER, SHELL, WALL, Lights, Primitives, Room, Surfaces
 from common.rooms.textures import turn_of
 
 _KINDS: dict[str, tuple[tuple[Callable, ...], tuple[Callable, ...]]] = {
@@ -65,7 +65,7 @@ class _Wall:
         return self.center[0] + cos * along - sin * out, self.center[1] + sin * along + cos * out
 
 
-class _Room:
+class _Plan:
     """State of the layout while furniture is placed."""
 
     def __init__(self, rng: Rng) -> None:
@@ -160,10 +160,10 @@ class _Room:
         return False
 
 
-def build_room(seed: int) -> Scene:
+def build_room(seed: int) -> Room:
     """The room of a seed, on the CPU. Same seed, same room, on any machine."""
     rng = np.random.default_rng([7, seed])
-    room = _Room(rng)
+    room = _Plan(rng)
     walls = [wall_material(rng)] * 4
     if rng.random() < 0.4:
         walls[rng.integers(4)] = wall_material(rng)
@@ -180,7 +180,7 @@ def build_room(seed: int) -> Scene:
     return _scene(room, shell)
 
 
-def _structure(room: _Room, material: Material) -> None:
+def _structure(room: _Plan, material: Material) -> None:
     """Skirting boards and sometimes a pillar or a chimney breast, which make the room less of a box."""
     rng, (size_x, size_y, height) = room.rng, room.size
     for wall in room.walls:
@@ -199,7 +199,7 @@ def _structure(room: _Room, material: Material) -> None:
             room.put(beam, 0, 0, 0, 0)
 
 
-def _furnish(room: _Room) -> None:
+def _furnish(room: _Plan) -> None:
     """Fill the room until about half of the floor is taken."""
     rng, style = room.rng, room.style
     at_wall, free = _KINDS[room.kind]
@@ -234,8 +234,8 @@ def _floats(values: list) -> torch.Tensor:
     return torch.from_numpy(np.array(values, dtype=np.float32))
 
 
-def _scene(room: _Room, shell: list[Material]) -> Scene:
-    """Tensors of everything that was placed. Wall materials come in the order of `_Room.walls`."""
+def _scene(room: _Plan, shell: list[Material]) -> Room:
+    """Tensors of everything that was placed. Wall materials come in the order of `_Plan.walls`."""
     south, east, north, west, floor, ceiling = shell
     size = room.size
     middle, half = (0.0, 0.0, size[2] / 2), (size[0] / 2, size[1] / 2, size[2] / 2)
@@ -260,10 +260,10 @@ def _scene(room: _Room, shell: list[Material]) -> Scene:
         gloss=_floats([look.gloss for look in looks]),
         emission=_floats([look.emission for look in looks]),
     )
-    return Scene(primitives, surfaces, _lights(room), size)
+    return Room(primitives, surfaces, _lights(room), size)
 
 
-def _lights(room: _Room, limit: int = 3) -> Lights:
+def _lights(room: _Plan, limit: int = 3) -> Lights:
     """Point lights at the strongest lamps and windows, and the ambient light."""
     rng = room.rng
     lamps = sorted(room.lamps, key=lambda lamp: -lamp[1])[:limit]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from common.rooms.primitives import Lights, Scene
+from common.rooms.primitives import Lights, Room
 from common.rooms.raycast import RayGrid, cast
 
 _BIAS = 0.03
@@ -27,7 +27,7 @@ class ShadowCubes:
     size: int
 
 
-def shadow_cubes(scene: Scene, size: int = 128) -> ShadowCubes:
+def shadow_cubes(scene: Room, size: int = 128) -> ShadowCubes:
     """Cast the shadow cubes of all lights of a room."""
     device = scene.lights.position.device
     step = 2 / size
@@ -66,7 +66,7 @@ def _visible(cubes: ShadowCubes, light: int, x: Tensor, y: Tensor, z: Tensor) ->
     return torch.lerp(torch.lerp(lit[0], lit[1], u), torch.lerp(lit[2], lit[3], u), v)
 
 
-def irradiance(scene: Scene, cubes: ShadowCubes, point: Tensor, normal: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
+def irradiance(scene: Room, cubes: ShadowCubes, point: Tensor, normal: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
     """Diffuse light (3, n) and highlight (3, n) at points, normals and unit view directions (3, n) from the camera."""
     lights: Lights = scene.lights
     ambient = lights.ambient.mean(0)[:, None]
@@ -89,7 +89,7 @@ def irradiance(scene: Scene, cubes: ShadowCubes, point: Tensor, normal: Tensor, 
     return diffuse, highlight
 
 
-def _openness(scene: Scene, point: Tensor, normal: Tensor) -> Tensor:
+def _openness(scene: Room, point: Tensor, normal: Tensor) -> Tensor:
     """Openness 0..1 of the room around points (3, n): lower near walls, floor and ceiling that the point faces."""
     half = scene.primitives.half_size[0][:, None]
     center = scene.primitives.center[0][:, None]

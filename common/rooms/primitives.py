@@ -98,7 +98,7 @@ class Lights(TensorFields):
 
 
 @dataclass
-class Scene:
+class Room:
     """A room that can be rendered."""
 
     primitives: Primitives
@@ -107,5 +107,5 @@ class Scene:
     size: tuple[float, float, float]
     """Room extent along x, y, z in metres."""
 
-    def to(self, device: torch.device | str) -> Scene:
-        return Scene(self.primitives.to(device), self.surfaces.to(device), self.lights.to(device), self.size)
+    def to(self, device: torch.device | str) -> Room:
+        return Room(self.primitives.to(device), self.surfaces.to(device), self.lights.to(device), self.size)

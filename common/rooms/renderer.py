@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from common.rooms.lighting import ShadowCubes, irradiance, shadow_cubes
-from common.rooms.primitives import CYLINDER, ELLIPSOID, SHELL, Scene
+from common.rooms.primitives import CYLINDER, ELLIPSOID, SHELL, Room
 from common.rooms.raycast import RayGrid, cast
 from common.rooms.textures import TextureBank, mix_colors, sample, texture_bank
 
@@ -32,7 +32,7 @@ class RoomRenderer:
     on a GPU in groups.
     """
 
-    def __init__(self, scene: Scene, shadow_size: int = 128) -> None:
+    def __init__(self, scene: Room, shadow_size: int = 128) -> None:
         self.scene = scene
         device = scene.primitives.center.device
         self.bank: TextureBank = texture_bank(0, str(device))

@@ -56,6 +56,19 @@ class OptimizerConfig:
     rules: Sequence[ParameterRule] = ()
     """Parameters with another learning rate or weight decay."""
 
+    def __post_init__(self) -> None:
+        if not (self.learning_rate > 0 and 0 <= self.min_learning_rate <= self.learning_rate):
+            raise ValueError(
+                f"need 0 <= min_learning_rate <= learning_rate and learning_rate > 0, got {self.min_learning_rate} and "
+                f"{self.learning_rate}"
+            )
+        if self.warmup_steps < 0 or not (self.warmup_share is None or 0 <= self.warmup_share <= 1):
+            raise ValueError(f"warm-up must be steps or a share, got {self.warmup_steps} and {self.warmup_share}")
+        if not self.weight_decay >= 0 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"need weight_decay >= 0 and betas in [0, 1), got {self.weight_decay} and {self.betas}")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be positive or null, got {self.clip_norm}")
+
     def warmup(self, total_steps: int) -> int:
         """Warm-up steps of a run."""
         return self.warmup_steps if self.warmup_share is None else round(self.warmup_share * total_steps)

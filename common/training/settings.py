@@ -34,5 +34,9 @@ class TrainSettings:
     """Decay of a moving average of the weights, such as 0.9999, that is validated and exported; null: none."""
 
     def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ValueError(f"threads must be at least 1 or null, got {self.threads}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be from 0 to 2**32 - 1, got {self.seed}")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay must lie between 0 and 1, not {self.ema_decay}")

@@ -9,11 +9,12 @@ import torch
 
 import slam3r
 from common.data.sources.preprocess import denormalize
+from common.export.result_folder import write_image
 from common.rooms import room_seed, room_video
 from common.views import Views
 from slam3r.command.settings import DemoCommand
 from slam3r.evaluation.scene_score import score_scene
-from slam3r.scene.outputs import PREDICTIONS, write_image
+from slam3r.scene.outputs import PREDICTIONS
 from slam3r.scene.recording import open_pointmaps
 
 

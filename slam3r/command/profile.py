@@ -10,7 +10,7 @@ from hydra.utils import get_method
 from rich.console import Console
 
 from common.files import write_json
-from common.profiling.report import Row, machine, to_json, to_table
+from common.profiling.report import SpeedRow, machine, to_json, to_table
 from slam3r.profiling.scoring import scoring_rows
 from slam3r.profiling.settings import ProfileSettings
 from slam3r.profiling.suite import SpeedRun
@@ -22,7 +22,7 @@ def profile(settings: ProfileSettings) -> None:
     if run.threads:
         torch.set_num_threads(run.threads)
     torch.manual_seed(0)  # for the random weights
-    console, rows = Console(), list[Row]()
+    console, rows = Console(), list[SpeedRow]()
     if not console.is_terminal:  # a file, which has no width of its own
         console = Console(width=170)
     description = machine(run.torch_device)
@@ -38,7 +38,7 @@ def profile(settings: ProfileSettings) -> None:
     console.print(f"written: {run.output}", highlight=False)
 
 
-def _elsewhere(run: SpeedRun) -> Iterable[Row]:
+def _elsewhere(run: SpeedRun) -> Iterable[SpeedRow]:
     """Rows of the stages that other packages measure."""
     for stage, function in run.elsewhere.items():
         if stage in run.stages:

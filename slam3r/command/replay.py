@@ -11,8 +11,8 @@ from common.drawing.replay_film import GrowingMap, write_film
 from common.drawing.rerun_log import write_rerun
 from common.drawing.viewer_window import show_window
 from common.errors import ConfigurationError
+from common.export.result_folder import write_image
 from slam3r.command.settings import ReplayCommand
-from slam3r.scene.outputs import write_image
 from slam3r.scene.recording import read_run
 
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from common.data.sources.image_files import Frame
 from common.errors import InputError
+from common.export.result_folder import write_image
 from common.geometry.colmap_backend import pycolmap_module
 from common.refinement.matching.backend import silence
-from slam3r.scene.outputs import write_image
 
 Peer = Literal["pycolmap_incremental", "pycolmap_global"]
 PEERS: tuple[Peer, ...] = ("pycolmap_incremental", "pycolmap_global")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from common.configuration import to_dataclass
 from common.data.sources.memory import ArraySource
-from common.evaluation.benchmark import Row
+from common.evaluation.benchmark import BenchmarkBase, Row, numbered_rooms, room_number
 from common.evaluation.figures import write_error_map
 from common.rooms import room_seed, room_video
 from slam3r.evaluation.model_under_test import ModelUnderTest
@@ -42,7 +41,7 @@ class RoomsSettings:
     """Draw error maps."""
 
 
-class RoomsBenchmark:
+class RoomsBenchmark(BenchmarkBase[RoomsSettings, ModelUnderTest]):
     """A benchmark (`common.evaluation.benchmark.Benchmark`) over procedural rooms."""
 
     name = "rooms"
@@ -54,31 +53,22 @@ class RoomsBenchmark:
         "frames/s: reconstruction alone, without rendering and scoring; memory: resident, peak",
     )
 
-    def __init__(self, settings: RoomsSettings, model: ModelUnderTest) -> None:
-        self.settings, self.model = settings, model
+    settings_class = RoomsSettings
+    without_effect = ("scenes", "first_scene", "figures")
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> RoomsBenchmark:
-        """See `common.evaluation.benchmark.Benchmark.from_config`."""
-        own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
-        return cls(to_dataclass(own, RoomsSettings), ModelUnderTest.from_config(config))
-
-    def describe(self) -> dict[str, Any]:
-        """Everything that the figures depend on, as JSON values."""
-        own = asdict(self.settings)
-        for selection in ("scenes", "first_scene", "figures"):
-            own.pop(selection)
-        return {"benchmark": own, **self.model.describe()}
+    def find_model(cls, config: Mapping[str, Any], settings: RoomsSettings) -> ModelUnderTest:
+        """See `BenchmarkBase.find_model`."""
+        return ModelUnderTest.from_config(config)
 
     def scenes(self) -> list[str]:
         """Names with the rooms' numbers."""
-        first = self.settings.first_scene
-        return [f"room_{number}" for number in range(first, first + self.settings.scenes)]
+        return numbered_rooms(self.settings.first_scene, self.settings.scenes)
 
     def evaluate(self, scene: str, folder: Path) -> Row:
         """Render, reconstruct and score one room."""
         settings = self.settings
-        seed = room_seed(settings.split, 0, int(scene.removeprefix("room_")))
+        seed = room_seed(settings.split, 0, room_number(scene))
         views = room_video(seed, settings.frames, settings.size)
         recording = folder / "reconstruction"
         run = run_for_evaluation(

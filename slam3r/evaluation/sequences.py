@@ -11,8 +11,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from common.configuration import to_dataclass
-from common.evaluation.benchmark import VARIANT, Row
+from common.evaluation.benchmark import VARIANT, BenchmarkBase, Row
 from common.evaluation.pointmaps import PointsProtocol
 from common.evaluation.sequence import FrameChoice, RgbdSequence, SequenceReader, choose_scenes, open_readers
 from common.evaluation.truth import SequenceTruth, load_truth
@@ -77,27 +76,22 @@ class SequenceSettings:
             raise ValueError("measures must name at least one of points, trajectory, depth")
 
 
-class SequenceBenchmark:
+class SequenceBenchmark(BenchmarkBase[SequenceSettings, ModelUnderTest]):
     """A benchmark (`common.evaluation.benchmark.Benchmark`) over the sequences of a folder."""
 
+    settings_class = SequenceSettings
+    without_effect = ("scenes", "split", "figures", "keep_predictions", "truth_cache", "path")
+
     def __init__(self, settings: SequenceSettings, model: ModelUnderTest) -> None:
-        self.settings, self.model = settings, model
+        super().__init__(settings, model)
         self.name = settings.name
         notes = [_NOTES[measure].format(**asdict(settings.points)) for measure in settings.measures]
         self.notes: Sequence[str] = (*notes, _SPEED_NOTE)
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> SequenceBenchmark:
-        """See `common.evaluation.benchmark.Benchmark.from_config`."""
-        own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
-        return cls(to_dataclass(own, SequenceSettings), ModelUnderTest.from_config(config))
-
-    def describe(self) -> dict[str, Any]:
-        """Everything that the figures depend on, as JSON values."""
-        own = asdict(self.settings)
-        for selection in ("scenes", "split", "figures", "keep_predictions", "truth_cache", "path"):
-            own.pop(selection)
-        return {"benchmark": own, **self.model.describe()}
+    def find_model(cls, config: Mapping[str, Any], settings: SequenceSettings) -> ModelUnderTest:
+        """See `BenchmarkBase.find_model`."""
+        return ModelUnderTest.from_config(config)
 
     def scenes(self) -> list[str]:
         """Names of the sequences asked for, each with every variant."""

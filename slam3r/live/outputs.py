@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from common.data.sources.image_files import FrameSource
-from common.export.ply import write_ply
-from common.export.trajectory import write_tum
+from common.export.result_folder import write_map
 from common.files import atomic_folder, write_json
 from slam3r.live.statistics import LiveStatistics
 from slam3r.live.updates import FinishedSegment, FrameUpdate
-from slam3r.scene.outputs import POINTS, SUMMARY, TRAJECTORY
 
 LIVE_SUMMARY = "live.json"
 
@@ -49,11 +47,11 @@ class SegmentWriter:
         poses = self._poses.pop(segment.summary.number, [])
         final = self.folder / f"segment_{segment.summary.number:04d}"
         with atomic_folder(final) as folder:
-            write_ply(folder / POINTS, segment.map.points, segment.map.colors, segment.map.confidence)
-            times, matrices = np.array([time for time, _ in poses]), [pose for _, pose in poses]
-            write_tum(folder / TRAJECTORY, times, np.array(matrices).reshape(-1, 4, 4))
-            about = {**asdict(segment.summary), "poses": len(poses), "points": segment.map.num_points}
-            write_json(folder / SUMMARY, about | {"points_evicted": segment.map.num_evicted})
+            times, matrices = np.array([time for time, _ in poses]), np.array([pose for _, pose in poses])
+            summary = {**asdict(segment.summary), "poses": len(poses), "points": segment.map.num_points}
+            summary["points_evicted"] = segment.map.num_evicted
+            scene_map = segment.map
+            write_map(folder, (scene_map.points, scene_map.colors, scene_map.confidence), times, matrices, summary)
         self.written.append(final)
 
 

@@ -14,6 +14,7 @@ from common.data.sources.camera import CameraSource
 from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.prefetch import Prefetcher
 from common.errors import ConfigurationError, InputError
+from common.export.result_folder import OutputExists
 from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import PreparedFrame
 from slam3r.live.outputs import LIVE_SUMMARY, SegmentWriter, write_statistics
@@ -24,7 +25,6 @@ from slam3r.live.viewer import RerunViewer, Viewer
 from slam3r.models.description import Slam3rDescription
 from slam3r.pretrained import ready_model
 from slam3r.reconstruction import ReconstructionSettings
-from slam3r.scene.outputs import OutputExists
 from slam3r.scene.settings import RunSettings
 
 logger = logging.getLogger(__name__)

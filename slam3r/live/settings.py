@@ -74,6 +74,8 @@ class StrideSettings:
 
 WAYS = 16
 """Places in a bucket."""
+_MOST_POINTS = 2_000_000_000
+"""88 GB: more is a slip of the finger, and would be allocated at once."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,8 @@ class MapSettings:
     """Point that is evicted from a full bucket: the one seen longest ago, or the least confident."""
 
     def __post_init__(self) -> None:
-        if self.max_points < WAYS:
-            raise ValueError(f"max_points must be at least {WAYS}, got {self.max_points}")
+        if not WAYS <= self.max_points <= _MOST_POINTS:
+            raise ValueError(f"max_points must be from {WAYS} to {_MOST_POINTS}, got {self.max_points}")
         if not self.voxel_size > 0:
             raise ValueError(f"voxel_size must be positive, got {self.voxel_size}")
         if self.eviction not in ("oldest", "weakest"):
@@ -124,6 +126,10 @@ class StreamingSettings:
     """Folder for maps on disk, one per segment, of all voxels as they are first seen; None for none."""
     remembered_segments: int = 1000
     """Closed segments that the statistics list; only the list is bounded, the counts are not."""
+
+    def __post_init__(self) -> None:
+        if self.remembered_segments < 0:
+            raise ValueError(f"remembered_segments must not be negative, got {self.remembered_segments}")
 
 
 @dataclass(frozen=True)

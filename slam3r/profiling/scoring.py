@@ -22,7 +22,7 @@ from common.evaluation.truth import SequenceTruth, load_truth
 from common.export.npy import NpyWriter
 from common.files import write_json
 from common.meters import MemoryMeter
-from common.profiling.report import Row
+from common.profiling.report import SpeedRow
 from slam3r.evaluation.recorded_run import EvaluationRun
 from slam3r.evaluation.sequence_scores import depth_row, path_row, points_row
 
@@ -49,7 +49,7 @@ QUICK = ScoringWorkload(6, (68, 120), (32, 32), PointsProtocol(num_samples=1000)
 """Toy workload, which only shows that it works."""
 
 
-def scoring_rows(quick: bool = False) -> Iterator[Row]:
+def scoring_rows(quick: bool = False) -> Iterator[SpeedRow]:
     """Seconds and peak memory of every stage, then of all together, with pictures; files go to a temporary folder.
 
     Reading depth images is a stage; writing them and making the reconstruction are not.
@@ -72,7 +72,7 @@ def scoring_rows(quick: bool = False) -> Iterator[Row]:
                 row, _ = _timed(f"{stage}, {noise:g} m of noise", work, function)
                 rows.append(row)
                 yield row
-            total = Row("", "", f"all scores, {noise:g} m of noise", sum(row.seconds or 0.0 for row in rows))
+            total = SpeedRow("", "", f"all scores, {noise:g} m of noise", sum(row.seconds or 0.0 for row in rows))
             total.peak_memory = max(row.peak_memory or 0 for row in rows)
             yield total
 
@@ -144,9 +144,9 @@ def write_run(folder: Path, sequence: RgbdSequence, truth: SequenceTruth, noise:
     return EvaluationRun(mapped_points, mapped_confidence, np.ones(mapped_confidence.shape, bool), poses, 1, 0.0, 0, 0)
 
 
-def _timed(stage: str, work: ScoringWorkload, function: Callable[[], T]) -> tuple[Row, T]:
+def _timed(stage: str, work: ScoringWorkload, function: Callable[[], T]) -> tuple[SpeedRow, T]:
     meter, start = MemoryMeter(), time.perf_counter()
     result = function()
-    row = Row("", "", f"{stage}, {work.frames} frames", time.perf_counter() - start)
+    row = SpeedRow("", "", f"{stage}, {work.frames} frames", time.perf_counter() - start)
     row.peak_memory = meter.peak().process
     return row, result

@@ -19,7 +19,7 @@ from PIL import Image
 from common.app.inputs import SAMPLE_FOLDER
 from common.data.sources.images import read_image
 from common.errors import InputError
-from common.profiling.report import Row
+from common.profiling.report import SpeedRow
 from slam3r.live.settings import MapSettings, StreamingSettings, for_live
 from slam3r.models.description import Slam3rDescription
 from slam3r.profiling.service_load import LoadRecord, LoadTest
@@ -59,7 +59,9 @@ class Outcome:
         return len(self.record.sent) - len(self.record.answered) - self.dropped - self.waiting
 
 
-def service_rows(name: str, model: Slam3rDescription, dtype: str, device: str, work: ServiceWorkload) -> Iterator[Row]:
+def service_rows(
+    name: str, model: Slam3rDescription, dtype: str, device: str, work: ServiceWorkload
+) -> Iterator[SpeedRow]:
     """Measure the loads of `work` one after the other, each with a worker of its own; a row for each.
 
     Raises:
@@ -157,9 +159,9 @@ async def _clean_up(channel: aio_pika.abc.AbstractChannel, broker: BrokerSetting
         await channel.exchange_delete(exchange)
 
 
-def _row(name: str, dtype: str, load: str, offered: float | None, outcome: Outcome) -> Row:
+def _row(name: str, dtype: str, load: str, offered: float | None, outcome: Outcome) -> SpeedRow:
     record, latencies = outcome.record, outcome.record.latencies
-    row = Row(name, dtype, f"service, {load}" + ("" if offered is None else f" ({offered:.3g} frames/s)"))
+    row = SpeedRow(name, dtype, f"service, {load}" + ("" if offered is None else f" ({offered:.3g} frames/s)"))
     row.frames_per_second, row.peak_memory = record.answered_per_second, outcome.memory
     note = f"sent {len(record.sent)}, answered {len(record.answered)}, dropped {outcome.dropped}, lost {outcome.lost}"
     row.details = {

@@ -14,7 +14,7 @@ from common.backbone import PatchGrid
 from common.backbone.precision import set_compute_dtype
 from common.meters import MemoryMeter, resident_memory
 from common.profiling.flops import decoder_flops, encoder_flops
-from common.profiling.report import Row
+from common.profiling.report import SpeedRow
 from common.profiling.timing import Measurement, measure, peak_bytes
 from common.views import Pointmaps
 from slam3r.models.image_to_points import CORRELATION_LAYERS
@@ -82,7 +82,7 @@ class SpeedBenchmark:
         generator = torch.Generator().manual_seed(0)
         self._tokens = torch.randn(views, self._grid.num_tokens, width, generator=generator).to(self.device)
 
-    def stages(self) -> dict[str, Callable[[], Iterator[Row]]]:
+    def stages(self) -> dict[str, Callable[[], Iterator[SpeedRow]]]:
         """Stage -> its rows."""
         return {
             "encode": self.encode,
@@ -93,7 +93,7 @@ class SpeedBenchmark:
             "flatness": self.flatness,
         }
 
-    def encode(self) -> Iterator[Row]:
+    def encode(self) -> Iterator[SpeedRow]:
         """Seconds per frame, in batches."""
         for batch in self.work.encode_batches:
             images = synthetic_frames(0, batch, self.work.image_size).to(self.device)
@@ -102,7 +102,7 @@ class SpeedBenchmark:
             published = self._published.get("encode") if batch == max(self.work.encode_batches) else None
             yield self._row(f"encode, batch {batch}", run, flops, batch, published)
 
-    def image_to_points(self) -> Iterator[Row]:
+    def image_to_points(self) -> Iterator[SpeedRow]:
         """Seconds per window: the reference's pointmap alone, as the reconstruction uses it, then all pointmaps."""
         decoder, views = self.networks.image_to_points.decoder, self.work.window
         tokens = self._tokens[: 4 * views].unflatten(0, (4, views))
@@ -115,7 +115,7 @@ class SpeedBenchmark:
         flops = decoder_flops(decoder, 1, views - 1, self._grid.num_tokens)
         yield self._row(f"I2P window of {views}, all pointmaps", run, flops, 1, self._published.get("i2p window"))
 
-    def retrieval(self) -> Iterator[Row]:
+    def retrieval(self) -> Iterator[SpeedRow]:
         """Seconds for all queries together, in the reconstruction's batches."""
         batch = ReconstructionSettings().window_batch
         candidates = self._tokens[: self.work.candidates]
@@ -139,7 +139,7 @@ class SpeedBenchmark:
             shared_sources=True,
         )
 
-    def local_to_world(self) -> Iterator[Row]:
+    def local_to_world(self) -> Iterator[SpeedRow]:
         """One registration of many frames."""
         references, sources, size = self.work.references, self.work.sources, self.work.image_size
         tokens = self._tokens[None, : references + sources]
@@ -151,19 +151,19 @@ class SpeedBenchmark:
         flops = decoder_flops(decoder, references, sources, self._grid.num_tokens, want_references=False)
         yield self._row(f"L2W {references} + {sources}", run, flops, sources, self._published.get("l2w"))
 
-    def pipeline(self) -> Iterator[Row]:
+    def pipeline(self) -> Iterator[SpeedRow]:
         """A whole reconstruction; one run, as it takes long and repeats every network call many times."""
         frames = synthetic_frames(0, self.work.frames, self.work.image_size)
         meter, start = MemoryMeter(self.device), time.perf_counter()
         reconstructor = Reconstructor(self.networks, self.work.pipeline_settings())
         count = len(reconstructor.push(frames)) + len(reconstructor.flush())
         seconds = time.perf_counter() - start
-        row = Row(self.name, self.dtype, f"pipeline, {count} frames", seconds, frames_per_second=count / seconds)
+        row = SpeedRow(self.name, self.dtype, f"pipeline, {count} frames", seconds, frames_per_second=count / seconds)
         row.peak_memory, row.published_seconds = peak_bytes(meter), self._published.get("pipeline")
         row.details = {"stage_seconds": reconstructor.timer.summary(), "stride": reconstructor.stride}
         yield row
 
-    def flatness(self) -> Iterator[Row]:
+    def flatness(self) -> Iterator[SpeedRow]:
         """Speed and memory early and late in a long video, whose frames are made as they are needed."""
         step = min(10, self.work.flat_span)
         for buffer_size in self.work.buffer_sizes:
@@ -180,8 +180,8 @@ class SpeedBenchmark:
                     if first < at <= first + step:  # the clock starts
                         seconds, frames = 0.0, 0
 
-    def _flatness_row(self, at: int, buffer_size: int, seconds: float, frames: int, buffered: int) -> Row:
-        row = Row(self.name, self.dtype, f"from frame {at}, buffer of {buffer_size}", seconds)
+    def _flatness_row(self, at: int, buffer_size: int, seconds: float, frames: int, buffered: int) -> SpeedRow:
+        row = SpeedRow(self.name, self.dtype, f"from frame {at}, buffer of {buffer_size}", seconds)
         row.frames_per_second = frames / seconds
         on_gpu = self.device.type == "cuda"
         row.peak_memory = torch.cuda.memory_allocated(self.device) if on_gpu else resident_memory()
@@ -191,10 +191,12 @@ class SpeedBenchmark:
     def _measure(self, function: Callable[[], object]) -> Measurement:
         return measure(function, self.device, self.work.repeats)
 
-    def _row(self, stage: str, run: Measurement, flops: int, per: int | None, published: float | None = None) -> Row:
+    def _row(
+        self, stage: str, run: Measurement, flops: int, per: int | None, published: float | None = None
+    ) -> SpeedRow:
         """A row whose time is per frame (encode) or window (I2P): of ``per`` of them; L2W counts frames only."""
         number = 1 if per is None or stage.startswith("L2W") else per
-        row = Row(self.name, self.dtype, stage, run.seconds / number, flops // number)
+        row = SpeedRow(self.name, self.dtype, stage, run.seconds / number, flops // number)
         row.share_of_peak = None if self.peak is None else flops / run.seconds / self.peak
         row.frames_per_second = None if per is None else per / run.seconds
         row.peak_memory, row.published_seconds = run.peak_memory, published
@@ -222,7 +224,7 @@ class PrecisionProbe:
         )
         return {"I2P": window, "L2W": registered}
 
-    def compare(self, dtype: torch.dtype) -> Iterator[Row]:
+    def compare(self, dtype: torch.dtype) -> Iterator[SpeedRow]:
         """Convert the networks, irreversibly, and yield the errors."""
         for network in (self._networks.image_to_points, self._networks.local_to_world):
             set_compute_dtype(network, dtype)
@@ -239,6 +241,6 @@ class PrecisionProbe:
             note = (
                 f"median {errors['median_point_error']:.2%}, 99 of 100 under {errors['p99_point_error']:.2%} of depth"
             )
-            row = Row(self.name, str(dtype).removeprefix("torch."), f"{stage} pointmap error to float32")
+            row = SpeedRow(self.name, str(dtype).removeprefix("torch."), f"{stage} pointmap error to float32")
             row.details = {**errors, "note": note}
             yield row

@@ -9,7 +9,7 @@ import torch
 
 from common.device import choose_device
 from common.errors import ConfigurationError
-from common.profiling.report import Row
+from common.profiling.report import SpeedRow
 from common.profiling.timing import GPU_PRODUCT_SHAPES, PRODUCT_SHAPES, SMALL_PRODUCT_SHAPES, product_peak
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.pretrained import LoadedSlam3r, given_model, load_model, place_networks
@@ -30,7 +30,7 @@ class SpeedRun(ProfileSettings):
         """
         return choose_device(self.device)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[SpeedRow]:
         """Measure; yields each row as soon as it is complete."""
         device = self.torch_device
         work = QUICK if self.quick else self.workload
@@ -44,7 +44,7 @@ class SpeedRun(ProfileSettings):
         for size in self.sizes:
             yield from self._size_rows(size, dtypes, peaks, device, work)
 
-    def service_rows(self) -> Iterator[Row]:
+    def service_rows(self) -> Iterator[SpeedRow]:
         """Rows of the live service, with the weights that ``configs/model`` names; needs a broker.
 
         Raises:
@@ -59,11 +59,11 @@ class SpeedRun(ProfileSettings):
             for dtype in self.dtypes:
                 yield from service_rows(size, self.models[size], dtype, self.device, work)
 
-    def _peak(self, dtype: torch.dtype, device: torch.device) -> tuple[Row, float]:
+    def _peak(self, dtype: torch.dtype, device: torch.device) -> tuple[SpeedRow, float]:
         shapes = PRODUCT_SHAPES + (GPU_PRODUCT_SHAPES if device.type == "cuda" else ())
         shapes = SMALL_PRODUCT_SHAPES if self.quick else shapes
         peak = product_peak(dtype, device, shapes, 0.0 if self.quick else 0.5)
-        row = Row("", str(dtype).removeprefix("torch."), "peak of matrix products", share_of_peak=1.0)
+        row = SpeedRow("", str(dtype).removeprefix("torch."), "peak of matrix products", share_of_peak=1.0)
         note = "best shape " + " x ".join(map(str, peak.shape))
         row.details = {"flops_per_second": peak.flops, "by_shape": peak.by_shape, "note": note}
         return row, peak.flops
@@ -75,7 +75,7 @@ class SpeedRun(ProfileSettings):
         peaks: dict[torch.dtype, float],
         device: torch.device,
         work: Workload,
-    ) -> Iterator[Row]:
+    ) -> Iterator[SpeedRow]:
         if not set(self.stages) - {"peak", "rasterizer", "service", "scoring"}:
             return
         # Built in float32 and converted by the probe, or by `Networks` as we go on to the next dtype.

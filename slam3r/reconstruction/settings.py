@@ -80,6 +80,19 @@ class ReconstructionSettings:
             raise ValueError(f"buffer_strategy is 'reservoir' or 'fifo', got {self.buffer_strategy!r}")
         if self.pose_method not in ("pnp", "pointmaps", "pnp_first"):
             raise ValueError(f"pose_method is 'pnp', 'pointmaps' or 'pnp_first', got {self.pose_method!r}")
+        if self.stride_max < self.stride_min:
+            raise ValueError(f"stride_max must be at least stride_min={self.stride_min}, got {self.stride_max}")
+        for name in ("stride_search_frames", "memory_chunk"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1 or null, got {value}")
+        for name in ("buffer_size", "rigid_neighbours", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.look_ahead is not None and self.look_ahead < 0:
+            raise ValueError(f"look_ahead must not be negative, got {self.look_ahead}")
+        if self.focal_frames < 1:
+            raise ValueError(f"focal_frames must be at least 1, got {self.focal_frames}")
         for name in ("initial_window", "stride_min", "stride_step", "window_radius", "buffer_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")

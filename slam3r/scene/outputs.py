@@ -12,19 +12,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from common.data.sources.images import is_plain_file
 from common.drawing.preview import render_preview
-from common.errors import InputError
 from common.export.colmap import make_colmap_model, write_colmap
 from common.export.colmap_tracks import TrackedModel, write_tracked_model
 from common.export.nerfstudio import write_nerfstudio
 from common.export.ply import write_ply
+from common.export.result_folder import POINTS, SUMMARY, TRAJECTORY, TRANSFORMS, ResultFolder, write_image
 from common.export.trajectory import write_tum
-from common.files import atomic_path, read_json, relative_name, write_json
+from common.files import relative_name, write_json
 from slam3r.scene.frame_strip import draw_strip
 from slam3r.scene.scene_data import SceneData, SceneFrame, SceneTracks
 from slam3r.scene.settings import ExportSettings
@@ -32,53 +31,12 @@ from slam3r.scene.summary import find_warnings, summarize
 
 logger = logging.getLogger(__name__)
 
-POINTS, TRAJECTORY, TRANSFORMS, SUMMARY = "points.ply", "trajectory.txt", "transforms.json", "summary.json"
 PREVIEW, STRIP = "preview.png", "frames.png"
 COLMAP, PREDICTIONS, IMAGES, DEPTHS = "sparse/0", "predictions", "images", "depths"
-FILES = (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP)
-FOLDERS = (COLMAP, PREDICTIONS, IMAGES, DEPTHS)
+RESULTS = ResultFolder((SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP), (COLMAP, PREDICTIONS, IMAGES, DEPTHS))
+"""Files and folders of a reconstruction."""
 _PREVIEW_POINTS = 600_000
 _NO_PICTURES = "its pictures are in no files that other programs read the same; export.images=true writes them"
-
-
-class OutputExists(InputError):
-    """Raised if a folder holds the results of an earlier run, and overwriting was not requested."""
-
-
-def check_output(folder: str | Path, overwrite: bool, folders: Sequence[str] = ()) -> None:
-    """Check that results may be written to a folder; creates and removes nothing.
-
-    Args:
-        folder: where to write.
-        overwrite: results of an earlier run may be replaced.
-        folders: those of `FOLDERS` that will be written. A folder is replaced only if the summary of an earlier run
-            lists it: ``images`` and ``sparse`` are also what others call their input.
-
-    Raises:
-        OutputExists: there are results and `overwrite` is off, a folder is not of a run, or `folder` is a file.
-    """
-    path = Path(folder).expanduser()
-    if path.exists() and not path.is_dir():
-        raise OutputExists(f"output {path} is a file, not a folder")
-    found = [name for name in FILES if (path / name).exists()]
-    if found and not overwrite:
-        raise OutputExists(
-            f"output {path} already holds {', '.join(found)}; "
-            "choose another folder, or replace them with overwrite=true"
-        )
-    foreign = [name for name in folders if (path / name).exists() and name not in _folders_before(path)]
-    if foreign:
-        raise OutputExists(
-            f"output {path} holds {', '.join(foreign)} of unknown origin; move it away, or write elsewhere"
-        )
-
-
-def _folders_before(folder: Path) -> set[str]:
-    """Those of `FOLDERS` that an earlier run wrote here, as its summary says."""
-    try:
-        return set(FOLDERS) & set(read_json(folder / SUMMARY)["written"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
 
 
 def write_results(
@@ -100,7 +58,7 @@ def write_results(
     """
     folder, export = Path(folder).expanduser(), export or ExportSettings()
     folder.mkdir(parents=True, exist_ok=True)
-    for name in _folders_before(folder) - {path.name for path in streamed}:  # would not belong to the new points
+    for name in RESULTS.written_before(folder) - {path.name for path in streamed}:  # would not belong to the new points
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in (SUMMARY, PREVIEW, STRIP):
         (folder / name).unlink(missing_ok=True)
@@ -164,13 +122,6 @@ def image_path(frame: SceneFrame, folder: Path) -> str:
 def image_name(number: int) -> str:
     """File name in ``images`` of the frame of this number in the input."""
     return f"{number:06d}.jpg"
-
-
-def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) uint8 RGB in the format that the suffix names."""
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-            raise OSError(f"cannot write {path}")
 
 
 def _write_trajectory(scene: SceneData, path: Path) -> None:

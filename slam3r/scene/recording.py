@@ -11,12 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from common.errors import InputError
-from common.export.npy import NpyWriter
+from common.export.npy import NpyWriter, open_npy
+from common.export.result_folder import SUMMARY, TRAJECTORY
 from common.export.trajectory import read_tum
 from common.files import read_json, write_json
 from common.refinement.outcome import Refinement
 from slam3r.reconstruction.frames import RegisteredFrame
-from slam3r.scene.outputs import PREDICTIONS, SUMMARY, TRAJECTORY
+from slam3r.scene.outputs import PREDICTIONS
 from slam3r.scene.scene_data import SceneData
 
 METADATA = "metadata.json"
@@ -130,14 +131,30 @@ def open_pointmaps(predictions: Path) -> RecordedPointmaps:
     """Open the world pointmaps of a ``predictions`` folder, the refined ones where there are any.
 
     The published layout has no ``registered_valid.npy``: there, and only there, a point at (0, 0, 0) is none.
+
+    Raises:
+        InputError: an array is missing, damaged, or of another shape than its neighbours.
     """
     if all((predictions / f"{name}.npy").exists() for name in REFINED):
-        return RecordedPointmaps(*(np.load(predictions / f"{name}.npy", mmap_mode="r") for name in REFINED))
-    points, confidence = (np.load(predictions / f"{name}.npy", mmap_mode="r") for name in FILES[:2])
+        return _checked(predictions, *(_open(predictions, name) for name in REFINED))
+    points, confidence = (_open(predictions, name) for name in FILES[:2])
     if (predictions / "registered_valid.npy").exists():
-        return RecordedPointmaps(points, confidence, np.load(predictions / "registered_valid.npy", mmap_mode="r"))
+        return _checked(predictions, points, confidence, _open(predictions, "registered_valid"))
+    if points.shape != (*confidence.shape, 3):
+        raise InputError(f"{predictions}: points {list(points.shape)} do not fit confidences {list(confidence.shape)}")
     valid = np.array([np.isfinite(frame).all(axis=-1) & (frame != 0).any(axis=-1) for frame in points])
     return RecordedPointmaps(points, confidence, valid.reshape(confidence.shape))
+
+
+def _open(predictions: Path, name: str) -> NDArray:
+    return open_npy(predictions / f"{name}.npy", 4 if name.endswith(("_pcds", "_imgs")) else 3)
+
+
+def _checked(predictions: Path, points: NDArray, confidence: NDArray, valid: NDArray) -> RecordedPointmaps:
+    if points.shape != (*confidence.shape, 3) or valid.shape != confidence.shape or valid.dtype != np.bool_:
+        shapes = f"{list(points.shape)}, {list(confidence.shape)} and {list(valid.shape)}"
+        raise InputError(f"{predictions}: points, confidences and valid pixels of {shapes} do not fit each other")
+    return RecordedPointmaps(points, confidence, valid)
 
 
 @dataclass
@@ -182,9 +199,15 @@ def read_run(folder: str | Path, confidence: float | None = None, max_points: in
         raise InputError(
             f"{folder} holds no run with predictions; make one with scripts/reconstruct.py ... save_predictions=true"
         )
-    summary, metadata = read_json(folder / SUMMARY), read_json(predictions / METADATA)
-    recorded, images = open_pointmaps(predictions), np.load(predictions / "input_imgs.npy", mmap_mode="r")
-    threshold = summary["confidence_threshold"] if confidence is None else confidence
+    summary, lost = _summary(folder / SUMMARY)
+    names, intrinsics = _metadata(predictions / METADATA)
+    recorded, images = open_pointmaps(predictions), _open(predictions, "input_imgs")
+    if images.shape != recorded.points.shape or images.dtype != np.uint8 or len(images) != len(names):
+        raise InputError(
+            f"{predictions}: {len(names)} names, images {list(images.shape)} and points {list(recorded.points.shape)} "
+            "do not fit each other"
+        )
+    threshold = summary if confidence is None else confidence
     share = min(1.0, max_points / max(1, sum(int((row > threshold).sum()) for row in recorded.confidence)))
     random = np.random.default_rng(0)
     points, colors, owner = [], [], []
@@ -203,19 +226,46 @@ def read_run(folder: str | Path, confidence: float | None = None, max_points: in
         np.concatenate(colors).astype(np.uint8),
         np.concatenate(owner),
         images,
-        _poses(folder, summary, metadata["names"]),
-        np.array(metadata["intrinsics"], np.float64),
-        list(metadata["names"]),
+        _poses(folder / TRAJECTORY, lost, names),
+        intrinsics,
+        names,
     )
 
 
-def _poses(folder: Path, summary: dict, names: list[str]) -> NDArray[np.float64]:
+def _summary(path: Path) -> tuple[float, set[str]]:
+    """The run's threshold, and the names of its frames without a pose."""
+    try:
+        content = read_json(path)
+        return float(content["confidence_threshold"]), {str(name) for name in content["frames_without_pose"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the summary of a run ({_brief(error)})") from error
+
+
+def _metadata(path: Path) -> tuple[list[str], NDArray[np.float64]]:
+    """Names of all frames, and the (3, 3) intrinsics."""
+    try:
+        content = read_json(path)
+        intrinsics = np.array(content["intrinsics"], np.float64)
+        if intrinsics.shape != (3, 3) or not np.isfinite(intrinsics).all():
+            raise ValueError("its intrinsics are no 3 x 3 matrix")
+        return [str(name) for name in content["names"]], intrinsics
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not the description of predictions ({_brief(error)})") from error
+
+
+def _brief(error: Exception) -> str:
+    return f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+
+
+def _poses(path: Path, lost: set[str], names: list[str]) -> NDArray[np.float64]:
     """(N, 4, 4); the trajectory file leaves out frames without a pose."""
-    lost = set(summary["frames_without_pose"])
     known = [index for index, name in enumerate(names) if name not in lost]
-    trajectory = read_tum(folder / TRAJECTORY).camera_to_world
+    try:
+        trajectory = read_tum(path).camera_to_world
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
     if len(trajectory) != len(known):
-        raise InputError(f"{folder / TRAJECTORY} has {len(trajectory)} poses, but the run has {len(known)}")
+        raise InputError(f"{path} has {len(trajectory)} poses, but the run has {len(known)}")
     poses = np.full((len(names), 4, 4), np.nan)
     poses[known] = trajectory
     return poses

@@ -16,11 +16,12 @@ from tqdm import tqdm
 from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.prefetch import Prefetcher
 from common.data.sources.preprocess import Preprocessed, intrinsics_to_original, preprocess
+from common.export.result_folder import write_image
 from common.meters import MemoryMeter
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, RegisteredFrame
 from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
 from slam3r.scene.frame_strip import StripRecorder
-from slam3r.scene.outputs import image_name, write_image
+from slam3r.scene.outputs import image_name
 from slam3r.scene.refinement_input import RefinementInput
 from slam3r.scene.scene import Scene
 from slam3r.scene.scene_data import SceneFrame

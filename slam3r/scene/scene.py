@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from common.configuration import to_dataclass
-from slam3r.scene.outputs import COLMAP, check_output, write_results
+from slam3r.scene.outputs import COLMAP, RESULTS, write_results
 from slam3r.scene.scene_data import SceneData
 from slam3r.scene.settings import ExportSettings
 
@@ -29,7 +29,7 @@ class Scene(SceneData):
             OutputExists: there are results in the folder, and `overwrite` is off.
         """
         export = to_dataclass(options, ExportSettings)
-        check_output(folder, overwrite, [COLMAP] if export.colmap else [])
+        RESULTS.check(folder, overwrite, [COLMAP] if export.colmap else [])
         return write_results(self, folder, export)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.configuration import to_dataclass
-from common.evaluation.benchmark import Row
+from common.evaluation.benchmark import BenchmarkBase, Row, numbered_rooms, room_number
 from common.rooms import room_seed, room_sequence
 from uni3r.evaluation.model_under_test import NOTES, LpipsChoice, ModelUnderTest, pooled_miou, write_confusion
 from uni3r.evaluation.window_scorer import ProtocolSettings
@@ -39,47 +38,38 @@ class RoomsSettings:
             raise ValueError("needs at least 2 context views, a stride and a scene of at least 1")
 
 
-class RoomsBenchmark:
+class RoomsBenchmark(BenchmarkBase[RoomsSettings, ModelUnderTest]):
     """A benchmark (`common.evaluation.benchmark.Benchmark`) of renderings."""
 
     name = "uni3r_rooms"
 
+    settings_class = RoomsSettings
+    without_effect = ("scenes", "first_scene")
+
     def __init__(self, settings: RoomsSettings, model: ModelUnderTest) -> None:
-        self.settings, self.model = settings, model
+        super().__init__(settings, model)
         self._folder: Path | None = None
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> RoomsBenchmark:
-        """See `common.evaluation.benchmark.Benchmark.from_config`."""
-        own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
-        settings = to_dataclass(own, RoomsSettings)
-        return cls(
-            settings, ModelUnderTest.from_config(config, settings.teacher_source, settings.lpips, settings.protocol)
-        )
+    def find_model(cls, config: Mapping[str, Any], settings: RoomsSettings) -> ModelUnderTest:
+        """See `BenchmarkBase.find_model`."""
+        return ModelUnderTest.from_config(config, settings.teacher_source, settings.lpips, settings.protocol)
 
     @property
     def notes(self) -> Sequence[str]:
         """Definitions of the figures, and the mIoU over all scenes."""
         return (*NOTES, *self.model.remarks, *pooled_miou(self._folder, self.model.labels))
 
-    def describe(self) -> dict[str, Any]:
-        """Everything that the figures depend on, as JSON values."""
-        own = asdict(self.settings)
-        for selection in ("scenes", "first_scene"):
-            own.pop(selection)
-        return {"benchmark": own, **self.model.describe()}
-
     def scenes(self) -> list[str]:
         """Names with the rooms' numbers."""
-        first = self.settings.first_scene
-        return [f"room_{number}" for number in range(first, first + self.settings.scenes)]
+        return numbered_rooms(self.settings.first_scene, self.settings.scenes)
 
     def evaluate(self, scene: str, folder: Path) -> Row:
         """Film, build and score one room."""
         settings = self.settings
         self._folder = folder.parent
         count = 2 * settings.context_views - 1
-        seed = room_seed(settings.split, 0, int(scene.removeprefix("room_")))
+        seed = room_seed(settings.split, 0, room_number(scene))
         views = room_sequence(seed, count, self.model.size, stride=settings.stride)
         score = self.model.scorer.score(views, range(0, count, 2), range(1, count, 2), self.model.query)
         write_confusion(folder, score)

@@ -6,14 +6,13 @@ The folder is what ``python -m data_process.lsm_scannet_test`` writes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common.configuration import to_dataclass
 from common.data.scenes.datasets.scannet import ScanNet
 from common.errors import InputError
-from common.evaluation.benchmark import Row
+from common.evaluation.benchmark import BenchmarkBase, Row
 from common.evaluation.columns import mean_row
 from uni3r.evaluation.model_under_test import NOTES, LpipsChoice, ModelUnderTest, pooled_miou, write_confusion
 from uni3r.evaluation.window_scorer import ProtocolSettings
@@ -40,13 +39,16 @@ class ScanNetSettings:
     protocol: ProtocolSettings = field(default_factory=ProtocolSettings)
 
 
-class ScanNetBenchmark:
+class ScanNetBenchmark(BenchmarkBase[ScanNetSettings, ModelUnderTest]):
     """A benchmark (`common.evaluation.benchmark.Benchmark`) of renderings."""
 
     name = "uni3r_scannet"
 
+    settings_class = ScanNetSettings
+    without_effect = ("scenes",)
+
     def __init__(self, settings: ScanNetSettings, model: ModelUnderTest) -> None:
-        self.settings, self.model = settings, model
+        super().__init__(settings, model)
         self._folder: Path | None = None
         self._data = ScanNet(
             settings.path,
@@ -58,13 +60,9 @@ class ScanNetBenchmark:
         )
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> ScanNetBenchmark:
-        """See `common.evaluation.benchmark.Benchmark.from_config`."""
-        own = {key: value for key, value in config["benchmark"].items() if key != "_target_"}
-        settings = to_dataclass(own, ScanNetSettings)
-        return cls(
-            settings, ModelUnderTest.from_config(config, settings.teacher_source, settings.lpips, settings.protocol)
-        )
+    def find_model(cls, config: Mapping[str, Any], settings: ScanNetSettings) -> ModelUnderTest:
+        """See `BenchmarkBase.find_model`."""
+        return ModelUnderTest.from_config(config, settings.teacher_source, settings.lpips, settings.protocol)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -73,12 +71,6 @@ class ScanNetBenchmark:
             "a row is the mean over the windows of a scene; with 2 context views two of every eight frames are targets"
         )
         return (*NOTES, own, *self.model.remarks, *pooled_miou(self._folder, self.model.labels))
-
-    def describe(self) -> dict[str, Any]:
-        """Everything that the figures depend on, as JSON values."""
-        own = asdict(self.settings)
-        own.pop("scenes")
-        return {"benchmark": own, **self.model.describe()}
 
     def scenes(self) -> list[str]:
         """Scenes with a window."""

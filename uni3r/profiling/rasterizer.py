@@ -10,7 +10,7 @@ from functools import partial
 import torch
 
 from common.geometry.cameras import colmap_from_opencv, make_intrinsics, unproject_depth
-from common.profiling.report import Row
+from common.profiling.report import SpeedRow
 from common.profiling.timing import Measurement, measure
 from common.views import Cameras
 from uni3r.gaussians.gaussians import Gaussians
@@ -63,7 +63,7 @@ def pixel_aligned_scene(work: RasterizerWorkload, device: torch.device) -> tuple
     return gaussians.to(device), Cameras(torch.eye(4)[None, None], intrinsics[None, None]).to(device)
 
 
-def benchmark_rows(device: torch.device, repeats: int, quick: bool = False) -> Iterator[Row]:
+def benchmark_rows(device: torch.device, repeats: int, quick: bool = False) -> Iterator[SpeedRow]:
     """Seconds per image: forward, and forward with backward; on the CPU also the shares of its parts."""
     for work in QUICK_WORKLOADS if quick else WORKLOADS:
         gaussians, cameras = pixel_aligned_scene(work, device)
@@ -103,7 +103,7 @@ def _parts(work: RasterizerWorkload, gaussians: Gaussians, cameras: Cameras) -> 
     return {"projection": project, "sorting": sort}
 
 
-def _row(stage: str, run: Measurement) -> Row:
-    row = Row("", "float32", stage, run.seconds, frames_per_second=1 / run.seconds, peak_memory=run.peak_memory)
+def _row(stage: str, run: Measurement) -> SpeedRow:
+    row = SpeedRow("", "float32", stage, run.seconds, frames_per_second=1 / run.seconds, peak_memory=run.peak_memory)
     row.details = {"repeats": run.repeats, "best_seconds": run.best_seconds}
     return row

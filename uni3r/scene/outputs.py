@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -18,10 +17,10 @@ from tqdm import tqdm
 from common.data.sources.images import is_plain_file
 from common.data.sources.preprocess import denormalize
 from common.drawing.video import video_writer
-from common.errors import InputError
 from common.export.nerfstudio import write_nerfstudio
+from common.export.result_folder import SUMMARY, TRAJECTORY, TRANSFORMS, ResultFolder, write_image
 from common.export.trajectory import write_tum
-from common.files import atomic_folder, atomic_path, relative_name, write_json
+from common.files import atomic_folder, relative_name, write_json
 from common.views import Cameras
 from uni3r.gaussians.files import save_ply, save_splat
 from uni3r.rasterization import Rendering
@@ -31,30 +30,11 @@ from uni3r.scene.painter import Painter
 from uni3r.scene.scene_data import SceneData
 from uni3r.scene.settings import ExportSettings
 
-GAUSSIANS, TRAJECTORY, TRANSFORMS, SUMMARY = "gaussians.ply", "trajectory.txt", "transforms.json", "summary.json"
-SPLAT = "gaussians.splat"
+GAUSSIANS, SPLAT = "gaussians.ply", "gaussians.splat"
 VIEWS, QUERIES, OVERVIEW = "views", "queries", "overview.png"
 FILMS = ("color.mp4", "depth.mp4", "features.mp4", "segmentation.mp4")
-FILES = (SUMMARY, GAUSSIANS, SPLAT, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS)
-
-
-def check_output(folder: str | Path, overwrite: bool) -> None:
-    """Whether results may be written to a folder; nothing is made or removed.
-
-    Raises:
-        InputError: there are results of an earlier run and `overwrite` is off, or `folder` is a file.
-    """
-    path = Path(folder).expanduser()
-    if path.exists() and not path.is_dir():
-        raise InputError(f"output {path} is a file, not a folder")
-    found = [name for name in (*FILES, VIEWS, QUERIES) if (path / name).exists()]
-    if found and not overwrite:
-        raise InputError(
-            f"output {path} already holds {', '.join(found)}; "
-            "choose another folder, or replace them with overwrite=true"
-        )
-    if found and not (path / SUMMARY).is_file() and any((path / name).is_dir() for name in (VIEWS, QUERIES)):
-        raise InputError(f"output {path} holds {', '.join(found)} of unknown origin; move it away, or write elsewhere")
+RESULTS = ResultFolder((SUMMARY, GAUSSIANS, SPLAT, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS), (VIEWS, QUERIES))
+"""Files and folders of a scene."""
 
 
 def write_results(scene: SceneData, folder: str | Path, export: ExportSettings | None = None) -> list[Path]:
@@ -110,13 +90,6 @@ def summarize(scene: SceneData) -> dict[str, Any]:
         "model": scene.model,
         "warnings": scene.warnings,
     }
-
-
-def write_image(path: Path, image: NDArray[np.uint8]) -> None:
-    """Write (H, W, 3) uint8 RGB in the format that the suffix names."""
-    with atomic_path(path) as temporary:
-        if not cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-            raise OSError(f"cannot write {path}")
 
 
 def _write_cameras(scene: SceneData, folder: Path) -> list[Path]:

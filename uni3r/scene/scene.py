@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from uni3r.scene.outputs import check_output, write_results
+from uni3r.scene.outputs import RESULTS, write_results
 from uni3r.scene.scene_data import SceneData
 from uni3r.scene.settings import ExportSettings
 
@@ -18,8 +18,8 @@ class Scene(SceneData):
         """Write Gaussians, pictures, films and a summary; see `uni3r.scene.outputs.write_results`.
 
         Raises:
-            InputError: the folder holds results of an earlier run and `overwrite` is off.
+            OutputExists: the folder holds results of an earlier run and `overwrite` is off.
             ConfigurationError: queries are given, and the scene has no text encoder.
         """
-        check_output(folder, overwrite)
+        RESULTS.check(folder, overwrite)
         return write_results(self, folder, export)

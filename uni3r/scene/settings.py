@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from uni3r.posing.settings import RefinementSettings
@@ -23,7 +24,7 @@ class FlightSettings:
     """Also film the features and, with words, the segmentation."""
 
     def __post_init__(self) -> None:
-        if self.frames < 0 or self.fps <= 0 or self.sway < 0:
+        if not (self.frames >= 0 and 0 < self.fps <= 1000 and self.sway >= 0 and math.isfinite(self.circles)):
             raise ValueError("frames and sway must not be negative, fps must be positive")
 
 

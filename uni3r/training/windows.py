@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.scenes.scene_folder import Scene
+from common.data.scenes.scene_folder import RgbdScene
 
 TEST_TARGETS = (1, 4)
 """Frames, out of every eight, that the two-view test renders."""
@@ -37,11 +37,11 @@ class ContextTargetWindows:
         if self.context_views < 2 or not self.steps or any(step < 2 or step % 2 for step in self.steps):
             raise ValueError(f"needs at least 2 context views and even steps, got {self.context_views}, {self.steps}")
 
-    def count(self, scene: Scene) -> int:
+    def count(self, scene: RgbdScene) -> int:
         """Number of pairs."""
         return sum(self._starts(scene.num_frames))
 
-    def frames(self, scene: Scene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    def frames(self, scene: RgbdScene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """(2 * context - 1,) positions, context first; nothing is drawn."""
         starts = self._starts(scene.num_frames)
         if not 0 <= index < sum(starts):
@@ -82,13 +82,13 @@ class TestWindows:
 
     context_views: int = 2
 
-    def count(self, scene: Scene) -> int:
+    def count(self, scene: RgbdScene) -> int:
         """Number of windows."""
         if self.context_views > 2:
             return int(scene.num_frames >= 2 * self.context_views - 1)
         return len(_test_targets(scene.num_frames)) if scene.num_frames > 2 else 0
 
-    def frames(self, scene: Scene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    def frames(self, scene: RgbdScene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """(2 * context - 1,) positions, context first; nothing is drawn."""
         if self.context_views > 2:
             return context_and_targets(0, 2, self.context_views)

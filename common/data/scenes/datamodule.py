@@ -57,6 +57,18 @@ class WindowData(LightningDataModule):
         # Set before the loader processes are forked: after a fork, OpenCV would wait for threads of its pool that do
         # not exist in the child.
         cv2.setNumThreads(1)
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("validation_windows", validation_windows, 1),
+            ("num_workers", num_workers, 0),
+        ):
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, got {value}")
+        windows = len(train) if epoch_windows is None else epoch_windows
+        if windows < batch_size:
+            raise ValueError(
+                f"an epoch of {windows} windows is less than a batch of {batch_size}: nothing would be learnt"
+            )
         named = validation if isinstance(validation, Mapping) else {"validation": validation}
         self.train = train
         self.validation = {str(name): dataset for name, dataset in named.items()}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from common.data.scenes.augment import ColorJitter, CroppedView, middle_crop, training_crop
-from common.data.scenes.scene_folder import UNLABELLED, Choice, DataError, Frame, Scene, SceneIndex
+from common.data.scenes.scene_folder import UNLABELLED, Choice, DataError, RgbdFrame, RgbdScene, SceneIndex
 from common.data.scenes.windows import WindowRule
 from common.views import Views
 
@@ -125,14 +125,14 @@ class WindowDataset(Dataset[Views]):
             return index * self.num_windows // self.length
         return index % self.num_windows
 
-    def valid_depth(self, depth: NDArray[np.uint16], scene: Scene) -> NDArray[np.uint16]:
+    def valid_depth(self, depth: NDArray[np.uint16], scene: RgbdScene) -> NDArray[np.uint16]:
         """Stored depth (H, W) of a frame, set to 0 where it is unreliable; data sets override this."""
         return depth
 
-    def whole_window(self, frames: list[Frame], generator: np.random.Generator) -> None:
+    def whole_window(self, frames: list[RgbdFrame], generator: np.random.Generator) -> None:
         """Hook to change the frames of a window together, before cropping and after the window's random draws."""
 
-    def _window(self, index: int) -> tuple[Scene, NDArray[np.int64], np.random.Generator]:
+    def _window(self, index: int) -> tuple[RgbdScene, NDArray[np.int64], np.random.Generator]:
         """Scene, positions of the frames in it, and the generator of an item, advanced by the draws of the window."""
         if not 0 <= index < self.length:
             raise IndexError(f"item {index} of {self.length}")
@@ -145,7 +145,7 @@ class WindowDataset(Dataset[Views]):
         first = int(self._ends[which - 1]) if which else 0
         return scene, np.asarray(self.windows.frames(scene, window - first, generator)), generator
 
-    def _read(self, scene: Scene, position: int) -> Frame:
+    def _read(self, scene: RgbdScene, position: int) -> RgbdFrame:
         frame = scene.read(int(position), labels=self.labels, mask=self.needs_masks)
         frame.depth = self.valid_depth(frame.depth, scene)
         return frame
@@ -155,7 +155,9 @@ class WindowDataset(Dataset[Views]):
         """Whether foreground masks are to be read."""
         return False
 
-    def _cropped(self, frame: Frame, intrinsics: NDArray[np.float32], generator: np.random.Generator) -> CroppedView:
+    def _cropped(
+        self, frame: RgbdFrame, intrinsics: NDArray[np.float32], generator: np.random.Generator
+    ) -> CroppedView:
         if self.crop == "middle":
             size = self.size or frame.depth.shape
             return middle_crop(frame.image, frame.depth, intrinsics, (size[0], size[1]), frame.labels)
@@ -175,7 +177,7 @@ class WindowDataset(Dataset[Views]):
 def of_split(split: str | None) -> Choice:
     """Filter for the scenes whose attributes name the split, as ``split`` or among ``splits``; None keeps all."""
 
-    def choose(scenes: list[Scene]) -> list[Scene]:
+    def choose(scenes: list[RgbdScene]) -> list[RgbdScene]:
         return [
             scene
             for scene in scenes

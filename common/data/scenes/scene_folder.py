@@ -30,7 +30,7 @@ class DataError(InputError):
 
 
 @dataclass
-class Frame:
+class RgbdFrame:
     """One stored frame, undistorted."""
 
     image: NDArray[np.uint8]
@@ -56,7 +56,7 @@ class _Cameras:
         return _Cameras(frames, self.numbers[kept], self.camera_to_world[kept], self.intrinsics[kept])
 
 
-class Scene:
+class RgbdScene:
     """A scene folder. Its description is read lazily, once."""
 
     def __init__(self, folder: Path, facts: Mapping[str, Any] | None = None, only: Sequence[int] | None = None) -> None:
@@ -71,7 +71,7 @@ class Scene:
         self._only = None if only is None else frozenset(only)
 
     def __repr__(self) -> str:
-        return f"Scene({str(self.folder)!r})"
+        return f"RgbdScene({str(self.folder)!r})"
 
     @property
     def name(self) -> str:
@@ -101,9 +101,9 @@ class Scene:
         """Number of frames, from the manifest if it lists it."""
         return int(self.facts["frames"]) if self._only is None and "frames" in self.facts else len(self.numbers)
 
-    def restricted(self, numbers: Sequence[int]) -> Scene:
+    def restricted(self, numbers: Sequence[int]) -> RgbdScene:
         """The same scene with those of its frames that have one of these numbers."""
-        return Scene(self.folder, self.facts, numbers)
+        return RgbdScene(self.folder, self.facts, numbers)
 
     @property
     def frames(self) -> list[str]:
@@ -135,7 +135,7 @@ class Scene:
         """Whether there are foreground masks."""
         return (self.folder / "mask").is_dir()
 
-    def read(self, position: int, *, labels: bool = False, mask: bool = False) -> Frame:
+    def read(self, position: int, *, labels: bool = False, mask: bool = False) -> RgbdFrame:
         """Decode a frame.
 
         Args:
@@ -147,7 +147,7 @@ class Scene:
         """
         name = self.frames[position]
         image = read_pixels(self.folder / "color" / f"{name}.jpg", np.uint8, 3)
-        frame = Frame(image, read_pixels(self.folder / "depth" / f"{name}.png", np.uint16, 1))
+        frame = RgbdFrame(image, read_pixels(self.folder / "depth" / f"{name}.png", np.uint16, 1))
         if labels and self.has_labels:
             frame.labels = read_pixels(self.folder / "label" / f"{name}.png", np.uint8, 1)
         if mask and self.has_masks:
@@ -165,7 +165,7 @@ class Scene:
         return cameras if self._only is None else cameras.restricted(self._only)
 
 
-Choice = Callable[[list[Scene]], list[Scene]]
+Choice = Callable[[list[RgbdScene]], list[RgbdScene]]
 
 
 class SceneIndex:
@@ -185,7 +185,7 @@ class SceneIndex:
         """
         self.root = Path(root)
         found = self._manifest() or [
-            Scene(folder)
+            RgbdScene(folder)
             for folder in sorted(
                 {path.parent for name in ("cameras.npz", "intrinsics.txt") for path in self.root.glob(f"[!.]*/{name}")}
             )
@@ -199,10 +199,10 @@ class SceneIndex:
     def __len__(self) -> int:
         return len(self.scenes)
 
-    def __getitem__(self, index: int) -> Scene:
+    def __getitem__(self, index: int) -> RgbdScene:
         return self.scenes[index]
 
-    def _manifest(self) -> list[Scene]:
+    def _manifest(self) -> list[RgbdScene]:
         """Scenes listed in scenes.json, so that thousands of folders need not be opened one by one."""
         path = self.root / "scenes.json"
         if not path.is_file():
@@ -210,7 +210,7 @@ class SceneIndex:
         scenes = _read_json(path).get("scenes")
         if not isinstance(scenes, Mapping):
             raise DataError(f"{path} has no mapping 'scenes' of names to facts; write it again with data_process")
-        return [Scene(self.root / name, scenes[name]) for name in sorted(scenes)]
+        return [RgbdScene(self.root / name, scenes[name]) for name in sorted(scenes)]
 
 
 def read_pixels(path: Path, dtype: type, channels: int) -> NDArray:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.data.scenes.sampling import consecutive_windows, orbit_window, orbit_window_count, random_window
-from common.data.scenes.scene_folder import DataError, Scene
+from common.data.scenes.scene_folder import DataError, RgbdScene
 
 Order = Literal["forward", "either", "shuffled"]
 ORDERS = ("forward", "either", "shuffled")
@@ -22,11 +22,11 @@ ORDERS = ("forward", "either", "shuffled")
 class WindowRule(Protocol):
     """Number of windows of a scene, and the frames of each."""
 
-    def count(self, scene: Scene) -> int:
+    def count(self, scene: RgbdScene) -> int:
         """Number of windows of a scene; 0 where it is too short."""
         ...
 
-    def frames(self, scene: Scene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    def frames(self, scene: RgbdScene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """(V,) positions in the scene of the frames of window `index`, the same number of frames for all windows."""
         ...
 
@@ -40,13 +40,13 @@ class ConsecutiveWindows:
     number_step: int | None = None
     """By how much numbers advance from frame to frame; None reads the scene's attribute ``number_step``, else 1."""
 
-    def count(self, scene: Scene) -> int:
+    def count(self, scene: RgbdScene) -> int:
         return len(self._starts(scene))
 
-    def frames(self, scene: Scene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    def frames(self, scene: RgbdScene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
         return self._starts(scene)[index] + np.arange(self.num_views) * self.stride
 
-    def _starts(self, scene: Scene) -> NDArray[np.int64]:
+    def _starts(self, scene: RgbdScene) -> NDArray[np.int64]:
         step = self.number_step or int(scene.attributes.get("number_step", 1))
         return consecutive_windows(scene.numbers, self.num_views, self.stride, step)[:, 0]
 
@@ -61,11 +61,11 @@ class OrbitWindows:
     windows_per_start: int = 3
     """One evenly spaced, the others random."""
 
-    def count(self, scene: Scene) -> int:
+    def count(self, scene: RgbdScene) -> int:
         # an arc in a shorter orbit would overlap its own beginning
         return orbit_window_count(scene.num_frames, self.windows_per_start) if scene.num_frames > self.span else 0
 
-    def frames(self, scene: Scene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    def frames(self, scene: RgbdScene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
         return orbit_window(index, self.num_views, generator, scene.num_frames, self.span, self.windows_per_start)
 
 
@@ -87,10 +87,10 @@ class RandomWindows:
                 f"no windows of {self.num_views} views with strides of {self.stride[0]} to {self.stride[1]}"
             )
 
-    def count(self, scene: Scene) -> int:
+    def count(self, scene: RgbdScene) -> int:
         return 1  # without opening the scene; `frames` raises if it is too short
 
-    def frames(self, scene: Scene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    def frames(self, scene: RgbdScene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
         count = len(scene.numbers)
         if count < self.num_views:
             raise DataError(f"{scene.folder} has {count} frames, fewer than the {self.num_views} of a window")

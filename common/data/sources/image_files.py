@@ -209,7 +209,7 @@ class ImageFileSource(FrameSource):
 
 
 class FolderSource(ImageFileSource):
-    """The images of a folder in the order of their numbers (see `common.data.sources.images.select_names`).
+    """The images of a folder in the order of their numbers (see `common.data.sources.file_names.select_names`).
 
     Args:
         path: the folder.

@@ -215,7 +215,8 @@ class Broker:
         if link is None:
             raise ConnectionError("no connection")
         try:
-            await settle(link.topology.exchanges[exchange].publish(message, key, mandatory=mandatory))
+            publishing = link.topology.exchanges[exchange].publish(message, key, mandatory=mandatory)
+            await settle(publishing, lost=link.lost)
         except (ValueError, TypeError, OverflowError, struct.error) as error:
             raise PublishRefused(f"it cannot be encoded: {error}") from error
         link.is_useful = True
@@ -323,9 +324,8 @@ class Broker:
 
     @staticmethod
     async def _close(connection: Connection) -> None:
-        try:
-            await settle(connection.close(), _CLOSE_SECONDS)
-        except LOST as error:
-            logger.debug("close: %s", error)
-        finally:
-            connection.socket.drop()
+        """Say farewell, and after a moment close the socket, so that the library, too, gives the connection up."""
+        closing = asyncio.ensure_future(connection.close())
+        closing.add_done_callback(lambda done: None if done.cancelled() else done.exception())
+        await asyncio.wait({closing}, timeout=_CLOSE_SECONDS)
+        connection.socket.drop()

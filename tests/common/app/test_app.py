@@ -22,7 +22,7 @@ from common.app.contract import Cancelled, Cloud, Option, Outcome, PosedFrame, W
 from common.app.controls import option_values, ordered_options
 from common.app.inputs import FILES, FOLDER, SAMPLE, open_input, plain_sentence
 from common.app.jobs import INTERNAL, Job
-from common.app.scenes import Scenes, pack
+from common.app.scenes import SceneStore, pack
 from common.app.server import make_server
 from common.app.settings import Limits
 from common.errors import InputError
@@ -65,12 +65,12 @@ def stub() -> Stub:
 
 
 @pytest.fixture
-def scenes(tmp_path: Path) -> Scenes:
-    return Scenes(tmp_path / "scenes")
+def scenes(tmp_path: Path) -> SceneStore:
+    return SceneStore(tmp_path / "scenes")
 
 
 @pytest.fixture
-def actions(stub: Stub, scenes: Scenes) -> Actions:
+def actions(stub: Stub, scenes: SceneStore) -> Actions:
     return Actions([stub], scenes, LIMITS)
 
 
@@ -102,7 +102,7 @@ def test_files_hold_the_points_above_the_chosen_confidence_without_another_run(a
     assert not stub.started.is_set()
 
 
-def test_cancel_stops_a_run_and_the_next_one_works(actions: Actions, stub: Stub, scenes: Scenes) -> None:
+def test_cancel_stops_a_run_and_the_next_one_works(actions: Actions, stub: Stub, scenes: SceneStore) -> None:
     token = actions.begin(None)[0]
     steps = run(actions, token)
     next(steps)
@@ -134,7 +134,9 @@ def test_a_mesh_is_made_once_for_the_view_and_can_be_taken_home(actions: Actions
     assert any(file.endswith("mesh.glb") for file in actions.write_files(token, 0.0)[1])
 
 
-def test_a_visitor_who_leaves_stops_the_run_and_leaves_nothing(actions: Actions, stub: Stub, scenes: Scenes) -> None:
+def test_a_visitor_who_leaves_stops_the_run_and_leaves_nothing(
+    actions: Actions, stub: Stub, scenes: SceneStore
+) -> None:
     token = actions.begin(None)[0]
     steps = run(actions, token)
     next(steps)
@@ -157,7 +159,7 @@ def test_errors_are_a_sentence_and_faults_of_the_program_do_not_show(actions: Ac
     assert "/secret" not in said and INTERNAL.split(";")[0] in said
 
 
-def test_visitors_have_scenes_of_their_own(scenes: Scenes) -> None:
+def test_visitors_have_scenes_of_their_own(scenes: SceneStore) -> None:
     first, second = scenes.add(), scenes.add()
     one, other = scenes.find(first), scenes.find(second)
     assert one is not None and other is not None and one.folder != other.folder
@@ -165,7 +167,7 @@ def test_visitors_have_scenes_of_their_own(scenes: Scenes) -> None:
 
 
 def test_forgotten_visitors_are_removed(tmp_path: Path) -> None:
-    scenes = Scenes(tmp_path, hours=1e-9)
+    scenes = SceneStore(tmp_path, hours=1e-9)
     token = scenes.add()
     time.sleep(0.01)
     scenes.add()

@@ -41,10 +41,10 @@ def test_no_points_and_no_cameras_are_a_file_too(tmp_path: Path) -> None:
 def test_a_mesh_lies_on_the_points_faces_the_cameras_and_ends_where_they_end(tmp_path: Path) -> None:
     points, colors, poses = sphere()
     mesh = mesh_of_cloud(points, colors, poses, depth=6)
-    assert len(mesh.faces) > 500
+    assert len(mesh.triangles) > 500
     np.testing.assert_allclose(np.linalg.norm(mesh.vertices, axis=1), 1, atol=0.1)  # cells are 0.03
     assert mesh.vertices[:, 1].min() > -0.15, "nothing is made up where no point is"
-    corners = mesh.vertices[mesh.faces]
+    corners = mesh.vertices[mesh.triangles]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     assert ((normals * -corners.mean(axis=1)).sum(axis=1) > 0).mean() > 0.98
     assert np.abs(mesh.colors.astype(int) - (200, 30, 60)).max() < 4

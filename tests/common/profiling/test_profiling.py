@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from common.backbone import Encoder, MultiviewDecoder, PatchGrid
 from common.profiling.flops import decoder_flops, encoder_flops
-from common.profiling.report import Row, to_table
+from common.profiling.report import SpeedRow, to_table
 from common.profiling.timing import measure, product_peak
 from slam3r.profiling.stages import synthetic_frames
 from tests.support.paths import ROOT
@@ -87,7 +87,7 @@ def test_frames_continue_where_the_last_ones_ended() -> None:
 
 
 def test_a_row_without_figures_is_a_table_row() -> None:
-    assert to_table([Row("", "float32", "nothing")], "empty").row_count == 1
+    assert to_table([SpeedRow("", "float32", "nothing")], "empty").row_count == 1
 
 
 def test_a_quick_run_writes_every_figure(tmp_path: Path) -> None:

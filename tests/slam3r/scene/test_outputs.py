@@ -17,12 +17,13 @@ from common.errors import ConfigurationError
 from common.export.colmap import read_colmap
 from common.export.nerfstudio import read_nerfstudio
 from common.export.ply import read_ply
+from common.export.result_folder import OutputExists, write_image
 from common.export.trajectory import read_tum
 from common.meters import MemoryPeak
 from slam3r.reconstruction import ReconstructionSettings
 from slam3r.scene import outputs
 from slam3r.scene.frame_strip import StripRecorder
-from slam3r.scene.outputs import OutputExists, check_output, has_pictures, image_name, write_image, write_results
+from slam3r.scene.outputs import RESULTS, has_pictures, image_name, write_results
 from slam3r.scene.scene import Scene
 from slam3r.scene.scene_data import SceneFrame
 from slam3r.scene.settings import ExportSettings
@@ -202,7 +203,7 @@ def test_folders_of_others_stay(scene: Scene, tmp_path: Path) -> None:
 def test_output_must_not_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputExists, match="is a file"):
-        check_output(tmp_path / "out", overwrite=True)
+        RESULTS.check(tmp_path / "out", overwrite=True)
 
 
 def test_failing_pictures_cost_a_warning_only(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

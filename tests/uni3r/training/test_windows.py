@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common.data.scenes.scene_folder import Scene
+from common.data.scenes.scene_folder import RgbdScene
 from tests.support.uni3r_parity import find
 from uni3r.training.view_selection import ViewSelection, split_views
 from uni3r.training.windows import ContextTargetWindows, TestWindows
@@ -18,8 +18,8 @@ SCANNETPP = {"min_frames": 129, "max_frames": 200}
 """The published limits of that set."""
 
 
-def scene(name: str, frames: int) -> Scene:
-    return Scene(Path(name), {"frames": frames})
+def scene(name: str, frames: int) -> RgbdScene:
+    return RgbdScene(Path(name), {"frames": frames})
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def view_counts(part: dict) -> list[int]:
     return counts
 
 
-def training_scenes(train: dict, kind: str) -> tuple[list[Scene], dict]:
+def training_scenes(train: dict, kind: str) -> tuple[list[RgbdScene], dict]:
     """The imaginary scenes of one set, and the options of its rule."""
     if kind == "scannetpp":
         return [scene(name, count) for name, count in train["scannetpp_images"].items()], SCANNETPP
@@ -49,7 +49,7 @@ def test_published_training_windows(protocol, kind):
         check_training_windows(ContextTargetWindows(views, **options), scenes, views, protocol["train"][kind])
 
 
-def check_training_windows(rule: ContextTargetWindows, scenes: list[Scene], views: int, recorded: dict) -> None:
+def check_training_windows(rule: ContextTargetWindows, scenes: list[RgbdScene], views: int, recorded: dict) -> None:
     expected = recorded[str(views)]
     windows = [(part, index) for part in scenes for index in range(rule.count(part))]
     assert len(windows) == expected["count"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.data.scenes.dataset import WindowDataset, of_split
-from common.data.scenes.scene_folder import Choice, DataError, Frame, Scene
+from common.data.scenes.scene_folder import Choice, DataError, RgbdFrame, RgbdScene
 from common.data.scenes.windows import OrbitWindows, WindowRule
 from common.files import read_json
 
@@ -49,13 +49,13 @@ class Co3d(WindowDataset):
     def needs_masks(self) -> bool:
         return self.mask_probability > 0
 
-    def valid_depth(self, depth: NDArray[np.uint16], scene: Scene) -> NDArray[np.uint16]:
+    def valid_depth(self, depth: NDArray[np.uint16], scene: RgbdScene) -> NDArray[np.uint16]:
         valid = depth[depth > 0]
         if not valid.size:
             return depth
         return np.where(depth > FARTHEST * float(np.median(valid)), np.uint16(0), depth)
 
-    def whole_window(self, frames: list[Frame], generator: np.random.Generator) -> None:
+    def whole_window(self, frames: list[RgbdFrame], generator: np.random.Generator) -> None:
         if generator.random() < self.mask_probability:
             for frame in frames:
                 if frame.mask is not None:
@@ -66,7 +66,7 @@ def _selected(root: Path, split: str | None) -> Choice:
     """Filter for the sequences of a split and the frames that it lists; both splits can share a sequence."""
     path = root / f"selected_seqs_{split}.json"
 
-    def choose(scenes: list[Scene]) -> list[Scene]:
+    def choose(scenes: list[RgbdScene]) -> list[RgbdScene]:
         chosen = of_split(split)(scenes)
         if split is None or not path.is_file():
             return chosen

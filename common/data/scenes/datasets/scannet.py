@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.data.scenes.dataset import WindowDataset
-from common.data.scenes.scene_folder import Choice, Scene
+from common.data.scenes.scene_folder import Choice, RgbdScene
 from common.data.scenes.windows import ConsecutiveWindows, WindowRule
 
 
@@ -43,7 +43,7 @@ class ScanNet(WindowDataset):
 
 
 def _split(split: str | None, validation_scenes: int) -> Choice:
-    def choose(scenes: list[Scene]) -> list[Scene]:
+    def choose(scenes: list[RgbdScene]) -> list[RgbdScene]:
         border = max(0, len(scenes) - validation_scenes)
         return {"train": scenes[:border], "val": scenes[border:], None: scenes}[split]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from common.data.scenes.dataset import WindowDataset, of_split
-from common.data.scenes.scene_folder import Scene
+from common.data.scenes.scene_folder import RgbdScene
 from common.data.scenes.windows import ConsecutiveWindows, WindowRule
 
 
@@ -39,7 +39,7 @@ class ScanNetPlusPlus(WindowDataset):
         """
         in_split = of_split(split)
 
-        def choose(scenes: list[Scene]) -> list[Scene]:
+        def choose(scenes: list[RgbdScene]) -> list[RgbdScene]:
             return [scene for scene in in_split(scenes) if sensor in (None, scene.attributes.get("sensor"))]
 
         super().__init__(

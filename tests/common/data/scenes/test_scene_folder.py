@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from common.data.scenes.scene_folder import DataError, Scene, SceneIndex
+from common.data.scenes.scene_folder import DataError, RgbdScene, SceneIndex
 from tests.support.processed import FOCAL, write_manifest, write_scene
 
 
 def test_a_scene_tells_its_cameras_and_frames(tmp_path):
-    scene = Scene(write_scene(tmp_path / "a", [3, 5, 9], depth_scale=500, attributes={"sensor": "dslr"}, labels=True))
+    scene = RgbdScene(
+        write_scene(tmp_path / "a", [3, 5, 9], depth_scale=500, attributes={"sensor": "dslr"}, labels=True)
+    )
     assert scene.numbers.tolist() == [3, 5, 9] and scene.num_frames == 3 and scene.frames[1] == "000005"
     assert scene.camera_to_world[:, 0, 3].tolist() == [3, 5, 9] and scene.intrinsics[0, 0, 0] == FOCAL
     assert scene.depth_scale == 500 and scene.attributes["sensor"] == "dslr"
@@ -25,11 +27,11 @@ def test_colours_come_as_rgb(tmp_path):
 
     folder = write_scene(tmp_path / "a", [0])
     cv2.imwrite(str(folder / "color" / "000000.jpg"), np.full((36, 48, 3), (0, 0, 250), np.uint8))  # red, as BGR
-    assert Scene(folder).read(0).image[20, 20].tolist() == pytest.approx([250, 0, 0], abs=6)
+    assert RgbdScene(folder).read(0).image[20, 20].tolist() == pytest.approx([250, 0, 0], abs=6)
 
 
 def test_a_restricted_scene_has_some_of_the_frames(tmp_path):
-    scene = Scene(write_scene(tmp_path / "a", range(6))).restricted([1, 4, 77])
+    scene = RgbdScene(write_scene(tmp_path / "a", range(6))).restricted([1, 4, 77])
     assert scene.numbers.tolist() == [1, 4] and scene.num_frames == 2
     assert scene.camera_to_world[:, 0, 3].tolist() == [1, 4] and (scene.read(1).depth == 5000).all()
 
@@ -55,22 +57,22 @@ def test_damage_is_named(tmp_path):
     folder = write_scene(tmp_path / "a", [0, 1])
     (folder / "depth" / "000001.png").write_bytes((folder / "depth" / "000001.png").read_bytes()[:20])
     with pytest.raises(DataError, match=r"depth/000001\.png is not an image"):
-        Scene(folder).read(1)
+        RgbdScene(folder).read(1)
     (folder / "color" / "000000.jpg").unlink()
     with pytest.raises(DataError, match=r"color/000000\.jpg is missing"):
-        Scene(folder).read(0)
+        RgbdScene(folder).read(0)
     (folder / "cameras.npz").write_bytes(b"PK not really")
     with pytest.raises(DataError, match=r"cameras\.npz is not a readable file with number, camera_to_world"):
-        Scene(folder).numbers  # noqa: B018
+        RgbdScene(folder).numbers  # noqa: B018
     np.savez(
         folder / "cameras.npz", number=[0, 1], camera_to_world=np.full((2, 4, 4), np.nan), intrinsics=np.eye(3)[None]
     )
     with pytest.raises(DataError, match="disagree"):
-        Scene(folder).numbers  # noqa: B018
+        RgbdScene(folder).numbers  # noqa: B018
     intrinsics = np.tile(np.eye(3), (2, 1, 1))
     np.savez(folder / "cameras.npz", number=[0, 1], camera_to_world=np.full((2, 4, 4), np.nan), intrinsics=intrinsics)
     with pytest.raises(DataError, match="not finite"):
-        Scene(folder).numbers  # noqa: B018
+        RgbdScene(folder).numbers  # noqa: B018
     (tmp_path / "scenes.json").write_text("{")
     with pytest.raises(DataError, match=r"scenes\.json is not readable JSON"):
         SceneIndex(tmp_path)
