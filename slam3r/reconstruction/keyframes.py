@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from slam3r.reconstruction.settings import ReconstructionSettings
 SEARCH_RADIUS = 3
 """Neighbours on either side in the search's windows, whatever the reconstruction uses (published behaviour)."""
 SEARCH_WINDOWS = 10
-"""Largest number of windows tried per stride."""
+"""Largest number of windows tried per stride (published behaviour)."""
+COARSE_WINDOWS = 4
+"""The same for the search from coarse to fine: one batch of windows."""
 
 
 def neighbours(frame: int, stride: int, radius: int, last: int, first: int = 0) -> list[int]:
@@ -39,27 +41,59 @@ def find_stride(
         tokens: (N, E) of every frame to look at: the whole sequence offline, its first frames live.
         grid: their patch grid.
         networks: decode the windows.
-        settings: range of strides.
+        settings: range of strides, and how it is searched.
         random: draws the windows' centres.
         observe: called with every stride tried.
     """
-    count = len(tokens)
-    best_stride, best_score = 1, -np.inf
-    largest = min((count - 1) // (2 * SEARCH_RADIUS), settings.stride_max)
-    for stride in range(settings.stride_min, largest + 1, settings.stride_step):
-        reach = SEARCH_RADIUS * stride
-        number = min(count - 2 * reach, SEARCH_WINDOWS)
-        centers = random.choice(np.arange(reach, count - reach), number, replace=False).tolist()
-        total = 0.0
-        for start in range(0, number, settings.window_batch):
-            windows = [
-                torch.stack([tokens[i] for i in (center, *neighbours(center, stride, SEARCH_RADIUS, count - 1))])
-                for center in centers[start : start + settings.window_batch]
-            ]
-            pointmaps = networks.window_pointmaps(torch.stack(windows), grid)
-            total += float(pointmaps.confidence.mean(dim=(1, 2, 3)).double().sum())
-        score = total / number
-        observe(StrideTried(stride, tuple(centers), score))
-        if score > best_score:
-            best_stride, best_score = stride, score
-    return best_stride
+    largest = min((len(tokens) - 1) // (2 * SEARCH_RADIUS), settings.stride_max)
+    strides = list(range(settings.stride_min, largest + 1, settings.stride_step))
+    if not strides:
+        return 1
+    coarse = settings.stride_search == "coarse_to_fine"
+    windows = COARSE_WINDOWS if coarse else SEARCH_WINDOWS
+    scores: dict[int, float] = {}
+
+    def best_of(candidates: Iterable[int]) -> int:
+        for stride in candidates:
+            if stride not in scores:
+                scores[stride] = _score_stride(stride, windows, tokens, grid, networks, settings, random, observe)
+        return max(scores, key=lambda stride: (scores[stride], -stride))
+
+    if not coarse:
+        return best_of(strides)
+    last = len(strides) - 1
+    best = best_of(strides[2**power - 1] for power in range(len(strides).bit_length()))
+    while True:  # halve the gaps on both sides of the best stride
+        tried, place = sorted(strides.index(stride) for stride in scores), strides.index(best)
+        below = max((other for other in tried if other < place), default=place)
+        above = min((other for other in tried if other > place), default=last)
+        middles = {(below + place) // 2, (place + above + 1) // 2} - set(tried)
+        if not middles:
+            return best
+        best = best_of(strides[middle] for middle in sorted(middles))
+
+
+def _score_stride(
+    stride: int,
+    most_windows: int,
+    tokens: Sequence[Tensor],
+    grid: PatchGrid,
+    networks: Networks,
+    settings: ReconstructionSettings,
+    random: np.random.RandomState,
+    observe: Observer,
+) -> float:
+    """Mean confidence of windows of a stride around randomly drawn centres."""
+    count, reach = len(tokens), SEARCH_RADIUS * stride
+    number = min(count - 2 * reach, most_windows)
+    centers = random.choice(np.arange(reach, count - reach), number, replace=False).tolist()
+    total = 0.0
+    for start in range(0, number, settings.window_batch):
+        windows = [
+            torch.stack([tokens[i] for i in (center, *neighbours(center, stride, SEARCH_RADIUS, count - 1))])
+            for center in centers[start : start + settings.window_batch]
+        ]
+        pointmaps = networks.window_pointmaps(torch.stack(windows), grid)
+        total += float(pointmaps.confidence.mean(dim=(1, 2, 3)).double().sum())
+    observe(StrideTried(stride, tuple(centers), total / number))
+    return total / number

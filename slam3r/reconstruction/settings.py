@@ -22,6 +22,9 @@ class ReconstructionSettings:
     """Largest stride of the search, and of a live session."""
     stride_step: int = 1
     """Step of the search."""
+    stride_search: Literal["exhaustive", "coarse_to_fine"] = "exhaustive"
+    """exhaustive tries every stride with ten windows, as published; coarse_to_fine tries strides that double, then the
+    gaps around the best, with four windows each: a world is founded sooner, maybe with another stride."""
     stride_search_frames: int | None = None
     """Frames the stride search looks at: None waits for the end of the sequence (offline), a number searches as soon
     as this many frames are available (live)."""
