@@ -19,7 +19,8 @@ from torch import Tensor
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor
 from slam3r.reconstruction.frames import RegisteredFrame
-from tests.support.parity import GOLDENS, fill, procedural_frames
+from tests.support.parity import fill, procedural_frames
+from tests.support.paths import GOLDENS
 
 TENSORS, DECISIONS = GOLDENS / "regression.safetensors", GOLDENS / "regression.json"
 SIZES = {"encoder_width": 64, "encoder_depth": 3, "encoder_heads": 4}
