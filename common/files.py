@@ -6,10 +6,15 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+from common.errors import InputError
+
+_LONGEST_NAME = 255 - len(".0123456789ab.tmp")
+"""Bytes of a file or folder name that leave room for that of its temporary file; 255 is what file systems take."""
 
 
 @contextmanager
@@ -72,6 +77,35 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(replaced, final)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def check_writable(folder: str | os.PathLike[str], files: Iterable[str] = ()) -> None:
+    """Check that files can be written to a folder that may not exist yet; creates and removes nothing.
+
+    Args:
+        folder: where to write.
+        files: names in it that will be written as files.
+
+    Raises:
+        InputError: something in the way is a file, a broken link or a folder, may not be written to, or has a name that
+            is too long.
+    """
+    place = Path(folder).expanduser().absolute()
+    for part in place.parts[1:]:
+        if len(os.fsencode(part)) > _LONGEST_NAME:
+            raise InputError(f"output {folder}: the name {part[:40]}... is too long")
+    existing = place
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    if existing.is_symlink() and not existing.exists():
+        raise InputError(f"output {folder}: {existing} is a link to nothing")
+    if not existing.is_dir():
+        raise InputError(f"output {folder}: {existing} is a file, not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"output {folder}: no permission to write to {existing}, or it is read-only")
+    for name in files:
+        if (place / name).is_dir():
+            raise InputError(f"output {folder}: {name} is a folder there, and is to be written as a file")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -79,17 +79,16 @@ EXTRAS = (
     *("prometheus_client", "rerun", "tensorboard", "torchmetrics", "trimesh", "uvicorn", "wordllama", "zstandard"),
 )
 """Modules of the optional dependencies of ``pyproject.toml``: imported inside the function that needs them."""
+PLATFORM = ("fcntl",)
+"""Not there on every system."""
 SLOW = ("open3d",)
 """Takes a second to import, which commands that do not need it should not wait for."""
-
-UNFINISHED = ("common/refinement", "slam3r/live", "slam3r/reconstruction", "slam3r/scene", "slam3r/service")
-"""Still being rebuilt: may have circles, late imports and too many modules until then."""
 
 
 def test_the_folders_are_there() -> None:
     wanted = [f"{package}/{folder}" for package, names in FOLDERS.items() for folder in names.split()]
     missing = [folder for folder in wanted if not (ROOT / folder / "__init__.py").is_file()]
-    assert_none(_finished(missing), "folders of the house")
+    assert_none(missing, "folders of the house")
 
 
 @pytest.mark.parametrize("package", ROOTS)
@@ -104,7 +103,7 @@ def test_folders_stay_small() -> None:
             folder = file.parent.relative_to(ROOT).as_posix()
             count[folder] = count.get(folder, 0) + 1
     offences = [f"{folder}: {number}" for folder, number in count.items() if number > MAX_MODULES]
-    assert_none(_finished(offences), f"a folder holds at most {MAX_MODULES} modules")
+    assert_none(offences, f"a folder holds at most {MAX_MODULES} modules")
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
@@ -146,7 +145,7 @@ def test_no_circles() -> None:
     count, label = connected_components(graph, connection="strong")
     circles = [[name for name, one in zip(names, label, strict=True) if one == circle] for circle in range(count)]
     offences = [" <-> ".join(circle) for circle in circles if len(circle) > 1]
-    assert_none(_finished(offences), "modules import each other in a circle")
+    assert_none(offences, "modules import each other in a circle")
 
 
 def test_late_imports_are_of_optional_extras() -> None:
@@ -154,14 +153,9 @@ def test_late_imports_are_of_optional_extras() -> None:
     offences = {
         f"{one.place} imports {one.imported}"
         for one in imports(*PACKAGES)
-        if one.is_late and not _is_of(one, (*EXTRAS, *SLOW)) and one.imported not in needs_extra
+        if one.is_late and not _is_of(one, (*EXTRAS, *PLATFORM, *SLOW)) and one.imported not in needs_extra
     }
-    assert_none(_finished(sorted(offences)), "imports stand at the top, but for optional extras and their modules")
-
-
-def _finished(offences: Sequence[str]) -> list[str]:
-    """The offences outside of what is still being rebuilt."""
-    return [one for one in offences if not one.replace(".", "/").startswith(UNFINISHED)]
+    assert_none(sorted(offences), "imports stand at the top, but for optional extras and their modules")
 
 
 def _modules_that_need(extras: Sequence[str]) -> set[str]:

@@ -115,7 +115,7 @@ def _numbers(sizes: Mapping[str, Any]) -> list[tuple[str, float]]:
 
 
 def _is_size(name: str) -> bool:
-    return any(part in name for part in ("width", "depth", "heads", "patch", "ratio", "side", "channels"))
+    return any(part in name for part in ("width", "depth", "heads", "patch", "ratio", "side"))
 
 
 def _check_beginning(path: Path) -> None:

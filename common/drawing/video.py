@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -40,11 +41,13 @@ def video_writer(path: str | os.PathLike[str], size: tuple[int, int], fps: float
     """
     height, width = (side - side % 2 for side in size)
     with atomic_path(path) as temporary:
-        encoder = _open(temporary, (width, height), fps)
+        encoder, count = _open(temporary, (width, height), fps), 0
 
         def write(image: NDArray[np.uint8]) -> None:
             if image.shape != (*size, 3) or image.dtype != np.uint8:
                 raise ValueError(f"expected a frame {(*size, 3)} of uint8, got {image.shape} of {image.dtype}")
+            nonlocal count
+            count += 1
             encoder.write(cv2.cvtColor(image[:height, :width], cv2.COLOR_RGB2BGR))
 
         try:
@@ -53,6 +56,18 @@ def video_writer(path: str | os.PathLike[str], size: tuple[int, int], fps: float
             encoder.release()
         if not temporary.is_file():
             raise OSError(f"cannot write {path}: no frame was given")
+        # OpenCV reports no failure, also when the disk is full: what was written tells.
+        if (readable := _frames_in(temporary)) != count:
+            raise OSError(f"cannot write {path}: {readable} of {count} frames arrived; is the disk full?")
+
+
+def _frames_in(path: Path) -> int:
+    """Number of frames of a finished video; 0 if it cannot be opened."""
+    try:
+        with av.open(str(path)) as container:
+            return sum(packet.size > 0 for packet in container.demux(video=0))
+    except (av.error.FFmpegError, IndexError):
+        return 0
 
 
 def _open(path: Path, size: tuple[int, int], fps: float) -> cv2.VideoWriter:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import bootstrap
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,16 @@ def bootstrap_mean(values: ArrayLike, confidence: float = 0.95, resamples: int =
     sample = np.asarray(values, np.float64)
     if sample.ndim != 1 or len(sample) == 0:
         raise ValueError(f"a mean needs values in one row, got shape {sample.shape}")
-    generator = np.random.default_rng(seed)
-    means = sample[generator.integers(len(sample), size=(resamples, len(sample)))].mean(axis=1)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return Interval(float(sample.mean()), float(low), float(high))
+    mean = float(sample.mean())
+    if len(sample) == 1:
+        return Interval(mean, mean, mean)
+    resampled = bootstrap(
+        (sample,),
+        np.mean,
+        n_resamples=resamples,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    low, high = resampled.confidence_interval
+    return Interval(mean, float(low), float(high))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from common.errors import InputError
 from common.export.ply import write_ply
 from common.export.trajectory import write_tum
-from common.files import atomic_path, read_json, write_json
+from common.files import atomic_path, check_writable, read_json, write_json
 
 POINTS, TRAJECTORY, TRANSFORMS, SUMMARY = "points.ply", "trajectory.txt", "transforms.json", "summary.json"
 
@@ -45,11 +45,11 @@ class ResultFolder:
                 run lists it: ``images`` and ``sparse`` are also what others call their input.
 
         Raises:
-            OutputExists: there are results and `overwrite` is off, a folder is of unknown origin, or `path` is a file.
+            OutputExists: there are results and `overwrite` is off, or a folder is of unknown origin.
+            InputError: nothing can be written there; see `common.files.check_writable`.
         """
         path = Path(path).expanduser()
-        if path.exists() and not path.is_dir():
-            raise OutputExists(f"output {path} is a file, not a folder")
+        check_writable(path, self.files)
         found = [name for name in self.files if (path / name).exists()]
         if found and not overwrite:
             raise OutputExists(

@@ -15,6 +15,7 @@ from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.prefetch import Prefetcher
 from common.errors import ConfigurationError, InputError
 from common.export.result_folder import OutputExists
+from common.files import check_writable
 from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import PreparedFrame
 from slam3r.live.outputs import LIVE_SUMMARY, SegmentWriter, write_statistics
@@ -124,6 +125,7 @@ def reconstruct_live(
         InputError, ConfigurationError, CheckpointError: errors that the user can correct.
     """
     folder = Path(output).expanduser()
+    check_writable(folder, (LIVE_SUMMARY,))
     if (folder / LIVE_SUMMARY).exists() and not overwrite:
         raise OutputExists(f"output {folder} already holds {LIVE_SUMMARY}; choose another folder, or overwrite=true")
     viewer = open_viewer(view or ViewSettings())

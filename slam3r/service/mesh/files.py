@@ -14,7 +14,7 @@ from common.files import atomic_path
 
 
 @dataclass(frozen=True)
-class Mesh:
+class TimedMesh:
     """A triangle mesh of a world."""
 
     timestamp_ns: int
@@ -34,7 +34,7 @@ def write_mesh_file(path: str | os.PathLike[str], timestamp_ns: int, arrays: Map
         np.savez(temporary, allow_pickle=False, timestamp_ns=np.int64(timestamp_ns), **kept)
 
 
-def read_mesh_file(path: Path) -> Mesh:
+def read_mesh_file(path: Path) -> TimedMesh:
     """Read what `write_mesh_file` wrote."""
     with np.load(path, allow_pickle=False) as file:
-        return Mesh(int(file["timestamp_ns"]), file["vertices"], file["triangles"], file["colors"])
+        return TimedMesh(int(file["timestamp_ns"]), file["vertices"], file["triangles"], file["colors"])

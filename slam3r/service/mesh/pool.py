@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slam3r.service.mesh.files import Mesh
+from slam3r.service.mesh.files import TimedMesh
 from slam3r.service.mesh.motion_gate import MotionGate
 from slam3r.service.mesh.process import slot_type
 from slam3r.service.mesh.spool import Spool
@@ -35,7 +35,7 @@ _MAX_DEATHS = 5
 _REUSE_SHARE = 0.5
 """A process is used for another world if it holds no more than this share of its memory limit."""
 
-OnMesh = Callable[[Mesh], None]
+OnMesh = Callable[[TimedMesh], None]
 
 
 class WorldMesh:
@@ -229,7 +229,7 @@ class MeshPool:
             elif "finished" in message:
                 self._release(process, message)
         if "vertices" in message and world is not None and message.pop("world") == world.number:
-            world.on_mesh(Mesh(**message))
+            world.on_mesh(TimedMesh(**message))
 
     def _release(self, process: MeshProcess, message: dict[str, Any]) -> None:
         world = self._working[process]

@@ -17,7 +17,7 @@ from slam3r.service.broker.connection import Broker
 from slam3r.service.broker.errors import PublishRefused
 from slam3r.service.intake.acknowledge import acknowledge
 from slam3r.service.intake.ledger import Ledger
-from slam3r.service.mesh.files import Mesh
+from slam3r.service.mesh.files import TimedMesh
 from slam3r.service.mesh.pool import MeshPool, WorldMesh
 from slam3r.service.metrics import Metrics
 from slam3r.service.results.outgoing import Outgoing, depth_and_color, outgoing, registered_frame
@@ -197,13 +197,13 @@ class ResultPublisher:
         )
         await self._send(_Encoded(place, body, encoding))
 
-    async def _tell_mesh(self, ended: WorldEnded, mesh: Mesh) -> None:
+    async def _tell_mesh(self, ended: WorldEnded, mesh: TimedMesh) -> None:
         await self._show(MeshMessage(**_about(ended), **vars(mesh), final=True))
 
     async def _tell_saved(self, ended: WorldEnded, folder: str, error: str | None) -> None:
         await self._show(SavedMessage(**_about(ended), folder=folder[:4096], error=error))
 
-    def _on_mesh(self, name: _Name, mesh: Mesh) -> None:
+    def _on_mesh(self, name: _Name, mesh: TimedMesh) -> None:
         """In a thread of the meshes."""
         message = MeshMessage(stream_id=name[0], segment=name[1], part=name[2], **vars(mesh))
         with suppress(RuntimeError):  # the loop has ended

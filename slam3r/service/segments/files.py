@@ -18,18 +18,17 @@ from typing import Any
 import trimesh
 from numpy.typing import NDArray
 
-from common.export.mesh import Mesh as ColoredMesh
-from common.export.mesh import write_mesh_glb
-from common.export.ply import write_ply
-from common.export.trajectory import read_tum, write_tum
+from common.export.mesh import Mesh, write_mesh_glb
+from common.export.result_folder import TRAJECTORY, write_map
+from common.export.trajectory import read_tum
 from common.files import atomic_path, read_json, write_json
-from slam3r.service.mesh.files import Mesh
+from slam3r.service.mesh.files import TimedMesh
 from slam3r.service.segments.trajectory import TrajectoryRecorder
 from slam3r.service.streams.events import WorldEnded
 
 logger = logging.getLogger(__name__)
 
-POINTS, TRAJECTORY, MESH, MESH_BINARY, ABOUT = "points.ply", "trajectory.txt", "mesh.ply", "mesh.glb", "segment.json"
+MESH, MESH_BINARY, ABOUT = "mesh.ply", "mesh.glb", "segment.json"
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -64,16 +63,14 @@ class SegmentFolders:
         }
         try:
             staged.mkdir(parents=True)
-            if points is not None:
-                write_ply(staged / POINTS, points.points, points.colors, points.confidence)
-            write_tum(staged / TRAJECTORY, trajectory.seconds, trajectory.poses)
-            write_json(staged / ABOUT, about)  # last: a folder with it is complete
+            cloud = None if points is None else (points.points, points.colors, points.confidence)
+            write_map(staged, cloud, trajectory.seconds, trajectory.poses, about, ABOUT)
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
         return staged
 
-    def add_mesh(self, staged: Path, mesh: Mesh) -> None:
+    def add_mesh(self, staged: Path, mesh: TimedMesh) -> None:
         """Add a mesh to a staged folder.
 
         Raises:
@@ -116,13 +113,12 @@ class SegmentFolders:
         return places
 
 
-def write_mesh(mesh: Mesh, folder: Path, camera_poses: NDArray) -> None:
+def write_mesh(mesh: TimedMesh, folder: Path, camera_poses: NDArray) -> None:
     """Write a mesh as PLY in world coordinates, and as GLB, which turns it upright, with cameras (N, 4, 4)."""
     built = trimesh.Trimesh(mesh.vertices, mesh.triangles, vertex_colors=mesh.colors, process=False)
     with atomic_path(folder / MESH) as temporary:
         temporary.write_bytes(trimesh.exchange.ply.export_ply(built, vertex_normal=True))
-    colored = ColoredMesh(mesh.vertices, mesh.triangles, mesh.colors)
-    write_mesh_glb(folder / MESH_BINARY, colored, camera_poses)
+    write_mesh_glb(folder / MESH_BINARY, Mesh(mesh.vertices, mesh.triangles, mesh.colors), camera_poses)
 
 
 def _harmless(name: str) -> str:

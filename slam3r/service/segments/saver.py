@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from slam3r.service.mesh.files import Mesh, read_mesh_file
+from slam3r.service.mesh.files import TimedMesh, read_mesh_file
 from slam3r.service.mesh.pool import WorldMesh
 from slam3r.service.metrics import Metrics
 from slam3r.service.segments.files import SegmentFolders
@@ -38,7 +38,7 @@ class ClosedWorld:
     """Whether it counts among those that the stream waits for."""
 
 
-OnMesh = Callable[[WorldEnded, Mesh], Awaitable[None]]
+OnMesh = Callable[[WorldEnded, TimedMesh], Awaitable[None]]
 OnSaved = Callable[[WorldEnded, str, str | None], Awaitable[None]]
 """Is told of every attempt to write: the folder, and the error if there was one."""
 

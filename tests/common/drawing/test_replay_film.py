@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from common.data.sources.video import VideoSource
+from common.drawing import video
 from common.drawing.replay_film import GrowingMap, film_frames, write_film
 from common.drawing.rerun_log import write_rerun
 from common.drawing.settings import FilmSettings, PreviewStyle
@@ -69,3 +70,15 @@ def test_a_recording_is_written(tmp_path: Path) -> None:
     data = (tmp_path / "run.rrd").read_bytes()
     assert data[:3] == b"RRF" and len(data) > 10_000
     assert b"world/points/00001" in data or b"points" in data
+
+
+def test_a_film_that_did_not_arrive_whole_is_no_film(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV says nothing when the disk is full."""
+    monkeypatch.setattr(video, "_frames_in", lambda _: 1)
+    with (
+        pytest.raises(OSError, match="1 of 3 frames arrived"),
+        video.video_writer(tmp_path / "a.mp4", (32, 32)) as write,
+    ):
+        for _ in range(3):
+            write(np.zeros((32, 32, 3), np.uint8))
+    assert not list(tmp_path.iterdir())

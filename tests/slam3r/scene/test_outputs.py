@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from common.data.sources.images import read_image
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, InputError
 from common.export.colmap import read_colmap
 from common.export.nerfstudio import read_nerfstudio
 from common.export.ply import read_ply
@@ -202,7 +202,7 @@ def test_folders_of_others_stay(scene: Scene, tmp_path: Path) -> None:
 
 def test_output_must_not_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    with pytest.raises(OutputExists, match="is a file"):
+    with pytest.raises(InputError, match="is a file"):
         RESULTS.check(tmp_path / "out", overwrite=True)
 
 

@@ -14,11 +14,11 @@ import pytest
 
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
+from common.export import result_folder
 from common.export.ply import read_ply
 from common.export.trajectory import read_tum
 from slam3r.live.scene_map import SceneMap
 from slam3r.service.metrics import Metrics
-from slam3r.service.segments import files
 from slam3r.service.segments.files import SegmentFolders
 from slam3r.service.segments.saver import ClosedWorld, SegmentSaver
 from slam3r.service.segments.trajectory import TrajectoryRecorder
@@ -74,7 +74,7 @@ def make_saver(tmp_path: Path, told: Told, **settings: Any) -> SegmentSaver:
 
 
 def test_a_full_disk_leaves_nothing_behind_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, attempts = files.write_tum, []
+    real, attempts = result_folder.write_tum, []
 
     def full(*arguments: Any) -> None:
         attempts.append(visible(tmp_path) + list((tmp_path / ".staging-w").glob("*/segment.json")))
@@ -82,7 +82,7 @@ def test_a_full_disk_leaves_nothing_behind_and_is_tried_again(tmp_path: Path, mo
             raise OSError(errno.ENOSPC, "No space left on device")
         real(*arguments)
 
-    monkeypatch.setattr(files, "write_tum", full)
+    monkeypatch.setattr(result_folder, "write_tum", full)
 
     async def scene() -> None:
         told = Told()
@@ -102,7 +102,7 @@ def test_a_full_disk_leaves_nothing_behind_and_is_tried_again(tmp_path: Path, mo
 
 
 def test_few_worlds_wait_in_memory_for_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "write_tum", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    monkeypatch.setattr(result_folder, "write_tum", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
 
     async def scene() -> None:
         told = Told()
