@@ -100,7 +100,17 @@ def finish_scene(
             bar.n = share
             bar.refresh()
 
-        refinement = refine_scene(scene, held, settings, export, show, device)
+        before = dict(vars(scene))
+        try:
+            refinement = refine_scene(scene, held, settings, export, show, device)
+        except Exception as error:
+            if settings.mode != "auto":
+                raise
+            # The reconstruction is whole without it, and took longer than this.
+            logger.exception("refinement failed, the scene stays as it was reconstructed")
+            vars(scene).update(before)
+            scene.verdict = Verdict(reason=f"refinement failed: {type(error).__name__}: {error}")
+            return None
     scene.seconds |= {f"refine: {stage}": seconds for stage, seconds in refinement.seconds.items()}
     scene.seconds["refine"] = time.perf_counter() - start
     return refinement
