@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.command.launch import launch
-from common.data.sources.preprocess import covering_size
+from common.data.sources.cropping import covering_size
 from common.errors import ConfigurationError
 from data_process.errors import BadFrameError
 from data_process.formats import scannetpp_labels

@@ -11,14 +11,14 @@ from typing import Any, NoReturn, TypeVar
 
 import hydra
 from hydra.errors import HydraException
-from hydra.utils import get_method
+from hydra.utils import get_method, get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from common.command.help_page import help_page, text_keys
 from common.command.overrides import literal_overrides
 from common.command.verb import Verb
-from common.configuration import config_folder, to_dataclass
+from common.configuration import config_folder, signature_dataclass, to_dataclass
 from common.errors import CheckpointError, ConfigurationError, InputError
 
 USER_ERRORS: tuple[type[Exception], ...] = (InputError, CheckpointError, ConfigurationError)
@@ -67,7 +67,7 @@ def launch(verb: Verb, arguments: Sequence[str] | None = None) -> None:
 
     @clear_errors
     def task(config: DictConfig) -> Any:
-        settings: Any = config if verb.composed else to_dataclass(config, verb.settings)
+        settings: Any = config if verb.composed else _checked(config, verb)
         return (get_method(verb.run) if isinstance(verb.run, str) else verb.run)(settings)
 
     try:
@@ -75,6 +75,25 @@ def launch(verb: Verb, arguments: Sequence[str] | None = None) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         lines = [line.strip() for line in str(error).splitlines()]
         _stop(" ".join(line for line in lines if line and not line.startswith(_HYDRA_NOISE)) + _suggestion(error))
+
+
+def _checked(config: DictConfig, verb: Verb) -> Any:
+    """The settings of a configuration; what is wrong with its source is told together with the rest."""
+    faults: list[str] = []
+    settings: Any = None
+    try:
+        settings = to_dataclass(config, verb.settings)
+    except ConfigurationError as error:
+        faults += str(error).splitlines()
+    try:
+        source = to_dataclass(config.get("source") or {}, dict[str, Any], "source")
+        if "_target_" in source:
+            to_dataclass(source, signature_dataclass(get_object(source.pop("_target_"))), "source")
+    except ConfigurationError as error:
+        faults += str(error).splitlines()
+    if faults:
+        raise ConfigurationError("\n".join(dict.fromkeys(faults)))
+    return settings
 
 
 def _suggestion(error: Exception) -> str:

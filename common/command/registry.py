@@ -34,12 +34,18 @@ def register(name: str, cls: type, falls_back_on: str | None = None) -> None:
     ConfigStore.instance().store(group=f"{GROUP}/{folder}".rstrip("/"), name=last, node=node)
 
 
-def register_target(group: str, name: str, target: type) -> None:
+def register_target(group: str, name: str, target: Any) -> None:
     """Make a class an option of a configuration group: its ``_target_`` with the defaults of its constructor."""
-    parameters = inspect.signature(target).parameters.values()
-    values = {p.name: MISSING if p.default is p.empty else plain(p.default) for p in parameters}
-    node = {"_target_": f"{target.__module__}.{target.__qualname__}", **values}
+    node = {"_target_": f"{target.__module__}.{target.__qualname__}", **arguments_of(target)}
     ConfigStore.instance().store(group=group, name=name, node=node)
+
+
+def arguments_of(target: Any) -> dict[str, Any]:
+    """The arguments of a class or function with their defaults as plain values; ``???`` for what must be given."""
+    named = [
+        p for p in inspect.signature(target).parameters.values() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    ]
+    return {p.name: MISSING if p.default is p.empty else plain(p.default) for p in named}
 
 
 def defaults_of(cls: type, falls_back_on: str | None = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.data.sources.cropping import crop_warning
 from common.data.sources.file_names import drop_twins, list_files, select_names
 from common.data.sources.images import (
     IMAGE_SUFFIXES,
@@ -23,7 +24,6 @@ from common.data.sources.images import (
     is_plain_file,
     read_picture,
 )
-from common.data.sources.preprocess import crop_warning
 from common.errors import InputError
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,14 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from common.data.sources.cropping import covering_size
 from common.image_size import PATCH
 
 _LARGEST_COVER = 16
 """A resized image of more than so many times the area that is kept is never made as a whole."""
-_MUCH_KEPT = 0.5
-"""Share of a picture below which the crop is worth a warning; 16:9 into a square keeps 0.56."""
-_LONGEST = 4
-"""Longest network image that is suggested, as width by height: positions far beyond the training's mean little."""
 
 
 @dataclass
@@ -58,31 +54,6 @@ def preprocess(image: np.ndarray, size: tuple[int, int] = (224, 224)) -> Preproc
     return Preprocessed(normalize(cropped), _original_from_network(original, covering, (top, left)), original)
 
 
-def kept_share(original: tuple[int, int], size: tuple[int, int]) -> float:
-    """Share of an image of `original` (height, width) that `preprocess` keeps; the rest is cropped."""
-    covering = covering_size(original, size)
-    return size[0] * size[1] / (covering[0] * covering[1])
-
-
-def suggested_size(original: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of about the area of `size`, in multiples of 16, that keeps most of an image of `original`."""
-    area, aspect = size[0] * size[1], min(_LONGEST, max(1 / _LONGEST, original[1] / original[0]))
-    height = math.sqrt(area / aspect)
-    return max(PATCH, round(height / PATCH) * PATCH), max(PATCH, round(height * aspect / PATCH) * PATCH)
-
-
-def crop_warning(original: tuple[int, int], size: tuple[int, int]) -> str | None:
-    """What to tell a user whose pictures lose more than half of their area to the crop; None otherwise."""
-    share = kept_share(original, size)
-    if share >= _MUCH_KEPT:
-        return None
-    better = suggested_size(original, size)
-    return (
-        f"cropping keeps {100 * share:.2g} % of a picture of {original[1]} x {original[0]} pixels; "
-        f"run.size=[{better[0]},{better[1]}] keeps {100 * kept_share(original, better):.2g} %"
-    )
-
-
 def _resize_and_crop(
     image: np.ndarray, covering: tuple[int, int], corner: tuple[int, int], size: tuple[int, int]
 ) -> np.ndarray:
@@ -102,14 +73,6 @@ def _resize_and_crop(
     down, across = original[0] / covering[0], original[1] / covering[1]
     part = (left * across, top * down, (left + width) * across, (top + height) * down)
     return np.asarray(source.resize((width, height), resampling, box=part))
-
-
-def covering_size(original: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the smallest image of the shape of `original` that covers `size`; rounded to whole pixels."""
-    (original_height, original_width), (height, width) = original, size
-    if original_width * height >= original_height * width:
-        return height, round(height * (original_width / original_height))
-    return round(width * (original_height / original_width)), width
 
 
 def normalize(image: np.ndarray) -> Tensor:

@@ -10,10 +10,11 @@ from PIL import Image
 
 from common.app.inputs import FILES, Limits, open_input
 from common.data.sources import preprocess as module
+from common.data.sources.cropping import crop_warning, kept_share, suggested_size
 from common.data.sources.file_names import list_files, natural_key
 from common.data.sources.image_files import FolderSource, ListSource, SourceError
 from common.data.sources.images import ImageReadError, is_plain_file, read_image
-from common.data.sources.preprocess import crop_warning, kept_share, preprocess, suggested_size
+from common.data.sources.preprocess import preprocess
 
 
 def save(path, image=None, **options):
