@@ -48,7 +48,7 @@ def to_dataclass(config: Any, cls: type[T], key: str = "") -> T:
     if is_dataclass(cls) and isinstance(config, cls):
         return config
     try:
-        plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+        plain = _plain(config)
     except OmegaConfBaseException as error:
         raise ConfigurationError(f"configuration: {str(error).splitlines()[0]}") from None
     kind: Any = cls
@@ -69,6 +69,15 @@ def to_dataclass(config: Any, cls: type[T], key: str = "") -> T:
         ]
         raise ConfigurationError("configuration:\n  " + "\n  ".join(lines))
     return values[0]
+
+
+def _plain(value: Any) -> Any:
+    """A value without OmegaConf's containers, which Hydra leaves inside the mappings that it hands to constructors."""
+    if OmegaConf.is_config(value):
+        return OmegaConf.to_container(value, resolve=True)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if type(value) in (list, tuple) else value
 
 
 def call_target(target: Callable[..., T], arguments: Mapping[str, Any], key: str) -> T:

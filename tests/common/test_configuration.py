@@ -156,3 +156,9 @@ def test_numbers_stay_as_they_were_to_the_last_bit() -> None:
     assert [number.hex() for number in to_dataclass(numbers, list[float])] == [number.hex() for number in numbers]
     integers = [0, -1, 2**63, 2**64 + 1, 2 << 30]
     assert to_dataclass(integers, list[int]) == integers
+
+
+def test_containers_of_omegaconf_inside_plain_mappings_are_read() -> None:
+    """Hydra hands them to constructors so."""
+    nested = {"sizes": OmegaConf.create([1, 2]), "deeper": {"share": OmegaConf.create({"a": 0.5})}}
+    assert to_dataclass(nested, dict[str, Any]) == {"sizes": [1, 2], "deeper": {"share": {"a": 0.5}}}
