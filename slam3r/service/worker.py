@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 _RESULTS_AHEAD = 64
 _TICK_SECONDS = 0.5
-_MARGIN_SECONDS = 2.0
+_MARGIN_SECONDS = 1.5
 """Beyond `drain_seconds`, for threads and connections to end."""
 
 
