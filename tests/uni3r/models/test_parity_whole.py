@@ -194,7 +194,7 @@ def _check_tokens(model: Uni3R, images: Tensor, intrinsics: Tensor, given: dict[
     pyramid = model.backbone(images, intrinsics)
     depths = numbers_of(given, r"out\.tokens\.(\d+)_s\d+")
     _, step = suffix_step(given, f"out.tokens.{depths[0]}")
-    first = -(1 + model.backbone.encoder.num_registers) % step  # of the patches, the first that is stored
+    first = -model.backbone.decoder.num_prefix_tokens % step  # of the patches, the first that is stored
     for depth, level in zip(depths, pyramid.levels, strict=True):
         expected = given[f"out.tokens.{depth}_s{step}"]
         assert_close(level[:, :, first::step, ::step], expected[:, :, 1:], 5e-4)

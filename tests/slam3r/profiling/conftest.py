@@ -1,0 +1,5 @@
+"""A RabbitMQ for the tests of this folder that ask for one."""
+
+from tests.support.rabbitmq import rabbitmq
+
+__all__ = ["rabbitmq"]
