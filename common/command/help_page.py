@@ -24,7 +24,7 @@ _WIDEST = 110
 def help_page(verb: Verb) -> str:
     """The whole page as text, ending with a newline."""
     width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
-    lines = [f"{verb.name}: {_usage(verb)}", "", *textwrap.wrap(verb.summary, width), "", "Examples:"]
+    lines = [f"{verb.name}: [key=value ...]", "", *textwrap.wrap(verb.summary, width), "", "Examples:"]
     lines += [f"  {example}" for example in verb.examples]
     sections = groupby(_settings(verb), key=lambda setting: setting.key.rpartition(".")[0])
     for section, settings in sections:
@@ -79,11 +79,6 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) and value else json.dumps(value)
-
-
-def _usage(verb: Verb) -> str:
-    takes = {"source": "[FOLDER | VIDEO | PATTERN | LIST | URL | camera:0] ", "run": "[RESULT FOLDER] ", "none": ""}
-    return takes[verb.takes] + "[key=value ...]"
 
 
 def _primary(verb: Verb) -> dict[str, Any]:

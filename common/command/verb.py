@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
-
-Input = Literal["source", "run", "none"]
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,6 @@ class Verb:
     """One paragraph on input and output."""
     examples: tuple[str, ...]
     """Command lines that work."""
-    takes: Input = "none"
-    """Meaning of an argument without ``=``: frames (``source``), or the folder of a finished run."""
     fixed: tuple[str, ...] = ()
     """Overrides that make this command what it is, such as ``live=true``."""
     composed: bool = False

@@ -24,12 +24,10 @@ RECONSTRUCT = Verb(
     summary="Photographs taken in order, or a video, to a coloured point cloud with a camera pose per frame. "
     "slam3r/scene/outputs.py says what is written.",
     examples=(
-        "slam3r reconstruct photos/ -o out",
-        "slam3r reconstruct tour.mp4 -o out source.fps=5 export.colmap=true",
-        "slam3r reconstruct photos/ --model slam3r_large reconstruction.keyframe_stride=3",
         "python scripts/reconstruct.py source=folder source.path=photos output=out",
+        "python scripts/reconstruct.py source=video source.path=tour.mp4 source.fps=5 export.colmap=true output=out",
+        "python scripts/reconstruct.py source=folder source.path=photos model=slam3r_large output=out",
     ),
-    takes="source",
 )
 LIVE = Verb(
     name="slam3r live",
@@ -39,12 +37,7 @@ LIVE = Verb(
     register=register,
     summary="A camera, a stream or a video while it goes on: poses and points with every frame, a folder per segment "
     "of the stream, and a viewer where rerun is installed. Ctrl-C ends it and keeps everything.",
-    examples=(
-        "slam3r live camera:0 -o out",
-        "slam3r live rtsp://host/stream -o out camera=tum_freiburg1",
-        "python scripts/reconstruct.py source=camera live=true output=out",
-    ),
-    takes="source",
+    examples=("python scripts/reconstruct.py source=camera live=true output=out",),
     fixed=("live=true",),
 )
 SERVE = Verb(
@@ -56,7 +49,9 @@ SERVE = Verb(
     summary="The live service: frames from RabbitMQ in; poses, points and meshes out, until SIGTERM. The messages are "
     "described in slam3r/service/wire/schema.json. RABBITMQ_URL, RABBITMQ_HOST, ENABLE_MESH_GENERATION, SAVE_SEGMENTS "
     "and SEGMENT_OUTPUT_DIR are read where given.",
-    examples=("RABBITMQ_URL=amqp://user:password@host/ slam3r serve model=slam3r_large service.segments.save=true",),
+    examples=(
+        "RABBITMQ_URL=amqp://user:password@host/ python scripts/serve.py model=slam3r_large service.segments.save=true",
+    ),
     see="slam3r/service/README.md tells how to run it.",
 )
 REPLAY = Verb(
@@ -67,8 +62,7 @@ REPLAY = Verb(
     register=register,
     summary="Replay of a finished run (one with save_predictions=true): the map grows frame by frame, as a film, a "
     "recording for rerun, a picture, or in a window. Films are drawn on the processor, without a display.",
-    examples=("slam3r replay out output=replay.mp4", "python scripts/replay.py run=out picture=map.png"),
-    takes="run",
+    examples=("python scripts/replay.py run=out output=replay.mp4", "python scripts/replay.py run=out picture=map.png"),
 )
 EVALUATE = Verb(
     name="slam3r evaluate",
@@ -79,9 +73,9 @@ EVALUATE = Verb(
     summary="Scores of a model on a benchmark: metrics.json, report.md and pictures. Started again, it continues. "
     "Or two finished runs side by side.",
     examples=(
-        "slam3r evaluate benchmark=rooms model=slam3r_tiny output=out",
-        "slam3r evaluate benchmark=replica benchmark.path=DIR model=slam3r_large reconstruction=replica output=out",
-        "slam3r evaluate compare=[out_a,out_b] output=out_c",
+        "python scripts/evaluate.py benchmark=rooms model=slam3r_tiny output=out",
+        "python scripts/evaluate.py benchmark=replica benchmark.path=DIR model=slam3r_large reconstruction=replica output=out",
+        "python scripts/evaluate.py compare=[out_a,out_b] output=out_c",
     ),
     see="each benchmark's settings in its file of configs/benchmark.",
 )
@@ -94,9 +88,9 @@ TRAIN = Verb(
     summary="Train a network by a recipe of configs/experiment. Exit codes: 0 done, 2 a mistake in the configuration "
     "or the data, 75 stopped by SIGTERM or SIGUSR1 with everything saved (continue with resume=auto).",
     examples=(
-        "slam3r train experiment=tiny_i2p",
-        "slam3r train experiment=i2p_stage1 trainer=ddp trainer.devices=8",
-        "slam3r train experiment=tiny_i2p debug=true",
+        "python scripts/train.py experiment=tiny_i2p",
+        "python scripts/train.py experiment=i2p_stage1 trainer=ddp trainer.devices=8",
+        "python scripts/train.py experiment=tiny_i2p debug=true",
     ),
     composed=True,
     see="the recipe's own settings in its file of configs/experiment.",
@@ -108,7 +102,7 @@ APP = Verb(
     run="common.command.app.app",
     register=register,
     summary="The web application: photographs or a video to a scene to look at and to download.",
-    examples=("slam3r app", "slam3r app server.port=8000"),
+    examples=("python scripts/app.py", "python scripts/app.py server.port=8000"),
 )
 PROFILE = Verb(
     name="slam3r profile",
@@ -118,7 +112,10 @@ PROFILE = Verb(
     register=register,
     summary="Speed on this machine: the peak of matrix products first, then every stage as time, achieved share of "
     "that peak, and peak memory.",
-    examples=("slam3r profile", "slam3r profile sizes=[tiny] stages=[peak,encode,i2p]"),
+    examples=(
+        "python scripts/profile_speed.py",
+        "python scripts/profile_speed.py sizes=[tiny] stages=[peak,encode,i2p]",
+    ),
 )
 DEMO = Verb(
     name="demo",
@@ -129,5 +126,4 @@ DEMO = Verb(
     summary="Film a room that no training saw, reconstruct it with the shipped weights, and compare with the truth; "
     "or reconstruct photographs of your own.",
     examples=("bash scripts/demo.sh", "bash scripts/demo.sh 'my photos'"),
-    takes="none",
 )

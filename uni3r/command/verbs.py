@@ -13,11 +13,7 @@ RENDER = Verb(
     register=register_settings,
     summary="A few pictures, or a video, to semantic Gaussians, and to films and pictures of them. "
     "uni3r/scene/outputs.py says what is written.",
-    examples=(
-        "uni3r render photos/ -o out queries=[chair,floor]",
-        "python scripts/render.py source=folder source.path=photos output=out",
-    ),
-    takes="source",
+    examples=("python scripts/render.py source=folder source.path=photos output=out",),
 )
 CONVERT = Verb(
     name="uni3r convert",
@@ -27,5 +23,5 @@ CONVERT = Verb(
     register=register_settings,
     summary="Published weights to our format. Split files are joined, pickles are read without running anything in "
     "them, and what the networks never use (teacher, tracking head, optimizer) is dropped.",
-    examples=("uni3r convert weights=DIR/2views.pth output=checkpoints/uni3r_large",),
+    examples=("python scripts/convert.py weights=DIR/2views.pth output=checkpoints/uni3r_large",),
 )
