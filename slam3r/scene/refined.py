@@ -109,7 +109,7 @@ def finish_scene(
             # The reconstruction is whole without it, and took longer than this.
             logger.exception("refinement failed, the scene stays as it was reconstructed")
             vars(scene).update(before)
-            scene.verdict = Verdict(reason=f"refinement failed: {type(error).__name__}: {error}")
+            scene.verdict = Verdict(reason=f"kept, because refinement failed: {type(error).__name__}: {error}")
             return None
     scene.seconds |= {f"refine: {stage}": seconds for stage, seconds in refinement.seconds.items()}
     scene.seconds["refine"] = time.perf_counter() - start
@@ -122,6 +122,9 @@ def check_scene(held: RefinementInput, settings: RefinementSettings) -> Verdict:
         return assess(Sample(held.pictures(), held.prediction(), held.complete), settings.cameras, settings.dense)
     except BackendMissingError as error:
         return Verdict(reason=str(error))
+    except Exception as error:  # the check changes nothing, so it must not cost the reconstruction either
+        logger.exception("the check of pictures and cameras failed")
+        return Verdict(reason=f"the check failed: {type(error).__name__}: {error}")
 
 
 def refine_scene(

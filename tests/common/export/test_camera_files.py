@@ -171,3 +171,20 @@ def test_colmap_names_with_spaces(tmp_path: Path) -> None:
     assert list(found.image_names) == ["my photo.png"] and found.points.shape == (0, 3)
     with pytest.raises(ValueError, match="white space"):
         write_colmap(tmp_path / "1", model, text=True)
+
+
+def test_nerfstudio_writes_the_radial_term_only_where_there_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "transforms.json"
+    write_nerfstudio(path, random_poses(), PER_FRAME, SIZE, NAMES, radial_distortion=[0.0, -0.1, 0.05])
+    frames = json.loads(path.read_text())["frames"]
+    assert ["k1" in frame for frame in frames] == [False, True, True]
+    assert [frame["k1"] for frame in frames[1:]] == [-0.1, 0.05]
+    with pytest.raises(InputError, match=f"{NAMES[1]} has lens distortion"):
+        read_nerfstudio(path)
+
+
+def test_nerfstudio_shares_the_radial_term_of_one_camera(tmp_path: Path) -> None:
+    path = tmp_path / "transforms.json"
+    write_nerfstudio(path, random_poses(), INTRINSICS, SIZE, NAMES, radial_distortion=np.full(3, -0.1))
+    written = json.loads(path.read_text())
+    assert written["k1"] == -0.1 and not any("k1" in frame for frame in written["frames"])

@@ -150,3 +150,20 @@ def test_strip_holds_few_frames(count: int) -> None:
 
 def test_depth_of_a_registered_frame_is_the_true_one() -> None:
     assert np.allclose(frame_depth(registered_frames()[4]), room().depth[4], atol=1e-4)
+
+
+def test_a_share_of_the_points_stays_although_all_are_uncertain() -> None:
+    store = PointStore(0.0, 0)
+    points, colors, _ = numbered(100)
+    store.add_points(points, colors, np.linspace(0.1, 1, 100, dtype=np.float32))
+    store.raise_threshold(5.0, 0.25)
+    assert store.num_seen == len(store.points) and 25 <= len(store.points) <= 26
+    assert store.points[-1, 0] == 99 and store.threshold < store.confidence.min()
+
+
+def test_a_share_does_not_lower_a_threshold_that_keeps_enough() -> None:
+    store = PointStore(0.0, 0)
+    points, colors, _ = numbered(100)
+    store.add_points(points, colors, np.arange(100, dtype=np.float32))
+    store.raise_threshold(19.0, 0.25)
+    assert store.threshold == 19.0 and store.points[:, 0].tolist() == list(range(20, 100))
