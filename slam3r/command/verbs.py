@@ -49,9 +49,7 @@ SERVE = Verb(
     summary="The live service: frames from RabbitMQ in; poses, points and meshes out, until SIGTERM. The messages are "
     "described in slam3r/service/wire/schema.json. RABBITMQ_URL, RABBITMQ_HOST, ENABLE_MESH_GENERATION, SAVE_SEGMENTS "
     "and SEGMENT_OUTPUT_DIR are read where given.",
-    examples=(
-        "RABBITMQ_URL=amqp://user:password@host/ python scripts/serve.py model=slam3r_large service.segments.save=true",
-    ),
+    examples=("RABBITMQ_URL=amqp://user:password@host/ python scripts/serve.py model=slam3r_large",),
     see="slam3r/service/README.md tells how to run it.",
 )
 REPLAY = Verb(
@@ -74,7 +72,7 @@ EVALUATE = Verb(
     "Or two finished runs side by side.",
     examples=(
         "python scripts/evaluate.py benchmark=rooms model=slam3r_tiny output=out",
-        "python scripts/evaluate.py benchmark=replica benchmark.path=DIR model=slam3r_large reconstruction=replica output=out",
+        "python scripts/evaluate.py benchmark=replica benchmark.path=DIR model=slam3r_large output=out",
         "python scripts/evaluate.py compare=[out_a,out_b] output=out_c",
     ),
     see="each benchmark's settings in its file of configs/benchmark.",
