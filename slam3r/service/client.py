@@ -71,8 +71,9 @@ class ServiceClient:
 
     async def __aenter__(self) -> ServiceClient:
         connecting = aio_pika.connect_robust(self._url, timeout=10, connection_class=RobustConnection)
-        self._connection = await self._clear(connecting)
-        self._channel = await self._clear(self._connection.channel(publisher_confirms=True, on_return_raises=True))
+        connection = await self._clear(connecting)
+        self._connection = connection
+        self._channel = await self._clear(connection.channel(publisher_confirms=True, on_return_raises=True))
         return self
 
     async def __aexit__(self, *exception: object) -> None:
