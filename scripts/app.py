@@ -6,7 +6,7 @@ Every knob is in ``configs/app.yaml``; the page is ``common/app/page.py``.
 """
 
 from common.command.launch import launch
-from slam3r.command.verbs import APP
+from common.command.verbs import APP
 
 if __name__ == "__main__":
     launch(APP)

@@ -8,7 +8,7 @@ Every knob is in ``configs/evaluate.yaml``, every benchmark in ``configs/benchma
 """
 
 from common.command.launch import launch
-from slam3r.command.verbs import EVALUATE
+from common.command.verbs import EVALUATE
 
 if __name__ == "__main__":
     launch(EVALUATE)

@@ -6,7 +6,7 @@ SIGTERM or SIGUSR1 with everything saved (start it again with ``resume=auto``).
 """
 
 from common.command.launch import launch
-from slam3r.command.verbs import TRAIN
+from common.command.verbs import TRAIN
 
 if __name__ == "__main__":
     launch(TRAIN)

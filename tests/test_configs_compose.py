@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError
 
 from common.command.sources import SOURCES
-from tests.support.configs import register_all
+from tests.support.configs import VERBS, register_all, registered_by, small_verbs
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 EXTRAS = ("lightning", "gsplat", "open_clip", "gradio", "aio_pika", "msgpack", "zstandard", "evo", "torchmetrics")
@@ -26,6 +27,8 @@ OPTIONS = sorted(
     for file in CONFIGS.rglob("*.yaml")
     if file.parent != CONFIGS and not file.stem.startswith("_")
 ) + [("source", name) for name in SOURCES]
+COMMANDS = {verb.config: verb for verb in (*VERBS, *small_verbs())}
+"""Primary file -> its command, which alone registers the settings that the file and its options take."""
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +70,8 @@ def _compose(primary: str, choices: dict[str, str]) -> None:
     """Compose `primary`; groups whose choice is left to the user (`group: ???`) get their first option."""
     asked = {key: _options(key)[0] for key, value in _defaults(primary) if value == "???" and _options(key)}
     overrides = [f"{key}={value}" for key, value in {**asked, **choices}.items()]
-    _resolve(compose(config_name=primary, overrides=overrides, return_hydra_config=True))
+    with registered_by(COMMANDS[primary]) if primary in COMMANDS else nullcontext():
+        _resolve(compose(config_name=primary, overrides=overrides, return_hydra_config=True))
 
 
 def _resolve(config: DictConfig) -> None:

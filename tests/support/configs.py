@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig
 
-import common.command.settings
-import slam3r.command.settings
-import uni3r.command.settings
+import common.command.verbs
+import slam3r.command.verbs
+import uni3r.command.verbs
+from common.command.systems import register_systems
+from common.command.verb import Verb
 from common.configuration import config_folder
+
+_MODULES = (common.command.verbs, slam3r.command.verbs, uni3r.command.verbs)
+VERBS = [verb for module in _MODULES for verb in vars(module).values() if isinstance(verb, Verb)]
+"""The commands of both systems."""
 
 
 def compose_config(name: str, overrides: Sequence[str] = (), return_hydra_config: bool = False) -> DictConfig:
@@ -25,8 +33,24 @@ def compose_config(name: str, overrides: Sequence[str] = (), return_hydra_config
 
 def register_all() -> None:
     """Register the settings of all commands."""
-    for settings in (common.command.settings, slam3r.command.settings, uni3r.command.settings):
-        settings.register_settings()
+    register_systems()
+    for verb in small_verbs():
+        verb.register()
+
+
+def small_verbs() -> list[Verb]:
+    """The commands that stand in a module of their own: those of ``data_process``, and the loader's benchmark."""
     modules = [f"data_process.{file.stem}" for file in (config_folder() / "process").glob("*.yaml")]
-    for module in (*modules, "common.command.data_loading"):
-        import_module(module).VERB.register()
+    return [import_module(module).VERB for module in (*modules, "common.command.data_loading")]
+
+
+@contextmanager
+def registered_by(verb: Verb) -> Iterator[None]:
+    """Hydra knows the settings that `verb` registers and no others, as in the process of that command."""
+    store = ConfigStore.instance()
+    before, store.repo = store.repo, {key: node for key, node in store.repo.items() if key.startswith(("hydra", "_"))}
+    try:
+        verb.register()
+        yield
+    finally:
+        store.repo = before

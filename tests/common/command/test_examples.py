@@ -6,13 +6,10 @@ import shlex
 
 import pytest
 
-import slam3r.command.verbs as slam3r_verbs
-import uni3r.command.verbs as uni3r_verbs
 from common.command.help_page import help_page
 from common.command.verb import Verb
+from tests.support.configs import VERBS
 from tests.support.paths import ROOT
-
-VERBS = [verb for module in (slam3r_verbs, uni3r_verbs) for verb in vars(module).values() if isinstance(verb, Verb)]
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
