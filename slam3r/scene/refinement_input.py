@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from common.data.sources.image_files import Frame
 from common.data.sources.preprocess import Preprocessed
+from common.refinement.pictures import WorkingPictures, renumbered
 from common.refinement.types import Picture, Prediction
 from slam3r.reconstruction.frames import RegisteredFrame
-
-_EXIF_MODEL, _EXIF_FOCAL_35MM, _EXIF_IFD = 0x0110, 0xA405, 0x8769
 
 
 @dataclass(frozen=True)
@@ -46,21 +42,19 @@ class RefinementInput:
             long_side: longer side of the working pictures, pixels, at most.
             most: largest number of frames to keep, in groups of neighbours spread over the run; None keeps all.
         """
-        self._long_side, self._most = long_side, most
+        self._most = most
         self._lock = threading.Lock()
         self._stride = 1
         self._read = 0
         self._pictures: dict[int, Picture] = {}
         self._words: dict[int, _Word] = {}
-        self._cameras: dict[tuple, int] = {}
+        self._working = WorkingPictures(long_side)
 
     def keep(self, frame: Frame, prepared: Preprocessed) -> None:
         """Take the picture of the next frame that will be pushed."""
         index, self._read = self._read, self._read + 1
         if self._wanted(index):
-            key = (frame.image.shape[:2], *_exif_camera(frame.path))
-            camera = self._cameras.setdefault(key, len(self._cameras))
-            picture = working_picture(frame.image, prepared, camera, frame.name, self._long_side)
+            picture = self._working.of(frame, prepared)
             with self._lock:
                 self._pictures[index] = picture
                 self._thin_out()
@@ -126,47 +120,3 @@ class RefinementInput:
             self._stride = 4 if self._stride == 1 else 2 * self._stride
             self._pictures = {index: kept for index, kept in self._pictures.items() if self._wanted(index)}
             self._words = {index: kept for index, kept in self._words.items() if self._wanted(index)}
-
-
-def working_picture(
-    image: NDArray[np.uint8], prepared: Preprocessed, camera: int, name: str, long_side: int
-) -> Picture:
-    """The gray working picture of an image (H, W, 3) uint8 RGB.
-
-    Args:
-        image: upright original.
-        prepared: of the same image, for the way to network pixels.
-        camera: number of the physical camera.
-        name: for messages.
-        long_side: of the working picture, pixels, at most.
-    """
-    height, width = image.shape[:2]
-    scale = min(1.0, long_side / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    if size != (height, width):
-        gray = cv2.resize(gray, size[::-1], interpolation=cv2.INTER_AREA)
-    x, y = width / size[1], height / size[0]
-    original_from_working = torch.tensor([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]], dtype=torch.float64)
-    network_from_working = torch.linalg.inv(prepared.original_from_network) @ original_from_working
-    return Picture(torch.from_numpy(gray)[None], (height, width), camera, network_from_working, name)
-
-
-def renumbered(pictures: list[Picture]) -> list[Picture]:
-    """The same pictures with cameras 0, 1, 2 ... in the order of their first picture."""
-    numbers: dict[int, int] = {}
-    for picture in pictures:
-        numbers.setdefault(picture.camera, len(numbers))
-    return [replace(picture, camera=numbers[picture.camera]) for picture in pictures]
-
-
-def _exif_camera(path: Path | None) -> tuple[str, str]:
-    """Model of the camera and its focal length as EXIF states them; pictures that agree share a focal length."""
-    if path is None:
-        return "", ""
-    try:
-        with Image.open(path) as file:
-            exif = file.getexif()
-            return str(exif.get(_EXIF_MODEL, "")), str(exif.get_ifd(_EXIF_IFD).get(_EXIF_FOCAL_35MM, ""))
-    except (OSError, ValueError, SyntaxError):
-        return "", ""

@@ -1,8 +1,11 @@
-"""Settings of pose refinement."""
+"""Settings of pose refinement. Imports no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
+
+from common.refinement.settings import CameraSettings
 
 LEAST_COVERAGE = 0.3
 """Share of a picture that must be covered for its colour error to say something."""
@@ -41,3 +44,13 @@ class RefinementSettings:
     def __post_init__(self) -> None:
         if self.renderings < 1 or not self.shrink or any(factor < 1 for factor in self.shrink):
             raise ValueError("renderings and the factors of shrink must be at least 1")
+
+
+@dataclass(frozen=True)
+class MatchedCameraSettings:
+    """Cameras from features matched in the pictures (`uni3r.posing.matched_cameras`)."""
+
+    mode: Literal["auto", "off"] = "auto"
+    """auto: taken where they fit the pictures better than the other poses do, and pycolmap is installed."""
+    cameras: CameraSettings = field(default_factory=CameraSettings)
+    """How features are matched and cameras adjusted. There is no radial term: the renderer has none."""

@@ -18,10 +18,14 @@ from common.errors import InputError
 from common.geometry.cameras import make_intrinsics
 from common.geometry.poses import shared_focal
 from common.geometry.transforms import invert_rigid, make_transform
+from common.refinement.outcome import Verdict
+from common.refinement.pictures import WorkingPictures
+from common.refinement.types import Picture as WorkingPicture
 from common.views import Cameras
 from uni3r.models.ray_alignment import estimate_poses
 from uni3r.models.uni3r import Prediction, Uni3R
 from uni3r.posing.known_cameras import KnownCamera, KnownCameras
+from uni3r.posing.matched_cameras import match_cameras
 from uni3r.posing.refinement import refine_context, search_unit, view_part
 from uni3r.pretrained import ReadyUni3R
 from uni3r.scene.scene import Scene
@@ -39,6 +43,8 @@ class _Picture:
     image: Tensor
     intrinsics: np.ndarray | None
     """(3, 3) in pixels of the original image, if known."""
+    working: WorkingPicture | None
+    """What features are matched in; None where cameras are known or stay as they are."""
 
 
 def build_scene(
@@ -89,6 +95,7 @@ def build_scene(
         warnings=[f"{name}: {reason}" for name, reason in source.skipped] + source.notes,
     )
     if known is not None:
+        scene.verdict = Verdict(reason="the cameras were given")
         return _in_given_world(scene, residual, known)
     lost = [pictures[view].view.name for view in range(len(pictures)) if view not in scene.posed]
     if lost:
@@ -98,7 +105,7 @@ def build_scene(
         better = refine_context(scene.gaussians, scene.cameras, (scene.images + 1) / 2, settings.refinement)
         scene = _with_poses(scene, residual, better)
         scene.seconds["refine poses"] = time.perf_counter() - begin
-    return scene
+    return _with_matched_cameras(scene, [picture.working for picture in pictures], settings)
 
 
 def _choose_pictures(
@@ -109,6 +116,8 @@ def _choose_pictures(
     Where cameras are known, pictures without one are left out by name.
     """
     held: list[tuple[int, _Picture]] = []
+    wanted = known is None and settings.refine and settings.matched.mode != "off"
+    working = WorkingPictures(settings.matched.cameras.long_side) if wanted else None
     step = 1
     bar = tqdm(source, total=source.length, desc="read", unit="picture", disable=None if settings.progress else True)
     count = -1
@@ -121,7 +130,7 @@ def _choose_pictures(
         if count % step:
             continue
         source.note_crop(frame.image.shape[:2], size)
-        held.append((count, _picture(frame, size, known, camera)))
+        held.append((count, _picture(frame, size, known, camera, working)))
         if len(held) > 2 * settings.views:
             step *= 2
             held = [item for item in held if item[0] % step == 0]
@@ -132,7 +141,13 @@ def _choose_pictures(
     return [held[index][1] for index in chosen]
 
 
-def _picture(frame: Frame, size: tuple[int, int], known: KnownCameras | None, camera: KnownCamera | None) -> _Picture:
+def _picture(
+    frame: Frame,
+    size: tuple[int, int],
+    known: KnownCameras | None,
+    camera: KnownCamera | None,
+    working: WorkingPictures | None,
+) -> _Picture:
     image, file, intrinsics = frame.image, frame.path, None
     if known is not None and camera is not None:
         straight = known.straighten(frame.name, camera, image)
@@ -140,7 +155,8 @@ def _picture(frame: Frame, size: tuple[int, int], known: KnownCameras | None, ca
         file = file if straight.is_original else None  # nothing on the disk has these pixels
     prepared = preprocess(image, size)
     view = InputView(frame.name, frame.index, prepared.original_size, prepared.original_from_network, file)
-    return _Picture(view, prepared.image, intrinsics)
+    matched = None if working is None else working.of(frame, prepared)
+    return _Picture(view, prepared.image, intrinsics, matched)
 
 
 def _residual(network: Uni3R, teacher: Teacher | None, images: Tensor) -> Tensor | None:
@@ -195,6 +211,25 @@ def _with_poses(scene: Scene, residual: Tensor | None, poses: Tensor) -> Scene:
     with torch.no_grad():
         prediction = scene.network(scene.images[None], scene.cameras.intrinsics[None], residual, poses[None])
     return replace(scene, gaussians=prediction.gaussians, cameras=Cameras(poses, scene.cameras.intrinsics))
+
+
+def _with_matched_cameras(scene: Scene, pictures: list[WorkingPicture | None], settings: RunSettings) -> Scene:
+    """The scene with cameras from matches in its pictures, where these win; `verdict` says why or why not."""
+    held = [picture for picture in pictures if picture is not None]
+    if len(held) < len(pictures):
+        return replace(scene, verdict=Verdict(reason="the refinement of cameras was switched off"))
+    begin = time.perf_counter()
+    told = scene.intrinsics_from == "field of view"
+    matched = match_cameras(
+        scene.gaussians, scene.cameras, scene.pointmaps.confidence, held, settings.matched, known_intrinsics=told
+    )
+    scene = replace(scene, gaussians=matched.gaussians, cameras=matched.cameras, verdict=matched.verdict)
+    scene.seconds["match cameras"] = time.perf_counter() - begin
+    if matched.taken:
+        scene = replace(scene, poses_from="matched", intrinsics_from=scene.intrinsics_from if told else "matched")
+    if matched.verdict.agrees is False:
+        scene.warnings.append(matched.verdict.sentence())
+    return scene
 
 
 def _in_given_world(scene: Scene, residual: Tensor | None, known: KnownCameras) -> Scene:

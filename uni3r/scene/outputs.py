@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def summarize(scene: SceneData) -> dict[str, Any]:
         "network_intrinsics": scene.cameras.intrinsics.cpu().tolist(),
         "intrinsics_from": scene.intrinsics_from,
         "poses_from": scene.poses_from,
+        "verdict": {**asdict(scene.verdict), "sentence": scene.verdict.sentence()},
         "median_depth": scene.median_depth,
         "labels": scene.labels if scene.text is not None else None,
         "seconds": {stage: round(seconds, 3) for stage, seconds in scene.seconds.items()},

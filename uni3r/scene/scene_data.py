@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.data.sources.preprocess import intrinsics_to_original
+from common.refinement.outcome import Verdict
 from common.views import Cameras, Pointmaps
 from uni3r.gaussians.gaussians import Gaussians
 from uni3r.models.description import Background
@@ -61,13 +62,15 @@ class SceneData:
     """Name of the label set of the segmentation."""
     sh_degree: int | None
     background: Background
-    intrinsics_from: Literal["given", "field of view", "estimated"]
-    poses_from: Literal["given", "own"]
+    intrinsics_from: Literal["given", "field of view", "estimated", "matched"]
+    poses_from: Literal["given", "own", "matched"]
     settings: RasterizationSettings = field(default_factory=RasterizationSettings)
     seconds: dict[str, float] = field(default_factory=dict)
     """Run time per stage."""
     model: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    verdict: Verdict = field(default_factory=Verdict)
+    """How well the pictures agree with cameras that nobody gave."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from uni3r.posing.settings import RefinementSettings
+from uni3r.posing.settings import MatchedCameraSettings, RefinementSettings
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,12 @@ class RunSettings:
     field_of_view: float | None = None
     """Degrees along the longer side of the pictures, where no cameras are given; None estimates it."""
     refine: bool = True
-    """Refine the model's own poses on the pictures (`uni3r.posing.refinement`); only for centres on rays."""
+    """Refine the model's own cameras on the pictures: poses by direct alignment (`uni3r.posing.refinement`, only for
+    centres on rays), then poses and focal length by matches (`uni3r.posing.matched_cameras`) where these win."""
     refinement: RefinementSettings = field(default_factory=RefinementSettings)
-    """How poses are refined, coarse to fine."""
+    """How poses are aligned directly, coarse to fine."""
+    matched: MatchedCameraSettings = field(default_factory=MatchedCameraSettings)
+    """Whether and how cameras are matched."""
     progress: bool = True
     """Show bars, if the output is a terminal."""
 

@@ -1,0 +1,88 @@
+"""Working pictures from original images, and the physical cameras that took them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from common.data.sources.image_files import Frame
+from common.data.sources.preprocess import Preprocessed
+from common.refinement.types import Picture
+
+_EXIF_MODEL, _EXIF_FOCAL_35MM, _EXIF_IFD = 0x0110, 0xA405, 0x8769
+
+
+class WorkingPictures:
+    """Makes working pictures, and numbers the cameras: pictures of one size whose EXIF names one camera and focal
+    length share a number."""
+
+    def __init__(self, long_side: int) -> None:
+        """
+        Args:
+            long_side: of the working pictures, pixels, at most.
+        """
+        self._long_side = long_side
+        self._numbers: dict[tuple[int, int, str, str], int] = {}
+
+    def of(self, frame: Frame, prepared: Preprocessed) -> Picture:
+        """The working picture of a frame.
+
+        Args:
+            frame: with the upright original.
+            prepared: of the same image, for the way to network pixels.
+        """
+        height, width = frame.image.shape[:2]
+        key = (height, width, *_exif_camera(frame.path))
+        camera = self._numbers.setdefault(key, len(self._numbers))
+        return working_picture(frame.image, prepared.original_from_network, camera, frame.name, self._long_side)
+
+
+def working_picture(
+    image: NDArray[np.uint8], original_from_network: Tensor, camera: int, name: str, long_side: int
+) -> Picture:
+    """The gray working picture of an image (H, W, 3) uint8 RGB.
+
+    Args:
+        image: upright original.
+        original_from_network: (3, 3) of the same image's `Preprocessed`.
+        camera: number of the physical camera.
+        name: for messages.
+        long_side: of the working picture, pixels, at most.
+    """
+    height, width = image.shape[:2]
+    scale = min(1.0, long_side / max(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    if size != (height, width):
+        gray = cv2.resize(gray, size[::-1], interpolation=cv2.INTER_AREA)
+    x, y = width / size[1], height / size[0]
+    original_from_working = torch.tensor([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]], dtype=torch.float64)
+    network_from_working = torch.linalg.inv(original_from_network) @ original_from_working
+    return Picture(torch.from_numpy(gray)[None], (height, width), camera, network_from_working, name)
+
+
+def renumbered(pictures: list[Picture]) -> list[Picture]:
+    """The same pictures with cameras 0, 1, 2 ... in the order of their first picture."""
+    numbers: dict[int, int] = {}
+    for picture in pictures:
+        numbers.setdefault(picture.camera, len(numbers))
+    return [replace(picture, camera=numbers[picture.camera]) for picture in pictures]
+
+
+def _exif_camera(path: Path | None) -> tuple[str, str]:
+    """Model of the camera and its focal length as EXIF states them; pictures that agree share a focal length."""
+    if path is None:
+        return "", ""
+    try:
+        with Image.open(path) as file:
+            exif = file.getexif()
+            return str(exif.get(_EXIF_MODEL, "")), str(exif.get_ifd(_EXIF_IFD).get(_EXIF_FOCAL_35MM, ""))
+    except (OSError, ValueError, SyntaxError):
+        return "", ""

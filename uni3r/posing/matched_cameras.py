@@ -1,0 +1,167 @@
+"""Cameras of the context from matched features, where these say more than the network and direct alignment do.
+
+Direct alignment (`uni3r.posing.refinement`) compares small pictures with renderings of what the network believes, and
+takes its focal length for granted. Features matched in the original pictures depend on neither, so focal length and
+poses are adjusted together (`common.refinement`, its camera stages). The Gaussians follow: each stays on the ray of its
+pixel, at its depth times the scale that the triangulated points give to its view.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from common.geometry.colmap_backend import BackendMissingError
+from common.geometry.transforms import apply_transform, invert_rigid, make_transform
+from common.refinement.inputs import network_cameras
+from common.refinement.outcome import Refinement, Verdict
+from common.refinement.pictures import renumbered
+from common.refinement.refine import refine
+from common.refinement.settings import RefinementSettings
+from common.refinement.types import Camera, Picture, Prediction, RefinedCameras
+from common.views import Cameras
+from uni3r.gaussians.gaussians import Gaussians
+from uni3r.posing.refinement import view_part
+from uni3r.posing.settings import MatchedCameraSettings
+
+logger = logging.getLogger(__name__)
+
+_CONFIRMABLE = 3
+"""Views that it takes for two others to confirm a point."""
+
+
+@dataclass(frozen=True)
+class MatchedCameras:
+    """Cameras and the Gaussians placed by them; both as they were where matching did not win."""
+
+    gaussians: Gaussians
+    cameras: Cameras
+    verdict: Verdict
+    """`applied` says whether anything changed, `reason` why."""
+
+    @property
+    def taken(self) -> bool:
+        """The cameras are those of matching."""
+        return self.verdict.applied != "none"
+
+
+@torch.no_grad()
+def match_cameras(
+    gaussians: Gaussians,
+    cameras: Cameras,
+    confidence: Tensor,
+    pictures: Sequence[Picture],
+    settings: MatchedCameraSettings,
+    known_intrinsics: bool = False,
+) -> MatchedCameras:
+    """Adjust the cameras of a context to features matched in its pictures, and move the Gaussians with them.
+
+    The adjusted cameras are taken where they fit matches that were held back better than the given ones do.
+
+    Args:
+        gaussians: one scene (1, V * H * W), view by view, in the frame of view 0.
+        cameras: (V,) cameras by which they were placed, at network size; NaN for a view without a pose.
+        confidence: (V, H, W) of the network's points.
+        pictures: V pictures, as large as there are.
+        settings: see `MatchedCameraSettings`.
+        known_intrinsics: the intrinsics are right; only poses are sought.
+
+    Returns:
+        A result whatever the pictures are; the first camera is the world's frame, as before.
+    """
+    kept = MatchedCameras(gaussians, cameras, Verdict(reason="the matching of cameras was switched off"))
+    if settings.mode == "off":
+        return kept
+    if len(pictures) < 2:
+        return replace(kept, verdict=Verdict(reason="a single picture has no partner to be matched with"))
+    try:
+        refinement = _refine(gaussians, cameras, confidence, renumbered(list(pictures)), settings, known_intrinsics)
+    except BackendMissingError as error:
+        return replace(kept, verdict=Verdict(reason=str(error)))
+    except Exception as error:  # the scene is whole without it
+        logger.exception("the matching of cameras failed, they stay as they were")
+        return replace(kept, verdict=Verdict(reason=f"kept, because matching failed: {type(error).__name__}: {error}"))
+    verdict = refinement.verdict
+    if len(pictures) < _CONFIRMABLE:
+        verdict = replace(verdict, confirmed=None, confirmed_before=None)
+    if refinement.cameras is None:
+        return replace(kept, verdict=verdict)
+    found = _network_cameras(refinement.cameras, refinement.pictures, cameras)
+    scales = _depth_scales(refinement.cameras).to(cameras.camera_to_world)
+    return MatchedCameras(follow_cameras(gaussians, cameras, found, scales), found, verdict)
+
+
+def follow_cameras(gaussians: Gaussians, old: Cameras, new: Cameras, scales: Tensor) -> Gaussians:
+    """Move Gaussians from the rays of their pixels in old cameras to the same pixels' rays in new ones.
+
+    Shapes and colours turn with the camera. Sizes grow so that a Gaussian covers as many pixels as before.
+
+    Args:
+        gaussians: one scene (1, V * P), view by view.
+        old: (V,) cameras that they lie before. A view without a pose here stays as it is.
+        new: (V,) cameras that they shall lie before.
+        scales: (V,) factors on the depth.
+    """
+    views, parts = len(scales), []
+    for view in range(views):
+        part = view_part(gaussians, view, views)
+        before, after = old.camera_to_world[view], new.camera_to_world[view]
+        if not bool(before.isfinite().all() and after.isfinite().all()):
+            parts.append(part)
+            continue
+        # In camera axes, inv(K_new) K_old takes the ray of a pixel to its new ray and keeps the depth.
+        to_ray = torch.linalg.inv(new.intrinsics[view]) @ old.intrinsics[view]
+        local = scales[view] * apply_transform(invert_rigid(before), part.means) @ to_ray.T
+        growth = scales[view] * (to_ray[0, 0] * to_ray[1, 1]).sqrt()
+        turn = after[:3, :3] @ before[:3, :3].T
+        moved = part.transform(make_transform(growth * turn, torch.zeros_like(after[:3, 3])))
+        parts.append(replace(moved, means=apply_transform(after, local)))
+    return Gaussians.merge(parts)
+
+
+def _refine(
+    gaussians: Gaussians,
+    cameras: Cameras,
+    confidence: Tensor,
+    pictures: list[Picture],
+    settings: MatchedCameraSettings,
+    known_intrinsics: bool,
+) -> Refinement:
+    """Run the camera stages on the depths and cameras of the scene, on the CPU."""
+    views, height, width = confidence.shape
+    poses = cameras.camera_to_world.double().cpu()
+    means = gaussians.means[0].detach().double().cpu().reshape(views, height * width, 3)
+    depth = apply_transform(invert_rigid(poses), means)[..., 2].reshape(views, height, width).float()
+    valid = depth.isfinite() & (depth > 0)
+    prediction = Prediction(
+        torch.where(valid, depth, 0.0), valid, confidence.float().cpu(), poses.float(), cameras.intrinsics.cpu()
+    )
+    adjustment = replace(settings.cameras.adjustment, radial="off")  # the renderer has pinhole cameras only
+    wanted = RefinementSettings(mode="cameras", cameras=replace(settings.cameras, adjustment=adjustment))
+    known = _known_cameras(pictures, prediction) if known_intrinsics else None
+    return refine(pictures, prediction, wanted, cameras=known)
+
+
+def _known_cameras(pictures: list[Picture], prediction: Prediction) -> list[Camera | None]:
+    """The scene's intrinsics as known cameras, by their number."""
+    known: dict[int, Camera] = {}
+    for picture, camera in zip(pictures, network_cameras(pictures, prediction), strict=True):
+        known.setdefault(picture.camera, replace(camera, known=True))
+    return [known[number] for number in range(len(known))]
+
+
+def _network_cameras(refined: RefinedCameras, pictures: list[Picture], like: Cameras) -> Cameras:
+    """(V,) refined cameras at network size, in the frame of view 0."""
+    matrices = [picture.network_from_working @ refined.cameras[picture.camera].matrix for picture in pictures]
+    placed = refined.placed.double()
+    relative = invert_rigid(placed[:1]) @ placed
+    return Cameras(relative.to(like.camera_to_world), torch.stack(matrices).to(like.intrinsics))
+
+
+def _depth_scales(refined: RefinedCameras) -> Tensor:
+    """(V,) factors on the depth of each view; without enough points of its own, the unit of its surroundings."""
+    return torch.where(refined.depth_scale.isfinite(), refined.depth_scale, refined.placed_scale)
