@@ -50,7 +50,7 @@ def reconstruct(
         export: fields of `ExportSettings`: queries, films.
         teacher_source: weights of the teacher that the model's words come from, where it needs any.
         overwrite: replace the results of an earlier run.
-        **options: fields of `RunSettings`: device, size, views, field_of_view, refine, progress.
+        **options: fields of `RunSettings`: device, size, views, field_of_view, refine, matched, progress.
 
     Raises:
         InputError: the source or the cameras have nothing usable, or the output holds results already.

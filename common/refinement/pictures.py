@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from common.data.sources.image_files import Frame
-from common.data.sources.preprocess import Preprocessed
 from common.refinement.types import Picture
 
 _EXIF_MODEL, _EXIF_FOCAL_35MM, _EXIF_IFD = 0x0110, 0xA405, 0x8769
@@ -31,17 +29,18 @@ class WorkingPictures:
         self._long_side = long_side
         self._numbers: dict[tuple[int, int, str, str], int] = {}
 
-    def of(self, frame: Frame, prepared: Preprocessed) -> Picture:
-        """The working picture of a frame.
+    def of(self, image: NDArray[np.uint8], original_from_network: Tensor, name: str, path: Path | None) -> Picture:
+        """The working picture of an original.
 
         Args:
-            frame: with the upright original.
-            prepared: of the same image, for the way to network pixels.
+            image: (H, W, 3) RGB, upright.
+            original_from_network: (3, 3) affine from network pixels to the original's.
+            name: for messages.
+            path: its file, for EXIF; None where there is none.
         """
-        height, width = frame.image.shape[:2]
-        key = (height, width, *_exif_camera(frame.path))
-        camera = self._numbers.setdefault(key, len(self._numbers))
-        return working_picture(frame.image, prepared.original_from_network, camera, frame.name, self._long_side)
+        height, width = image.shape[:2]
+        camera = self._numbers.setdefault((height, width, *_exif_camera(path)), len(self._numbers))
+        return working_picture(image, original_from_network, camera, name, self._long_side)
 
 
 def working_picture(
@@ -51,7 +50,7 @@ def working_picture(
 
     Args:
         image: upright original.
-        original_from_network: (3, 3) of the same image's `Preprocessed`.
+        original_from_network: (3, 3) affine from network pixels to the original's.
         camera: number of the physical camera.
         name: for messages.
         long_side: of the working picture, pixels, at most.

@@ -54,7 +54,7 @@ class RefinementInput:
         """Take the picture of the next frame that will be pushed."""
         index, self._read = self._read, self._read + 1
         if self._wanted(index):
-            picture = self._working.of(frame, prepared)
+            picture = self._working.of(frame.image, prepared.original_from_network, frame.name, frame.path)
             with self._lock:
                 self._pictures[index] = picture
                 self._thin_out()

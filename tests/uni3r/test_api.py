@@ -15,6 +15,8 @@ import uni3r
 from common.errors import ConfigurationError, InputError
 from common.export.colmap import make_colmap_model, write_colmap
 from common.export.nerfstudio import read_nerfstudio, write_nerfstudio
+from common.geometry.transforms import invert_rigid, rotation_angle
+from common.rooms import room_video
 from tests.support.tiny_uni3r import SIZE, network, photos, room
 from uni3r.gaussians.files import load_ply
 from uni3r.posing.known_cameras import read_cameras
@@ -47,6 +49,8 @@ def test_a_folder_of_pictures_becomes_a_folder_of_results(model: dict, pictures:
     summary = json.loads((out / "summary.json").read_text())
     assert summary["views"] == ["photo0.png", "photo1.png", "photo2.png"]
     assert summary["poses_from"] == "own"
+    assert summary["verdict"]["applied"] == "none"
+    assert summary["verdict"]["sentence"].startswith("not verified: no pose was found for")
     assert all((out / name).exists() for name in summary["written"])
     assert {"color.mp4", "depth.mp4", "features.mp4"} <= set(summary["written"])
     assert not (out / "segmentation.mp4").exists()  # nobody understands words here
@@ -55,12 +59,32 @@ def test_a_folder_of_pictures_becomes_a_folder_of_results(model: dict, pictures:
         uni3r.reconstruct(pictures, model, out, export=SMALL, **QUICK)
 
 
+def test_cameras_are_matched_in_the_original_pictures(tmp_path: Path) -> None:
+    """The network sees 128 x 128 pixels, matches are found in 240 x 320."""
+    truth = room_video(7, 3, (240, 320), step=0.12, turn=4.0)
+    pictures = photos(tmp_path / "large", truth)
+    scene = uni3r.reconstruct(pictures, "uni3r_tiny", tmp_path / "out", export=SMALL, views=3, progress=False)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["poses_from"], summary["intrinsics_from"]) == ("matched", "matched")
+    assert summary["verdict"]["applied"] == "cameras" and "cameras refined" in summary["verdict"]["sentence"]
+    assert scene.original_intrinsics(0)[0, 0] == pytest.approx(float(truth.intrinsics[0, 0, 0]), rel=0.15)
+    off = uni3r.reconstruct(pictures, "uni3r_tiny", views=3, progress=False, matched={"mode": "off"})
+    assert off.poses_from == "own" and "switched off" in off.verdict.sentence()
+    true = invert_rigid(truth.camera_to_world[:1]) @ truth.camera_to_world
+
+    def turned(scene: uni3r.Scene) -> float:
+        return float(rotation_angle(scene.cameras.camera_to_world[-1, :3, :3], true[-1, :3, :3]))
+
+    assert turned(scene) < turned(off)
+
+
 def test_known_cameras_give_world_and_unit(model: dict, pictures: Path, tmp_path: Path) -> None:
     truth = room()
     names = [f"photo{index}.png" for index in range(3)]
     write_nerfstudio(tmp_path / "transforms.json", truth.camera_to_world, truth.intrinsics[0], SIZE, names)
     scene = uni3r.reconstruct(pictures, model, cameras=tmp_path / "transforms.json", views=3, **QUICK)
     assert (scene.poses_from, scene.intrinsics_from) == ("given", "given")
+    assert "cameras were given" in scene.verdict.sentence()
     torch.testing.assert_close(scene.cameras.camera_to_world, truth.camera_to_world, atol=1e-5, rtol=0)
     torch.testing.assert_close(scene.cameras.intrinsics, truth.intrinsics, atol=1e-3, rtol=0)
     # Centres lie on the rays of the known cameras: the first view shows its own picture.

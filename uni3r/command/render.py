@@ -26,5 +26,6 @@ def render(chosen: RenderCommand) -> None:
         )
     seconds = sum(scene.seconds.values())
     print(f"{scene.gaussians.count} Gaussians from {len(scene.views)} views in {seconds:.1f} s: {chosen.output}")
+    print(scene.verdict.sentence())
     for warning in scene.warnings:
         print(f"warning: {warning}")

@@ -14,18 +14,21 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from common.data.sources.preprocess import denormalize
 from common.evaluation.benchmark import Row
 from common.metrics.aligned_depth import score_aligned_depth
 from common.metrics.image import ImageScore, score_images
 from common.metrics.lpips import Lpips
 from common.metrics.segmentation import confusion_matrices, score_confusion
+from common.refinement.pictures import working_picture
 from common.views import Cameras, Views
 from uni3r.evaluation.pose_alignment import PoseAlignmentSettings, align_poses
 from uni3r.models.ray_alignment import estimate_poses
 from uni3r.models.scene_unit import cameras_in_unit, scene_unit
 from uni3r.models.uni3r import Prediction
+from uni3r.posing.matched_cameras import match_cameras
 from uni3r.posing.refinement import refine_context
-from uni3r.posing.settings import RefinementSettings
+from uni3r.posing.settings import MatchedCameraSettings, RefinementSettings
 from uni3r.pretrained import ReadyUni3R
 from uni3r.rasterization import Rendering, rasterize
 from uni3r.rasterization.background import over_background
@@ -42,6 +45,8 @@ class ProtocolSettings:
     refine: bool = True
     """Refine the context's own poses on the context pictures; only for centres on rays, and without true poses."""
     refinement: RefinementSettings = field(default_factory=RefinementSettings)
+    matched: MatchedCameraSettings = field(default_factory=lambda: MatchedCameraSettings(mode="off"))
+    """Then match the context's poses in its pictures, with known intrinsics; where `refine` is on."""
     alignment: PoseAlignmentSettings = field(default_factory=PoseAlignmentSettings)
     """Alignment of the target poses on the target images, in units of the distance of the context cameras."""
     near: float = 0.1
@@ -141,7 +146,21 @@ class WindowScorer:
                 None
             ]
             prediction = self.network(seen.images, seen.intrinsics, residual, own)
+            return self._match(seen, prediction, own[0])
         return prediction, own[0]
+
+    def _match(self, seen: Views, prediction: Prediction, own: Tensor) -> tuple[Prediction, Tensor]:
+        """Gaussians and poses (C, 4, 4) after the matching of cameras; as they were where it does not win."""
+        settings = self.settings.matched
+        if settings.mode == "off":
+            return prediction, own
+        assert seen.intrinsics is not None
+        same, side = torch.eye(3, dtype=torch.float64), settings.cameras.long_side
+        images = denormalize(seen.images[0].cpu()).numpy()
+        pictures = [working_picture(image, same, view, str(view), side) for view, image in enumerate(images)]
+        cameras, confidence = Cameras(own, seen.intrinsics[0]), prediction.pointmaps.confidence[0]
+        found = match_cameras(prediction.gaussians, cameras, confidence, pictures, settings, known_intrinsics=True)
+        return replace(prediction, gaussians=found.gaussians), found.cameras.camera_to_world
 
     def _unit(self, seen: Views, poses: Tensor) -> Tensor:
         """(1,) metres per unit of the network's world.

@@ -3,7 +3,8 @@
 Direct alignment (`uni3r.posing.refinement`) compares small pictures with renderings of what the network believes, and
 takes its focal length for granted. Features matched in the original pictures depend on neither, so focal length and
 poses are adjusted together (`common.refinement`, its camera stages). The Gaussians follow: each stays on the ray of its
-pixel, at its depth times the scale that the triangulated points give to its view.
+pixel, and its depth is multiplied by a smooth surface through what the triangulated points say. One factor per view is
+not enough: right cameras then show the faults of the depth, which wrong ones had partly absorbed.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def match_cameras(
 
     Args:
         gaussians: one scene (1, V * H * W), view by view, in the frame of view 0.
-        cameras: (V,) cameras by which they were placed, at network size; NaN for a view without a pose.
+        cameras: (V,) cameras by which they were placed, at network size; where one has no pose (NaN), all are kept.
         confidence: (V, H, W) of the network's points.
         pictures: V pictures, as large as there are.
         settings: see `MatchedCameraSettings`.
@@ -78,8 +79,12 @@ def match_cameras(
         return kept
     if len(pictures) < 2:
         return replace(kept, verdict=Verdict(reason="a single picture has no partner to be matched with"))
+    lost = int((~cameras.camera_to_world.isfinite().all(dim=(-2, -1))).sum())
+    if lost:  # a view without a pose has no depth that could follow
+        return replace(kept, verdict=Verdict(reason=f"no pose was found for {lost} of {len(pictures)} pictures"))
     try:
-        refinement = _refine(gaussians, cameras, confidence, renumbered(list(pictures)), settings, known_intrinsics)
+        depth = _own_depth(gaussians, cameras, confidence)
+        refinement = _refine(depth, cameras, confidence, renumbered(list(pictures)), settings, known_intrinsics)
     except BackendMissingError as error:
         return replace(kept, verdict=Verdict(reason=str(error)))
     except Exception as error:  # the scene is whole without it
@@ -91,40 +96,47 @@ def match_cameras(
     if refinement.cameras is None:
         return replace(kept, verdict=verdict)
     found = _network_cameras(refinement.cameras, refinement.pictures, cameras)
-    scales = _depth_scales(refinement.cameras).to(cameras.camera_to_world)
-    return MatchedCameras(follow_cameras(gaussians, cameras, found, scales), found, verdict)
+    factors = _depth_factors(refinement, depth).to(cameras.camera_to_world)
+    return MatchedCameras(follow_cameras(gaussians, cameras, found, factors), found, verdict)
 
 
-def follow_cameras(gaussians: Gaussians, old: Cameras, new: Cameras, scales: Tensor) -> Gaussians:
+def follow_cameras(gaussians: Gaussians, old: Cameras, new: Cameras, factors: Tensor) -> Gaussians:
     """Move Gaussians from the rays of their pixels in old cameras to the same pixels' rays in new ones.
 
     Shapes and colours turn with the camera. Sizes grow so that a Gaussian covers as many pixels as before.
 
     Args:
         gaussians: one scene (1, V * P), view by view.
-        old: (V,) cameras that they lie before. A view without a pose here stays as it is.
+        old: (V,) cameras that they lie before.
         new: (V,) cameras that they shall lie before.
-        scales: (V,) factors on the depth.
+        factors: (V, P) factors on the depth.
     """
-    views, parts = len(scales), []
+    views, parts = len(factors), []
     for view in range(views):
         part = view_part(gaussians, view, views)
         before, after = old.camera_to_world[view], new.camera_to_world[view]
-        if not bool(before.isfinite().all() and after.isfinite().all()):
-            parts.append(part)
-            continue
         # In camera axes, inv(K_new) K_old takes the ray of a pixel to its new ray and keeps the depth.
         to_ray = torch.linalg.inv(new.intrinsics[view]) @ old.intrinsics[view]
-        local = scales[view] * apply_transform(invert_rigid(before), part.means) @ to_ray.T
-        growth = scales[view] * (to_ray[0, 0] * to_ray[1, 1]).sqrt()
+        factor = factors[view, None, :, None]
+        local = factor * apply_transform(invert_rigid(before), part.means) @ to_ray.T
+        growth = (to_ray[0, 0] * to_ray[1, 1]).sqrt()
         turn = after[:3, :3] @ before[:3, :3].T
         moved = part.transform(make_transform(growth * turn, torch.zeros_like(after[:3, 3])))
-        parts.append(replace(moved, means=apply_transform(after, local)))
+        parts.append(replace(moved, means=apply_transform(after, local), scales=factor * moved.scales))
     return Gaussians.merge(parts)
 
 
+def _own_depth(gaussians: Gaussians, cameras: Cameras, confidence: Tensor) -> Tensor:
+    """(V, H, W) depth of the Gaussians in their own cameras, on the CPU; 0 where there is none."""
+    views, height, width = confidence.shape
+    poses = cameras.camera_to_world.double().cpu()
+    means = gaussians.means[0].detach().double().cpu().reshape(views, height * width, 3)
+    depth = apply_transform(invert_rigid(poses), means)[..., 2].reshape(views, height, width).float()
+    return torch.where(depth.isfinite() & (depth > 0), depth, 0.0)
+
+
 def _refine(
-    gaussians: Gaussians,
+    depth: Tensor,
     cameras: Cameras,
     confidence: Tensor,
     pictures: list[Picture],
@@ -132,13 +144,8 @@ def _refine(
     known_intrinsics: bool,
 ) -> Refinement:
     """Run the camera stages on the depths and cameras of the scene, on the CPU."""
-    views, height, width = confidence.shape
-    poses = cameras.camera_to_world.double().cpu()
-    means = gaussians.means[0].detach().double().cpu().reshape(views, height * width, 3)
-    depth = apply_transform(invert_rigid(poses), means)[..., 2].reshape(views, height, width).float()
-    valid = depth.isfinite() & (depth > 0)
     prediction = Prediction(
-        torch.where(valid, depth, 0.0), valid, confidence.float().cpu(), poses.float(), cameras.intrinsics.cpu()
+        depth, depth > 0, confidence.float().cpu(), cameras.camera_to_world.float().cpu(), cameras.intrinsics.cpu()
     )
     adjustment = replace(settings.cameras.adjustment, radial="off")  # the renderer has pinhole cameras only
     wanted = RefinementSettings(mode="cameras", cameras=replace(settings.cameras, adjustment=adjustment))
@@ -162,6 +169,11 @@ def _network_cameras(refined: RefinedCameras, pictures: list[Picture], like: Cam
     return Cameras(relative.to(like.camera_to_world), torch.stack(matrices).to(like.intrinsics))
 
 
-def _depth_scales(refined: RefinedCameras) -> Tensor:
-    """(V,) factors on the depth of each view; without enough points of its own, the unit of its surroundings."""
-    return torch.where(refined.depth_scale.isfinite(), refined.depth_scale, refined.placed_scale)
+def _depth_factors(refinement: Refinement, depth: Tensor) -> Tensor:
+    """(V, H * W) factors from the depth (V, H, W) of the Gaussians to one that fits the triangulated points: a smooth
+    surface for each view; where a view has too few points for that, and behind a camera, a single factor."""
+    assert refinement.cameras is not None and refinement.depth is not None
+    refined = refinement.cameras
+    alone = torch.where(refined.depth_scale.isfinite(), refined.depth_scale, refined.placed_scale)
+    factors = torch.where(depth > 0, refinement.depth.depth / depth.clamp_min(1e-12), alone[:, None, None])
+    return factors.flatten(1)

@@ -155,7 +155,9 @@ def _picture(
         file = file if straight.is_original else None  # nothing on the disk has these pixels
     prepared = preprocess(image, size)
     view = InputView(frame.name, frame.index, prepared.original_size, prepared.original_from_network, file)
-    matched = None if working is None else working.of(frame, prepared)
+    matched = (
+        None if working is None else working.of(frame.image, prepared.original_from_network, frame.name, frame.path)
+    )
     return _Picture(view, prepared.image, intrinsics, matched)
 
 
