@@ -14,7 +14,7 @@ from common.refinement.dense.settings import SweepLevel, SweepSettings
 from common.refinement.dense.views import DenseViews
 
 UNSEEN = -2.0
-"""Correlation of a window that leaves the neighbour's picture."""
+"""Correlation of a window whose centre leaves the neighbour's picture."""
 _CHUNK_CPU = 1 << 18
 _CHUNK_GPU = 1 << 24
 
@@ -54,7 +54,7 @@ def matching_cost(
     """
     noise = settings.noise**2
     reference = _reference(views, frame, base, level.window, noise)
-    planes = [_warp_planes(views, frame, other, reference) for other in neighbours.tolist()]
+    planes = [_warp_planes(views, frame, other, reference, level.window // 2) for other in neighbours.tolist()]
     keep = max(1, math.ceil(len(planes) * settings.best_share))
     shrink = torch.exp(-level_steps(level, base.device))
     cost = base.new_empty(level.steps, *base.shape)
@@ -80,7 +80,7 @@ class _WarpPlanes:
     """
 
     picture: Tensor
-    """(1, 1, h + 2, w + 2) grey; NaN where it may not be matched, and in a frame of one pixel around it."""
+    """(1, 1, h', w') grey with its border repeated; NaN where it may not be matched, and in a frame of one pixel."""
     along: Tensor
     """(3, H', W')."""
     offset: Tensor
@@ -89,7 +89,7 @@ class _WarpPlanes:
     """fx, fy, cx, cy in coordinates of `grid_sample` and k1, where there is a radial term; else it is in `along`."""
 
     def correlation(self, reference: Reference, shrink: Tensor, window: int, noise: float) -> Tensor:
-        """(D, H, W) correlation for depths base / shrink (D,); UNSEEN where the window leaves the picture.
+        """(D, H, W) correlation for depths base / shrink (D,); UNSEEN where the window's centre leaves the picture.
 
         NaN does the bookkeeping: samples that touch a pixel outside are NaN, and so is every sum that they are in.
         """
@@ -135,7 +135,7 @@ def _reference(views: DenseViews, frame: int, base: Tensor, window: int, noise: 
     return Reference(grey, extended, views.rays(frame, radius), moments[0], (variance + noise).rsqrt())
 
 
-def _warp_planes(views: DenseViews, frame: int, other: int, reference: Reference) -> _WarpPlanes:
+def _warp_planes(views: DenseViews, frame: int, other: int, reference: Reference, margin: int) -> _WarpPlanes:
     relative = views.relative(frame, torch.tensor([other], device=views.device))[0]
     along = (reference.rays * reference.base[..., None]) @ relative[:3, :3].T
     offset = relative[:3, 3]
@@ -143,17 +143,20 @@ def _warp_planes(views: DenseViews, frame: int, other: int, reference: Reference
     mask = views.masks[other]
     if mask is not None:
         picture = picture.masked_fill(mask < 0.5, torch.nan)
+    # The border is repeated by half a window: a window counts where its centre lies in the picture.
+    picture = F.pad(picture[None, None], (margin,) * 4, mode="replicate")
     picture = F.pad(picture, (1, 1, 1, 1), value=torch.nan)
-    height, width = picture.shape
+    height, width = picture.shape[-2:]
+    border = margin + 1
     fx, fy, cx, cy, k1 = views.lens[other].tolist()
     # Pixels to the coordinates of grid_sample, -1 to 1 from edge to edge of the framed picture.
-    fx, cx = 2 * fx / width, (2 * (cx + 1) + 1) / width - 1
-    fy, cy = 2 * fy / height, (2 * (cy + 1) + 1) / height - 1
+    fx, cx = 2 * fx / width, (2 * (cx + border) + 1) / width - 1
+    fy, cy = 2 * fy / height, (2 * (cy + border) + 1) / height - 1
     if not k1:
         matrix = along.new_tensor([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
         along, offset = along @ matrix.T, matrix @ offset
     lens = (fx, fy, cx, cy, k1) if k1 else None
-    return _WarpPlanes(picture[None, None], along.movedim(-1, 0).contiguous(), offset, lens)
+    return _WarpPlanes(picture, along.movedim(-1, 0).contiguous(), offset, lens)
 
 
 def _depth_chunks(steps: int, pixels: int, settings: SweepSettings, device: torch.device) -> list[slice]:

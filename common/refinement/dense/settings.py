@@ -79,7 +79,7 @@ class SweepSettings:
 
     levels: tuple[SweepLevel, ...] = (
         SweepLevel(scale=0.5, half_range=0.6, steps=48, window=5, prior=0.1, median=5),
-        SweepLevel(scale=1.0, half_range=0.15, steps=24, window=7, prior=0.1, median=1),
+        SweepLevel(scale=1.0, half_range=0.15, steps=24, window=7, prior=0.01, median=1),
     )
     aggregation: AggregationSettings = field(default_factory=AggregationSettings)
     best_share: float = 0.5
