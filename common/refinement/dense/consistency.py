@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from common.refinement.dense.chunks import in_parallel
 from common.refinement.dense.settings import REFERENCE_SIDE, ConsistencySettings
 from common.refinement.dense.views import DenseViews
 
@@ -28,16 +29,19 @@ def count_agreement(
     agree = torch.zeros(depth.shape, dtype=torch.uint8, device=depth.device)
     seen = torch.zeros_like(agree)
     usable = torch.stack([views.usable(frame) for frame in range(len(views))])
-    for frame, others in enumerate(neighbours):
-        if len(others):
-            agree[frame], seen[frame] = _ask(views, frame, others, depth, usable, settings.tolerance)
+    asking = [frame for frame, others in enumerate(neighbours) if len(others)]
+
+    def ask(frame: int) -> tuple[Tensor, Tensor]:
+        return _ask(views, frame, neighbours[frame], depth, usable, settings.tolerance)
+
+    for frame, answer in zip(asking, in_parallel(ask, asking, depth.device), strict=True):
+        agree[frame], seen[frame] = answer
     return agree * usable, seen * usable
 
 
 def beside_jump(depth: Tensor, settings: ConsistencySettings) -> Tensor:
     """(N, H, W) bool, pixels next to a depth jump, where windows mix two surfaces."""
     logs = depth.log()[:, None]
-    # Slopes count as jumps where a pixel's step is much larger than its surroundings' share of a plane.
     highest = F.max_pool2d(F.pad(logs, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     lowest = -F.max_pool2d(F.pad(-logs, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     jump = (highest - lowest > settings.jump).to(depth.dtype)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from common.refinement.dense.chunks import map_frames
 from common.refinement.dense.filters import gaussian_filter
 from common.refinement.dense.settings import REFERENCE_SIDE, DepthGridSettings
 from common.refinement.types import RefinedCameras
@@ -31,9 +31,8 @@ def correct_depth(
         (N, H, W) float32, positive everywhere. A frame without tracks or pose is scaled as a whole.
     """
     usable = valid & torch.isfinite(depth) & (depth > 0)
-    logs = fill_invalid(depth, usable)
+    logs = map_frames(fill_invalid, depth, usable)
     frames, pixels, track_depths = track_depth(refined, network_from_working, (depth.shape[-2], depth.shape[-1]))
-    correction = torch.zeros_like(logs)
     # Points sorted by frame: one cut for each.
     order = torch.argsort(frames, stable=True)
     groups = torch.split(order, torch.bincount(frames, minlength=len(depth)).tolist())
@@ -46,17 +45,17 @@ def correct_depth(
         if int(hit.sum()) < settings.min_tracks:
             missing.append(frame)
             continue
-        correction[frame] = fit_grid(pixels[rows][hit], ratios[hit], (logs.shape[-2], logs.shape[-1]), settings)
         known.append(float(ratios[hit].median()))
+        logs[frame] += fit_grid(pixels[rows][hit], ratios[hit], (logs.shape[-2], logs.shape[-1]), settings)
     for frame in missing:
-        correction[frame] = _plain_scale(refined, frame, known)
-    return (logs + correction).clamp_(-20, 20).exp_()
+        logs[frame] += _plain_scale(refined, frame, known)
+    return logs.clamp_(-20, 20).exp_()
 
 
 def smooth_depth(depth: Tensor, settings: DepthGridSettings) -> Tensor:
     """Gaussian blur of log depth (N, H, W), positive: hides the steps that networks leave at patch borders."""
     sigma = settings.blur * min(depth.shape[-2:]) / REFERENCE_SIDE
-    return gaussian_filter(depth.log(), sigma).exp_()
+    return map_frames(lambda part: gaussian_filter(part.log(), sigma).exp(), depth)
 
 
 def fill_invalid(depth: Tensor, usable: Tensor) -> Tensor:
@@ -111,10 +110,10 @@ def fit_grid(pixels: Tensor, ratios: Tensor, size: tuple[int, int], settings: De
     """
     nodes = node_counts(size, settings.nodes)
     median = ratios.median()
-    design = _bilinear(pixels.double().cpu().numpy(), nodes, size)
-    wanted = (ratios - median).double().cpu().numpy()
-    values = _robust_solution(design, wanted, nodes, settings)
-    surface = torch.from_numpy(values.reshape(1, 1, *nodes)).to(ratios)
+    # On the CPU: many small steps.
+    design = _bilinear(pixels.double().cpu(), nodes, size)
+    values = _robust_solution(design, (ratios - median).double().cpu(), nodes, settings)
+    surface = values.reshape(1, 1, *nodes).to(ratios)
     surface = torch.nn.functional.interpolate(surface, size, mode="bilinear", align_corners=True)[0, 0]
     return median + surface.clamp(-settings.limit, settings.limit)
 
@@ -125,44 +124,35 @@ def node_counts(size: tuple[int, int], nodes: int) -> tuple[int, int]:
     return max(2, round((size[0] - 1) / spacing) + 1), max(2, round((size[1] - 1) / spacing) + 1)
 
 
-def _bilinear(pixels: NDArray[np.float64], nodes: tuple[int, int], size: tuple[int, int]) -> NDArray[np.float64]:
-    """(M, nodes) weights of the grid's nodes at pixels; corner nodes sit on corner pixels."""
+def _bilinear(pixels: Tensor, nodes: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """(M, nodes) weights of the grid's nodes at pixels (M, 2); corner nodes sit on corner pixels."""
     rows, columns = nodes
     x = pixels[:, 0] / max(size[1] - 1, 1) * (columns - 1)
     y = pixels[:, 1] / max(size[0] - 1, 1) * (rows - 1)
-    i = np.clip(x.astype(np.int64), 0, columns - 2)
-    j = np.clip(y.astype(np.int64), 0, rows - 2)
+    i, j = x.long().clamp(0, columns - 2), y.long().clamp(0, rows - 2)
     x, y = x - i, y - j
-    weights = np.zeros((len(pixels), rows * columns))
-    point = np.arange(len(pixels))
-    for down, across, share in ((0, 0, (1 - x) * (1 - y)), (0, 1, x * (1 - y)), (1, 0, (1 - x) * y), (1, 1, x * y)):
-        weights[point, (j + down) * columns + i + across] = share
-    return weights
+    corner = j * columns + i
+    index = torch.stack([corner, corner + 1, corner + columns, corner + columns + 1], dim=1)
+    share = torch.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], dim=1)
+    return pixels.new_zeros(len(pixels), rows * columns).scatter_(1, index, share)
 
 
-def _robust_solution(
-    design: NDArray[np.float64], wanted: NDArray[np.float64], nodes: tuple[int, int], settings: DepthGridSettings
-) -> NDArray[np.float64]:
-    """Node values by reweighted least squares with a Cauchy loss whose width follows the residuals."""
+def _robust_solution(design: Tensor, wanted: Tensor, nodes: tuple[int, int], settings: DepthGridSettings) -> Tensor:
+    """(nodes) values by reweighted least squares with a Cauchy loss whose width follows the residuals."""
     count = design.shape[1]
-    index = np.arange(count).reshape(nodes)
-    pairs = np.concatenate(
-        [
-            np.stack([index[:, :-1], index[:, 1:]], -1).reshape(-1, 2),
-            np.stack([index[:-1], index[1:]], -1).reshape(-1, 2),
-        ]
-    )
-    roughness = np.zeros((len(pairs), count))
-    roughness[np.arange(len(pairs)), pairs[:, 0]] = 1
-    roughness[np.arange(len(pairs)), pairs[:, 1]] = -1
-    regular = settings.smoothness**2 * roughness.T @ roughness + (settings.damping**2 + 1e-9) * np.eye(count)
-    weight = np.ones(len(wanted))
-    values = np.zeros(count)
+    index = torch.arange(count).reshape(nodes)
+    first = torch.cat([index[:, :-1].flatten(), index[:-1].flatten()])
+    second = torch.cat([index[:, 1:].flatten(), index[1:].flatten()])
+    identity = torch.eye(count, dtype=design.dtype)
+    roughness = identity[first] - identity[second]
+    regular = settings.smoothness**2 * roughness.T @ roughness + (settings.damping**2 + 1e-9) * identity
+    weight = torch.ones_like(wanted)
+    values = wanted.new_zeros(count)
     for _ in range(_ROUNDS):
         weighted = design * weight[:, None]
-        values = np.linalg.solve(weighted.T @ design + regular, weighted.T @ wanted)
+        values = torch.linalg.solve(weighted.T @ design + regular, weighted.T @ wanted)
         residual = wanted - design @ values
-        deviation = 1.4826 * np.median(np.abs(residual)) + 1e-6
+        deviation = 1.4826 * residual.abs().median() + 1e-6
         weight = 1 / (1 + (residual / (2 * deviation)) ** 2)
     return values
 

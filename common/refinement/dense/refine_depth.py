@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from common.refinement.dense.chunks import frame_chunks, in_parallel, map_frames
 from common.refinement.dense.consistency import confirmed_pixels, count_agreement
 from common.refinement.dense.depth_grid import correct_depth, smooth_depth
 from common.refinement.dense.joining import join_depth, trust
@@ -48,7 +50,7 @@ def refine_depth(
     Raises:
         ValueError: the numbers of frames differ.
     """
-    return trace_depth(pictures, prediction, refined_cameras, settings, progress, device).result
+    return _refine(pictures, prediction, refined_cameras, settings, progress, device, None)
 
 
 @dataclass
@@ -68,21 +70,36 @@ def trace_depth(
     progress: Progress | None = None,
     device: torch.device | str | None = None,
 ) -> DenseTrace:
-    """`refine_depth` with what lies between its stages."""
-    _check(pictures, prediction, refined_cameras)
+    """`refine_depth` with what lies between its stages, which takes memory."""
+    stages: dict[str, Tensor] = {}
+    result = _refine(pictures, prediction, refined_cameras, settings, progress, device, stages)
+    return DenseTrace(result, stages)
+
+
+def _refine(
+    pictures: Sequence[Picture],
+    prediction: Prediction,
+    refined: RefinedCameras,
+    settings: DenseSettings | None,
+    progress: Progress | None,
+    device: torch.device | str | None,
+    stages: dict[str, Tensor] | None,
+) -> RefinedDepth:
+    """The whole; the depth after each stage goes into `stages`, if given."""
+    _check(pictures, prediction, refined)
     settings = settings or DenseSettings()
     home = prediction.depth.device
     target = torch.device(device) if device is not None else home
     clock = _Clock(progress, len(prediction))
-    stages: dict[str, Tensor] = {}
+    kept = stages if stages is not None else _Forgetful()
     with torch.no_grad():
         with clock.stage("pictures"):
-            views_at, maps = _prepare(pictures, prediction, refined_cameras, settings, target)
+            views_at, maps = _prepare(pictures, prediction, refined, settings, target)
         with clock.stage("depth grid"):
             depth, valid = prediction.depth.to(target), prediction.valid.to(target)
-            stages["grid"] = correct_depth(depth, valid, refined_cameras, maps, settings.grid)
-            stages["smoothed"] = prior = depth = smooth_depth(stages["grid"], settings.grid)
-            candidates = _candidates(refined_cameras, settings).to(target)
+            kept["grid"] = depth = correct_depth(depth, valid, refined, maps, settings.grid)
+            kept["smoothed"] = prior = depth = smooth_depth(depth, settings.grid)
+            candidates = _candidates(refined, settings).to(target)
         correlation = torch.zeros_like(depth)
         for number, level in enumerate(settings.sweep.levels, start=1):
             name = f"sweep {number}"
@@ -90,26 +107,43 @@ def trace_depth(
                 swept = sweep_level(
                     views_at[level.scale], depth, candidates, level, settings.sweep, settings.neighbours, advance
                 )
-            stages[name] = depth = swept.depth
+            kept[name] = depth = swept.depth
             correlation = swept.correlation
         with clock.stage("consistency"):
             views = views_at[1.0]
             asked = choose_neighbours(views, depth, candidates, settings.consistency_neighbours())
             agree, seen = count_agreement(views, depth, asked, settings.consistency)
-            confirmed = confirmed_pixels(depth, prior, correlation, agree, seen, settings.consistency)
+            confirmed = map_frames(
+                partial(confirmed_pixels, settings=settings.consistency), depth, prior, correlation, agree, seen
+            )
         with clock.stage("joining"):
-            weight = trust(agree, correlation, settings.consistency.min_views)
-            grey = torch.stack([views.grey(frame) for frame in range(len(views))])
-            stages["joined"] = join_depth(prior, depth, weight, confirmed, grey, settings.joining)
-    result = RefinedDepth(
-        stages["joined"].to(home),
-        agree.to(home),
-        seen.to(home),
-        confirmed.to(home),
-        seconds=clock.watch.seconds,
-        cpu_seconds=clock.watch.cpu_seconds,
-    )
-    return DenseTrace(result, stages)
+            kept["joined"] = depth = _join(views, prior, depth, correlation, agree, confirmed, settings)
+    depth, agree, seen, confirmed = (tensor.to(home) for tensor in (depth, agree, seen, confirmed))
+    return RefinedDepth(depth, agree, seen, confirmed, clock.watch.seconds, clock.watch.cpu_seconds)
+
+
+class _Forgetful(dict[str, Tensor]):
+    """Takes what it is given and keeps nothing."""
+
+    def __setitem__(self, key: str, value: Tensor) -> None:
+        pass
+
+
+def _join(
+    views: DenseViews,
+    prior: Tensor,
+    swept: Tensor,
+    correlation: Tensor,
+    agree: Tensor,
+    confirmed: Tensor,
+    settings: DenseSettings,
+) -> Tensor:
+    def join(part: slice) -> Tensor:
+        weight = trust(agree[part], correlation[part], settings.consistency.min_views)
+        grey = torch.stack([views.grey(frame) for frame in range(part.start, part.stop)])
+        return join_depth(prior[part], swept[part], weight, confirmed[part], grey, settings.joining)
+
+    return torch.cat(list(in_parallel(join, frame_chunks(len(views)), views.device)))
 
 
 def _check(pictures: Sequence[Picture], prediction: Prediction, refined: RefinedCameras) -> None:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.refinement.dense.aggregation import aggregate
+from common.refinement.dense.chunks import in_parallel
 from common.refinement.dense.cost_volume import level_steps, matching_cost
 from common.refinement.dense.filters import median_filter
 from common.refinement.dense.neighbours import choose_neighbours
@@ -59,10 +60,13 @@ def sweep_level(
         advance(len(depth) - len(searched))
     volume = level.steps * views.size[0] * views.size[1]
     batch = max(1, (_BATCH_CPU if depth.device.type == "cpu" else _BATCH_GPU) // volume)
-    for start in range(0, len(searched), batch):
-        frames = searched[start : start + batch]
+    batches = [searched[start : start + batch] for start in range(0, len(searched), batch)]
+
+    def search(frames: list[int]) -> tuple[Tensor, Tensor]:
         delta, found = _search(views, frames, base, neighbours, level, settings)
-        delta, found = resize(delta, depth.shape[-2:]), resize(found, depth.shape[-2:])
+        return resize(delta, depth.shape[-2:]), resize(found, depth.shape[-2:])
+
+    for frames, (delta, found) in zip(batches, in_parallel(search, batches, depth.device), strict=True):
         result[frames] = depth[frames] * delta.exp()
         correlation[frames] = found
         if advance is not None:
