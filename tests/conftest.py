@@ -1,4 +1,4 @@
-"""What all tests share: fixed seeds, a quiet environment, and clean skips where hardware is missing."""
+"""Shared by all tests: fixed seeds, a quiet environment, and clean skips where hardware is missing."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """Where the application listens."""
+    """Address and port to listen on."""
 
     host: str = "127.0.0.1"
     """Address to listen on: loopback admits only this machine, ``0.0.0.0`` everybody who can reach it."""

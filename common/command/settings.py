@@ -44,7 +44,7 @@ class AppCommand:
     systems: tuple[dict[str, Any], ...] = ()
     """Systems to choose from, the first one at the beginning (`common.app.contract.System`)."""
     server: ServerSettings = field(default_factory=ServerSettings)
-    """Where the application listens."""
+    """Address and port to listen on."""
     limits: Limits = field(default_factory=Limits)
     """Limits of visitors' uploads."""
     threads: int | None = None

@@ -17,7 +17,7 @@ from common.files import read_json, write_json
 
 @dataclass(frozen=True)
 class NerfstudioScene:
-    """What a transforms.json says, in the conventions of this project."""
+    """Content of a transforms.json, in the conventions of this project."""
 
     camera_to_world: NDArray[np.float64]
     """(N, 4, 4), OpenCV camera axes."""

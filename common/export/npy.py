@@ -73,7 +73,7 @@ class NpyWriter:
             self._stack.close()
 
     def _header(self) -> bytes:
-        """Of the same length whatever the number of rows."""
+        """File header; its length does not depend on the number of rows."""
         description = {"descr": self._dtype.str, "fortran_order": False, "shape": (self.count, *self._shape)}
         size = _HEADER_BYTES - len(_MAGIC) - 2
         text = repr(description).encode("latin1").ljust(size - 1) + b"\n"

@@ -28,7 +28,7 @@ class OutputExists(InputError):
 
 @dataclass(frozen=True)
 class ResultFolder:
-    """What the results of one kind of run are called."""
+    """File names of the results of one kind of run."""
 
     files: tuple[str, ...]
     """Names of files that such a run writes, some of them only on request."""

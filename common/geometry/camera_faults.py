@@ -1,4 +1,4 @@
-"""What is wrong with a camera pose that somebody gives."""
+"""Checks of camera poses that users give."""
 
 from __future__ import annotations
 

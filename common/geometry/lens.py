@@ -47,7 +47,7 @@ class Lens:
             )
 
     def fault(self) -> str | None:
-        """What is wrong with the values, as a sentence without a subject; None if a camera can have them."""
+        """Fault of the values, as a sentence without a subject; None if a camera can have them."""
         (height, width), (fx, fy, cx, cy) = self.size, self._pinhole
         if not (0 < height < _LARGEST and 0 < width < _LARGEST):
             return f"its pictures are said to have {width} x {height} pixels"

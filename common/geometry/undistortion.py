@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Camera(Protocol):
-    """What is known of a camera: `common.geometry.calibration.Calibration` or `common.geometry.lens.Lens`."""
+    """Camera parameters: `common.geometry.calibration.Calibration` or `common.geometry.lens.Lens`."""
 
     @property
     def size(self) -> tuple[int, int]:

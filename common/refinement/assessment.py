@@ -38,9 +38,9 @@ class Sample:
 
     pictures: Sequence[Picture]
     prediction: Prediction
-    """Of these frames."""
+    """Predictions for these frames."""
     complete: bool
-    """These are all frames of the run, so that it can be said which of them are connected."""
+    """The sample holds every frame of the run, so connectivity can be reported."""
 
 
 def assess(sample: Sample, cameras: CameraSettings, dense: DenseSettings) -> Verdict:

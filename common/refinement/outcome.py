@@ -1,4 +1,4 @@
-"""What refinement leaves behind: cameras, depth, and a verdict on how well pictures and cameras agree."""
+"""Result of refinement: cameras, depth, and a verdict on how well pictures and cameras agree."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Applied = Literal["none", "cameras", "dense"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """How well pictures and cameras agree, measured on matches that no stage was fitted to.
+    """Agreement of pictures and cameras, measured on matches that no stage was fitted to.
 
     None stands for "not measured". Pixels are those of the working pictures (long side at most 1024).
     """

@@ -129,7 +129,7 @@ class CameraSettings:
     threads: int | None = None
     """Processor threads; None: the cores that this process may use. One thread makes a run repeatable to the bit."""
     seed: int = 0
-    """Of every random choice."""
+    """Seed of every random choice."""
 
 
 Mode = Literal["auto", "off", "cameras", "dense"]

@@ -1,4 +1,4 @@
-"""What refinement takes and gives. Plain tensors; neither system's own classes.
+"""Input and output of refinement, as plain tensors: neither system's own classes.
 
 Pixels: the centre of the top left pixel is (0, 0). *Working* pixels are those of the pictures that refinement looks at
 (long side at most ``long_side``), *network* pixels those of the network's grid. Cameras are OpenCV's (x right, y down,
@@ -109,7 +109,7 @@ class Tracks:
 
 @dataclass
 class CameraEvidence:
-    """How well pictures and cameras agree, measured on matches that no stage was fitted to.
+    """Agreement of pictures and cameras, measured on matches that no stage was fitted to.
 
     Epipolar errors are medians in working pixels; NaN where there was nothing to measure.
     """

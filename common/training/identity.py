@@ -1,4 +1,4 @@
-"""Which run a checkpoint belongs to: what must be the same for one run to go on where another stopped."""
+"""Identity of a training run: the settings that must be equal to resume from a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 import yaml
 
 _PARTS = ("seed", "model", "data", "objective")
-"""Of the configuration. Trainer, callbacks, threads and places may change in mid-run; they change no step's meaning."""
+"""Parts of the configuration that count. Trainer, callbacks, threads and paths may change between resumes."""
 _FREE = {"num_workers", "prefetch_factor", "pin_memory", "root", "path", "cache", "weights", "initial_weights"}
-"""Names of entries that say how fast or from where, not what."""
+"""Keys that may differ: they affect speed or location only."""
 _NAMED = 3
 
 
 def identity_of(configuration: str | Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a run the run it is: the leaves of a resolved configuration (YAML or a mapping) by dotted name."""
+    """Settings that identify a run: leaves of a resolved configuration (YAML or a mapping) by dotted name."""
     values = yaml.safe_load(configuration) if isinstance(configuration, str) else configuration
     leaves: dict[str, Any] = {}
     for part in _PARTS:
@@ -25,7 +25,7 @@ def identity_of(configuration: str | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """How two identities differ, for a message; empty if they do not."""
+    """Differences of two identities, for a message; empty if they are equal."""
     nothing = object()
     names = [name for name in {**before, **now} if before.get(name, nothing) != now.get(name, nothing)]
     shown = [f"{name} is {now.get(name, 'absent')}, was {before.get(name, 'absent')}" for name in names[:_NAMED]]

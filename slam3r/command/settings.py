@@ -23,7 +23,7 @@ class ReconstructCommand:
     """``slam3r reconstruct`` and ``slam3r live``: ``configs/reconstruct.yaml``."""
 
     source: dict[str, Any] = field(metadata={"group": "source"})
-    """Where frames come from: folder, video, glob, list or camera."""
+    """Source of the frames: folder, video, glob, list or camera."""
     model: Slam3rDescription = field(metadata={"group": "model"})
     """Model to run: slam3r_tiny or slam3r_large."""
     reconstruction: ReconstructionSettings = field(metadata={"group": "reconstruction"})
@@ -43,7 +43,7 @@ class ReconstructCommand:
     live: bool = False
     """Give results while frames arrive: a map per segment, and windows without look-ahead."""
     export: ExportSettings = field(default_factory=ExportSettings)
-    """What is kept and written."""
+    """Selection and formats of the output."""
     run: RunSettings = field(default_factory=RunSettings)
     """Device, image size and how the work is done."""
     view: ViewSettings = field(default_factory=ViewSettings)
@@ -73,7 +73,7 @@ class ReplayCommand:
     max_points: int = 1_000_000
     """Points shown at most, a random choice."""
     film: FilmSettings = field(default_factory=FilmSettings)
-    """How the film looks."""
+    """Appearance of the film."""
     threads: int | None = None
     """Processor threads; null: torch's choice."""
 
@@ -89,7 +89,7 @@ class DemoCommand:
     refinement: RefinementSettings = field(metadata={"group": "refinement"})
     """Whether the views are made consistent afterwards: auto, off, cameras or dense; default: as the model asks."""
     export: ExportSettings = field(default_factory=ExportSettings)
-    """What is kept and written."""
+    """Selection and formats of the output."""
     photos: str | None = None
     """Folder of photographs or a video; null: film a procedural room."""
     room: int = 2000

@@ -42,8 +42,8 @@ class Slam3rDescription(ModelDescription):
     weights: WeightPaths
     confidence: ModelConfidence = field(default_factory=ModelConfidence)
     reconstruction: dict[str, Any] = field(default_factory=dict)
-    """How the model wants to be run: fields of `slam3r.reconstruction.settings.ReconstructionSettings` that differ from
+    """Settings that suit the model: fields of `slam3r.reconstruction.settings.ReconstructionSettings` that differ from
     the defaults. The user's own settings win."""
     refinement: Literal["auto", "off", "cameras", "dense"] = "off"
-    """What `common.refinement` does after a reconstruction, unless the user says otherwise. Off reproduces published
-    numbers."""
+    """Refinement mode after a reconstruction (`common.refinement`), unless the user chooses another. Off reproduces
+    published numbers."""

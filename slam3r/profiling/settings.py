@@ -107,9 +107,9 @@ class ProfileSettings:
     dtypes: tuple[DtypeName, ...] = ("float32", "bfloat16")
     """Types of the matrix products."""
     stages: tuple[Stage, ...] = DEFAULT_STAGES
-    """What is measured. ``rasterizer`` is Uni3R's and runs no network; ``scoring``, where asked for, the metrics of one
-    Replica scene with 5 GB of temporary files; ``service``, where asked for, broker, worker and client with the models'
-    own weights."""
+    """Stages to measure. ``rasterizer`` is Uni3R's and runs no network; ``scoring``, where asked for, the metrics of
+    one Replica scene with 5 GB of temporary files; ``service``, where asked for, broker, worker and client with the
+    models' own weights."""
     flatness_sizes: tuple[str, ...] = ("tiny",)
     """Sizes whose long video is timed: some 1000 frames."""
     output: str = "results/profile.json"

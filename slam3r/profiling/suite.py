@@ -23,7 +23,7 @@ class SpeedRun(ProfileSettings):
 
     @property
     def torch_device(self) -> torch.device:
-        """Where to run.
+        """Device to run on.
 
         Raises:
             ConfigurationError: the device is not available.

@@ -20,13 +20,13 @@ class Health:
     connected: bool
     """To the broker."""
     stalled_seconds: float
-    """Since frames wait and none was finished."""
+    """Time since the last finished frame while others wait."""
     unconfirmed: int
     """Messages that the broker has not answered yet."""
     unconfirmed_seconds: float
     """Age of the oldest of them."""
     save_error: str | None
-    """Of the last segment that was written; a warning, as the stream goes on."""
+    """Error of the last attempt to write a segment; a warning, as the stream goes on."""
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What the service counts and measures, in Prometheus format."""
+"""Counters and measurements of the service, in Prometheus format."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class BrokerSettings:
     """A result that the broker has not confirmed for so long makes the worker unhealthy. It is not sent again: that
     would double it for all who have received it."""
     refused_attempts: int = 3
-    """How often a result is sent that a full queue of some subscriber refuses. Every attempt reaches the queues that
+    """Attempts to send a result that a full queue of some subscriber refuses. Every attempt reaches the queues that
     are not full, with the same message id."""
     check_seconds: float = 15.0
     """Time between checks that everything is still declared on the broker."""
@@ -125,7 +125,7 @@ class BrokerSettings:
 
 @dataclass(frozen=True)
 class IntakeSettings:
-    """What is taken in, and what happens when it is too much."""
+    """Limits on incoming frames, and behaviour under overload."""
 
     policy: Policy = "drop_oldest"
     """drop_oldest for live video: the newest frames matter; block for recorded video: every frame matters."""
@@ -215,7 +215,7 @@ class SegmentSettings:
     folder: str = "outputs/segments"
     """Folder for the segments."""
     state: str = "outputs/service_state"
-    """What the next worker needs; one folder per worker; empty: none."""
+    """State for the next worker; one folder per worker; empty: none."""
     points_per_frame: int = 4000
     """Points published per frame at most."""
     idle_seconds: float = 60.0

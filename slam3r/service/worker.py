@@ -223,8 +223,8 @@ class Worker:
             self._progress, self._busy = time.monotonic(), False
 
     async def _next_batch(self) -> tuple[list[DecodedFrame], Restart | None, int]:
-        """What is decoded by now, up to a batch; nothing after a while, so that checkpoints are written. With it the
-        number of items taken."""
+        """Decoded frames, up to a batch, a restart if there is one, and the number of items taken. Empty after a while,
+        so that checkpoints are written."""
         batch: list[DecodedFrame] = []
         taken = 0
         while len(batch) < self._settings.intake.batch:

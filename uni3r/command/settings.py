@@ -17,7 +17,7 @@ class RenderCommand:
     """``uni3r render``: ``configs/render.yaml``."""
 
     source: dict[str, Any] = field(metadata={"group": "source"})
-    """Where pictures come from: folder, video, glob, list or camera."""
+    """Source of the pictures: folder, video, glob, list or camera."""
     model: Uni3rDescription = field(metadata={"group": "model"})
     """Model to run: uni3r_tiny, uni3r_large or uni3r_multiview."""
     queries: tuple[str, ...] = ()
@@ -31,9 +31,9 @@ class RenderCommand:
     overwrite: bool = False
     """Replace results of an earlier run in that folder."""
     export: ExportSettings = field(default_factory=ExportSettings)
-    """What is written."""
+    """Formats of the output."""
     run: RunSettings = field(default_factory=RunSettings)
-    """How the scene is built."""
+    """Construction of the scene."""
     threads: int | None = None
     """Processor threads; null: torch's choice."""
 

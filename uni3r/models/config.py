@@ -47,7 +47,7 @@ class Uni3RConfig:
     checkpointing: bool = False
     """In training, recompute the blocks in the backward pass: about a third more time, much less memory."""
     intrinsics: Literal["none", "add", "token"] = "token"
-    """How the network receives the cameras' intrinsics; ``add`` only with the multiview decoder."""
+    """Way in which the network receives the cameras' intrinsics; ``add`` only with the multiview decoder."""
     intrinsics_normalization: Normalization = "height"
     """``height`` as published; ``per_axis`` for images that are not square."""
     point_head: Literal["dpt", "linear"] = "dpt"

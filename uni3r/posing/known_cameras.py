@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _INTRINSICS = ("intrinsics.txt", "intrinsic/intrinsic_color.txt", "intrinsic_color.txt")
 LensOf = Callable[[tuple[int, int]], Lens]
-"""Of pictures of (height, width); raises ValueError if it cannot be theirs."""
+"""Gives the lens for pictures of (height, width); raises ValueError if it cannot be theirs."""
 
 
 @dataclass(frozen=True)

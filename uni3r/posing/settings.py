@@ -53,4 +53,4 @@ class MatchedCameraSettings:
     mode: Literal["auto", "off"] = "auto"
     """auto: taken where they fit the pictures better than the other poses do, and pycolmap is installed."""
     cameras: CameraSettings = field(default_factory=CameraSettings)
-    """How features are matched and cameras adjusted. There is no radial term: the renderer has none."""
+    """Matching of features and adjustment of cameras. There is no radial term: the renderer has none."""

@@ -44,7 +44,7 @@ class _Picture:
     intrinsics: np.ndarray | None
     """(3, 3) in pixels of the original image, if known."""
     working: WorkingPicture | None
-    """What features are matched in; None where cameras are known or stay as they are."""
+    """Picture to match features in; None where cameras are known or stay as they are."""
 
 
 def build_scene(

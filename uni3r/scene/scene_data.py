@@ -70,7 +70,7 @@ class SceneData:
     model: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
-    """How well the pictures agree with cameras that nobody gave."""
+    """Agreement of the pictures with estimated cameras."""
 
     @property
     def size(self) -> tuple[int, int]:

@@ -68,7 +68,7 @@ class RunSettings:
     """Refine the model's own cameras on the pictures: poses by direct alignment (`uni3r.posing.refinement`, only for
     centres on rays), then poses and focal length by matches (`uni3r.posing.matched_cameras`) where these win."""
     refinement: RefinementSettings = field(default_factory=RefinementSettings)
-    """How poses are aligned directly, coarse to fine."""
+    """Direct alignment of poses, coarse to fine."""
     matched: MatchedCameraSettings = field(default_factory=MatchedCameraSettings)
     """Whether and how cameras are matched."""
     progress: bool = True

@@ -1,4 +1,4 @@
-"""How much of a picture the networks see: it is resized to cover their image size, and the rest is cropped."""
+"""Share of a picture that the networks see: it is resized to cover their image size, and the rest is cropped."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def suggested_size(original: tuple[int, int], size: tuple[int, int]) -> tuple[in
 
 
 def crop_warning(original: tuple[int, int], size: tuple[int, int]) -> str | None:
-    """What to tell a user whose pictures lose more than half of their area to the crop; None otherwise."""
+    """Warning for pictures that lose more than half of their area to the crop; None otherwise."""
     share = kept_share(original, size)
     if share >= _MUCH_KEPT:
         return None

@@ -50,7 +50,7 @@ class Picture:
     pixels: np.ndarray
     """(H, W, 3) uint8 RGB, upright."""
     oddity: str | None = None
-    """What a user should know of it, as the end of a sentence: "... is wholly transparent"."""
+    """Warning for the user, as the end of a sentence: "... is wholly transparent"."""
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -147,7 +147,7 @@ def _require_file(path: Path) -> None:
 
 
 def _oddity(image: Image.Image) -> str | None:
-    """What makes a picture come out otherwise than its owner may think."""
+    """Properties of a picture that its owner may not expect, as the end of a sentence."""
     if image.mode.startswith("I"):
         highest = int(np.asarray(image).max())
         if 0 < highest < 1 << _FEWEST_BITS:

@@ -100,7 +100,7 @@ def judge(evidence: CameraEvidence, cameras: Sequence[Camera], settings: Verdict
 
 
 def _fault(evidence: CameraEvidence, cameras: Sequence[Camera], settings: VerdictSettings) -> str | None:
-    """What speaks against the refined cameras, if anything does."""
+    """Reason to reject the refined cameras; None if there is none."""
     before, after = evidence.error_before, evidence.error_after
     if evidence.frames_connected == 0:
         return "hardly anything could be triangulated: pictures from one place, or of different things"

@@ -34,15 +34,15 @@ class FitError(RuntimeError):
 
 @dataclass(frozen=True)
 class Job:
-    """What the stages of fitting share."""
+    """Input shared by the stages of fitting."""
 
     outlines: Sequence[Picture]
     features: Sequence[Features]
     tracks: FeatureTracks
     matches: Sequence[PairMatches]
-    """To be fitted."""
+    """Matches to fit."""
     held: Sequence[PairMatches]
-    """Held back: these choose whether there is a radial term, and judge."""
+    """Matches held back from fitting; they decide on the radial term and measure the result."""
     prediction: Prediction
     settings: CameraSettings
     threads: int

@@ -18,7 +18,7 @@ _MATCHES = 200  # more matches give a pair no more weight
 
 @dataclass(frozen=True)
 class FocalVote:
-    """What the pairs say of one camera."""
+    """Focal length of one camera as its pairs vote."""
 
     focal: float
     """Working pixels; the start where the pairs cannot tell."""

@@ -39,7 +39,7 @@ class Similarity:
 def depth_ratios(
     poses: NDArray[np.float64], tracks: Tracks, network_depth: NDArray[np.float64], least: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What each frame's network depth is to be multiplied by.
+    """Factors from the network's depth of each frame to the depth of its tracks.
 
     Args:
         poses: (N, 4, 4) camera-to-world.

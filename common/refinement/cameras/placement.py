@@ -22,7 +22,7 @@ _FLOOR = 0.05  # relative error of the network's depth that is never held agains
 
 @dataclass(frozen=True)
 class FeatureGeometry:
-    """What a frame's features are in its camera."""
+    """Features of a frame in camera coordinates."""
 
     rays: NDArray[np.float64]
     """(K, 3) with z = 1."""
@@ -32,7 +32,7 @@ class FeatureGeometry:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the frames stand."""
+    """Camera poses and depth scales of the frames."""
 
     camera_to_world: NDArray[np.float64]
     """(N, 4, 4), NaN for frames without orientation or matches."""

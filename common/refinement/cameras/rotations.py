@@ -22,7 +22,7 @@ from common.refinement.types import Camera
 
 @dataclass(frozen=True)
 class RelativePose:
-    """How the camera stood in the second picture of a pair, seen from the first."""
+    """Relative pose of the two pictures of a pair."""
 
     first: int
     second: int

@@ -1,4 +1,4 @@
-"""How many other views agree with a depth: the confidence of a refined point."""
+"""Number of other views that agree with a depth: the confidence of a refined point."""
 
 from __future__ import annotations
 

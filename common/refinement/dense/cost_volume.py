@@ -73,7 +73,7 @@ def level_steps(level: SweepLevel, device: torch.device | str = "cpu") -> Tensor
 
 @dataclass(frozen=True)
 class _WarpPlanes:
-    """Where a neighbour sees the reference's points.
+    """Positions of the reference's points in a neighbour.
 
     A point at depth base * e lies at (along + offset / e) in homogeneous coordinates of the neighbour's picture, so
     that a depth costs one addition for each of the three.

@@ -30,9 +30,9 @@ class DenseViews:
     size: tuple[int, int]
     """(H, W) of the grid."""
     pictures: list[Tensor]
-    """Of each frame (h, w) float16 grey in [0, 1]: the whole working picture."""
+    """Whole working picture of each frame, (h, w) float16 grey in [0, 1]."""
     masks: list[Tensor | None]
-    """Of each frame (h, w) float16, 1 where it may be matched; None: everywhere."""
+    """Mask of each frame, (h, w) float16, 1 where it may be matched; None: everywhere."""
     lens: Tensor
     """(N, 5) float32: fx, fy, cx, cy and k1, pixels."""
     extent: Tensor
@@ -47,7 +47,7 @@ class DenseViews:
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """Device of the tensors."""
         return self.lens.device
 
     @property

@@ -1,4 +1,4 @@
-"""How far matches lie from the epipolar lines of given cameras."""
+"""Distance of matches from the epipolar lines of given cameras."""
 
 from __future__ import annotations
 

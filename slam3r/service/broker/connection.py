@@ -56,7 +56,7 @@ Handler = Callable[[AbstractIncomingMessage], Awaitable[None]]
 
 @dataclass
 class _Link:
-    """What belongs to one connection."""
+    """State of one connection."""
 
     connection: Connection
     channel: AbstractChannel

@@ -1,4 +1,4 @@
-"""What the broker refuses for good, in one line each; everything else is tried again."""
+"""Permanent refusals of the broker, one line each; everything else is retried."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.errors import InputError
 from slam3r.service.broker.address import public_address, user_of
 
 LOST = (AMQPError, ConnectionError, OSError, RuntimeError, asyncio.TimeoutError)
-"""What aio-pika raises when a connection or a channel is gone; RuntimeError is its invalid channel state."""
+"""Raised by aio-pika when a connection or a channel is gone; RuntimeError stands for its invalid channel state."""
 
 
 class BrokerError(InputError):

@@ -1,4 +1,4 @@
-"""What a worker declares on the broker: exchanges, queues, bindings. Declaring again what is there changes nothing.
+"""Exchanges, queues and bindings that a worker declares on the broker. Declaring them again changes nothing.
 
 Frames: the fanout exchange feeds one durable queue, or, with several partitions, a consistent-hash exchange on the
 header ``stream_id`` (plugin ``rabbitmq_consistent_hash_exchange``) with a queue per partition. Every queue has a single
@@ -19,7 +19,7 @@ HASH_HEADER = "stream_id"
 
 @dataclass(frozen=True)
 class Topology:
-    """What was declared, on the channel that declared it."""
+    """Declared exchanges and queues, on the channel that declared them."""
 
     exchanges: dict[str, AbstractExchange]
     """By name."""

@@ -81,7 +81,7 @@ class RobustConnection(aio_pika.RobustConnection):
 
 
 class _Reader:
-    """What the client library uses of `asyncio.StreamReader`. Reads whole AMQP frames."""
+    """Part of `asyncio.StreamReader` that the client library uses. Reads whole AMQP frames."""
 
     def __init__(self, reader: asyncio.StreamReader, transport: Transport) -> None:
         self._reader, self._transport = reader, transport

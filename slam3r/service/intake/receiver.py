@@ -1,4 +1,4 @@
-"""What becomes of a delivery: a frame for the line, one that is known already, or a dead letter."""
+"""Sorting of deliveries: frames for the queue, duplicates, and dead letters."""
 
 from __future__ import annotations
 

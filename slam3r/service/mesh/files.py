@@ -18,7 +18,7 @@ class TimedMesh:
     """A triangle mesh of a world."""
 
     timestamp_ns: int
-    """Of the newest frame in it."""
+    """Timestamp of the newest frame in it."""
     vertices: NDArray[np.float32]
     """(V, 3) world."""
     triangles: NDArray[np.int32]

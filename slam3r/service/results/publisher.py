@@ -37,7 +37,7 @@ _Name = tuple[str, str, int]
 
 @dataclass
 class _World:
-    """What is gathered of a world while it lasts."""
+    """Data gathered about a world while it lasts."""
 
     trajectory: TrajectoryRecorder = field(default_factory=TrajectoryRecorder)
     mesh: WorldMesh | None = None

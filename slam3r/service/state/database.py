@@ -1,4 +1,4 @@
-"""What a worker leaves for its successor, in one SQLite file: frames that are done, worlds, and their numbers.
+"""State that a worker leaves to its successor, in one SQLite file: finished frames, worlds, and their numbers.
 
 Every change is a transaction. It survives the death of the process; when the machine dies, the last moments may be
 missing, but what is there is consistent (write-ahead log, synchronous=NORMAL).

@@ -38,7 +38,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class StreamState:
-    """Where a stream stands; beside its session's checkpoint."""
+    """Progress of a stream; stored beside its session's checkpoint."""
 
     stream_id: str
     segment: str

@@ -1,4 +1,4 @@
-"""What comes out of the streams, in the order in which it is to be published."""
+"""Events of the streams, in the order in which they are published."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Session(Protocol):
 
     @property
     def map(self) -> SceneMap | None:
-        """Of the world at hand."""
+        """Map of the current world."""
 
 
 OnWorldEnd = Callable[[FinishedSegment], None]

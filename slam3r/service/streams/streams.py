@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _Stream:
-    """What is known of one stream."""
+    """State of one stream."""
 
     stream_id: str
     segment: str

@@ -30,7 +30,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reader accepts."""
+    """Limits of a reader."""
 
     message_bytes: int = 64 << 20
     """Size of a message, before and after decompression."""
