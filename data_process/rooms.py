@@ -21,9 +21,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from common.command.launch import launch
+from common.progress import ProgressReporter
 from common.rooms import room_seed, room_sequence
 from common.views import Views
 from data_process.writing.command import process_verb
@@ -63,7 +63,7 @@ def write_scenes(
         scenes: total number of scenes afterwards.
         settings: frames, size and motion.
         workers: processes, with one thread each; 0 works in this process.
-        progress: show a bar.
+        progress: report it (`common.progress`).
 
     Returns:
         The folders of all scenes.
@@ -75,12 +75,12 @@ def write_scenes(
     missing = [index for index, folder in enumerate(folders) if not folder.exists()]
     if not missing:
         return folders
-    bar = tqdm(total=scenes, initial=scenes - len(missing), desc="rooms", unit="scene", disable=not progress)
-    with bar:
+    reporter = ProgressReporter("rooms", scenes, "scene", initial=scenes - len(missing), show=progress)
+    with reporter:
         if workers == 0:
             for index in missing:
                 _write_scene(folders[index], index, settings)
-                bar.update()
+                reporter.update()
             return folders
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
@@ -88,7 +88,7 @@ def write_scenes(
             tasks = [pool.submit(_write_scene, folders[index], index, settings) for index in missing]
             for task in as_completed(tasks):
                 task.result()
-                bar.update()
+                reporter.update()
         finally:
             pool.shutdown(cancel_futures=True)
     return folders

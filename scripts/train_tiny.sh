@@ -16,7 +16,7 @@ rooms output=data/rooms_val split=held_out scenes=40 frames=24
 rooms seed=1 size=112 output=data/rooms_train_112 split=train scenes=3200 frames=14
 rooms seed=2 output=data/rooms_train_224 split=train scenes=450 frames=14
 
-train() { OMP_NUM_THREADS=1 "$python" scripts/train.py threads=1 trainer.enable_progress_bar=false "$@"; }
+train() { OMP_NUM_THREADS=1 "$python" scripts/train.py threads=1 "$@"; }
 both="trainer=cpu_ranks"    # one single-threaded process per core
 small="attention_backend=math"
 optimizer="objective.optimizer"

@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
-train() { OMP_NUM_THREADS=1 .venv/bin/python scripts/train.py experiment=uni3r_tiny threads=1 trainer.enable_progress_bar=false "$@"; }
+train() { OMP_NUM_THREADS=1 .venv/bin/python scripts/train.py experiment=uni3r_tiny threads=1 "$@"; }
 optimizer="objective.optimizer"
 last() { echo "network.start=outputs/$1/weights objective.rendering.raise_sh_every=1"; }
 shares="objective.class_weights=[0.65,1.0,1.75,1.7,2.15,2.8,1.85,0.75]" # of pixels in rooms, to the power of -1/2

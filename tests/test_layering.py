@@ -22,7 +22,7 @@ LEVELS: Mapping[str, Sequence[Sequence[str]]] = {
     "common": (
         ("errors", "image_size", "lazy", "views"),
         ("configuration", "device", "files", "revision"),
-        ("backbone", "checkpoints", "geometry", "meters", "rooms"),
+        ("backbone", "checkpoints", "geometry", "meters", "progress", "rooms"),
         ("model_library", "heads", "data", "metrics", "refinement"),
         ("training", "export"),
         ("drawing",),

@@ -20,13 +20,15 @@ from common.evaluation.report import REPORT, markdown_table, write_report
 from common.evaluation.runner import SceneResult, run_benchmark
 from common.files import atomic_write
 from common.profiling.report import machine
+from common.progress import between_bars
 from common.revision import code_revision
 
 
 def tell(result: SceneResult, is_old: bool) -> None:
     """Print one line per scene."""
     state = "kept" if is_old else f"{result.seconds:.0f} s" if result.row is not None else f"failed: {result.reason}"
-    print(f"{result.scene}: {state}", flush=True)
+    with between_bars():
+        print(f"{result.scene}: {state}", flush=True)
 
 
 def show(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 from dataclasses import fields, replace
 
 import torch
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.configuration import to_dataclass
 from common.errors import ConfigurationError
+from common.training.callbacks.progress import TrainingProgress
 from common.training.callbacks.run_record import RunRecord
 from common.training.debug import debug_configuration
 from common.training.session import fit
@@ -43,6 +45,9 @@ def train(config: DictConfig) -> Trainer:
     objective = instantiate(config.objective)
     record = RunRecord(configuration)
     callbacks = [callback for callback in instantiate(config.callbacks).values() if callback is not None]
+    if config.trainer.get("enable_progress_bar", True) and not sys.stdout.isatty():  # where Lightning writes its bar
+        config.trainer.enable_progress_bar = False
+        callbacks.append(TrainingProgress())
     return fit(
         settings,
         data,

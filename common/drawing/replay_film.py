@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from common.drawing.preview import PreviewStage
 from common.drawing.settings import FilmSettings
 from common.drawing.video import video_writer
 from common.files import atomic_path
+from common.progress import ProgressReporter
 
 _GIF_COLORS = 128
 """Hardly visible against 256 colours, and a sixth smaller."""
@@ -66,16 +66,18 @@ def write_film(path: Path, growing: GrowingMap, settings: FilmSettings, progress
     if path.suffix.lower() not in (".mp4", ".gif"):
         raise ValueError(f"a film is an .mp4 or a .gif, got {path.name}")
     total = len(growing.camera_to_world) + settings.rest
-    frames = tqdm(
-        film_frames(growing, settings), total=total, desc="film", unit="frame", disable=None if progress else True
-    )
-    if path.suffix.lower() == ".mp4":
-        with video_writer(path, settings.size, settings.fps) as write:
-            for frame in frames:
-                write(frame)
-        return
+    with ProgressReporter("film", total, "frame", show=progress) as reporter:
+        frames = reporter.over(film_frames(growing, settings))
+        if path.suffix.lower() == ".mp4":
+            with video_writer(path, settings.size, settings.fps) as write:
+                for frame in frames:
+                    write(frame)
+        else:
+            _write_gif(path, [Image.fromarray(frame) for frame in frames], settings.fps)
+
+
+def _write_gif(path: Path, pictures: list[Image.Image], fps: float) -> None:
     # One palette for all frames, so that colours do not flicker.
-    pictures = [Image.fromarray(frame) for frame in frames]
     palette = pictures[-1].quantize(_GIF_COLORS)
     first, *others = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     with atomic_path(path) as temporary:
@@ -84,7 +86,7 @@ def write_film(path: Path, growing: GrowingMap, settings: FilmSettings, progress
             format="GIF",
             save_all=True,
             append_images=others,
-            duration=round(1000 / settings.fps),
+            duration=round(1000 / fps),
             loop=0,
             optimize=True,
         )

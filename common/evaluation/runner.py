@@ -16,6 +16,7 @@ from typing import Any
 from common.errors import ConfigurationError
 from common.evaluation.benchmark import SCENE_FOLDER, Benchmark, Row
 from common.files import atomic_write, read_json, write_json
+from common.progress import ProgressReporter
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +68,15 @@ def run_benchmark(
     for result in kept.values():
         _check_same(result, description, output)
     results = []
-    for scene in scenes:
-        old = kept.get(scene)
-        is_old = old is not None and old.row is not None
-        result = old if old is not None and is_old else _run_scene(benchmark, scene, output, description)
-        results.append(result)
-        if on_scene is not None:
-            on_scene(result, is_old)
+    with ProgressReporter("evaluate", len(scenes), "scene") as progress:
+        for scene in progress.over(scenes):
+            progress.describe(f"evaluate {scene}")
+            old = kept.get(scene)
+            is_old = old is not None and old.row is not None
+            result = old if old is not None and is_old else _run_scene(benchmark, scene, output, description)
+            results.append(result)
+            if on_scene is not None:
+                on_scene(result, is_old)
     return results
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from tqdm import tqdm
-
 from common.errors import ConfigurationError
 from common.files import read_json, write_json
+from common.progress import ProgressReporter
 
 Json: TypeAlias = "Mapping[str, Json] | Sequence[Json] | str | int | float | bool | None"
 
@@ -111,8 +110,9 @@ def verify(output: Path, workers: int = 4) -> list[str]:
     problems = [f"{output / name}: not in {MANIFEST_FILE}" for name in sorted(present - scenes.keys())]
     with ThreadPoolExecutor(max(1, workers)) as pool:  # hashing and reading release the interpreter lock
         found = pool.map(lambda name: _verify_scene(output / name, scenes[name]), scenes)
-        for faults in tqdm(found, total=len(scenes), desc="verify", unit="scene", disable=None):
-            problems += faults
+        with ProgressReporter("verify", len(scenes), "scene") as progress:
+            for faults in progress.over(found):
+                problems += faults
     return problems
 
 

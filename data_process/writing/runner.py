@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import cv2
-from tqdm import tqdm
 
 from common.errors import ConfigurationError, InputError
+from common.progress import ProgressReporter
 from data_process.errors import SceneTakenError, WriteError
 from data_process.writing.manifest import SCENE_FILE, DatasetInfo, claim, scene_folders, verify, write_manifest
 from data_process.writing.scene_lock import scene_lock
@@ -200,17 +200,17 @@ def _convert_all(
     settings: ProcessSettings,
 ) -> Iterator[_Done]:
     """Convert scenes in this process or in workers; yields the reports as they finish."""
-    with tqdm(total=len(scenes), desc=dataset.name, unit="scene", disable=None) as bar:
+    with ProgressReporter(dataset.name, len(scenes), "scene") as progress:
         if settings.workers == 0 or not scenes:
             for scene in scenes:
                 yield _convert_scene(dataset, scene, convert, output)
-                bar.update()
+                progress.update()
             return
         with _worker_pool(min(settings.workers, len(scenes))) as pool:
             tasks = [pool.submit(_convert_scene, dataset, scene, convert, output) for scene in scenes]
             for task in as_completed(tasks):
                 yield task.result()
-                bar.update()
+                progress.update()
 
 
 @contextmanager

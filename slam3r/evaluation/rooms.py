@@ -13,6 +13,7 @@ import numpy as np
 from common.data.sources.memory import ArraySource
 from common.evaluation.benchmark import BenchmarkBase, Row, numbered_rooms, room_number
 from common.evaluation.figures import write_error_map
+from common.progress import ProgressReporter
 from common.rooms import room_seed, room_video
 from slam3r.evaluation.model_under_test import ModelUnderTest
 from slam3r.evaluation.recorded_run import run_for_evaluation
@@ -69,19 +70,21 @@ class RoomsBenchmark(BenchmarkBase[RoomsSettings, ModelUnderTest]):
         """Render, reconstruct and score one room."""
         settings = self.settings
         seed = room_seed(settings.split, 0, room_number(scene))
-        views = room_video(seed, settings.frames, settings.size)
+        with ProgressReporter("film the room"):
+            views = room_video(seed, settings.frames, settings.size)
         recording = folder / "reconstruction"
         run = run_for_evaluation(
             self.model, ArraySource(views.images), (settings.size, settings.size), recording, self.describe()
         )
         known = np.isfinite(run.camera_to_world).all(axis=(1, 2))
-        score = score_scene(
-            np.asarray(run.points),
-            np.where(run.valid, run.confidence, -1),
-            [pose if is_known else None for pose, is_known in zip(run.camera_to_world, np.asarray(known))],
-            views,
-            run.threshold if settings.confidence_threshold is None else settings.confidence_threshold,
-        )
+        with ProgressReporter("score"):
+            score = score_scene(
+                np.asarray(run.points),
+                np.where(run.valid, run.confidence, -1),
+                [pose if is_known else None for pose, is_known in zip(run.camera_to_world, np.asarray(known))],
+                views,
+                run.threshold if settings.confidence_threshold is None else settings.confidence_threshold,
+            )
         shutil.rmtree(recording, ignore_errors=True)
         if settings.figures:
             assert views.camera_to_world is not None

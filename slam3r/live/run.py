@@ -8,8 +8,6 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from tqdm import tqdm
-
 from common.data.sources.camera import CameraSource
 from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.prefetch import Prefetcher
@@ -17,6 +15,7 @@ from common.errors import ConfigurationError, InputError
 from common.export.result_folder import OutputExists
 from common.files import check_writable
 from common.geometry.calibration import Calibration
+from common.progress import ProgressReporter
 from slam3r.live.frame_preparer import PreparedFrame
 from slam3r.live.outputs import LIVE_SUMMARY, SegmentWriter, write_statistics
 from slam3r.live.session import LiveReconstruction
@@ -78,8 +77,8 @@ def run_live(
         source.note_crop(frame.image.shape[:2], session.settings.size)
         return replace(frame, image=frame.image[:0, :0].copy()), ready
 
-    bar = tqdm(total=source.length, unit="frame", disable=None if options.progress else True)
-    with bar, Prefetcher(source, prepare, options.read_ahead, drop_oldest=live_camera) as frames:
+    progress = ProgressReporter("live", source.length, "frame", show=options.progress)
+    with progress, Prefetcher(source, prepare, options.read_ahead, drop_oldest=live_camera) as frames:
         try:
             while items := list(islice(frames, batch)):
                 updates = session.push(
@@ -90,8 +89,8 @@ def run_live(
                 writer.take(updates)
                 if viewer is not None:
                     viewer.show(updates)
-                bar.set_description(session.state.value)
-                bar.update(len(items))
+                progress.describe(session.state.value)
+                progress.update(len(items))
         except KeyboardInterrupt:
             logger.warning("interrupted: what is registered so far is kept")
         if frames.dropped:

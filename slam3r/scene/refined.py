@@ -10,10 +10,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from common.errors import ConfigurationError
 from common.geometry.colmap_backend import BackendMissingError, pycolmap_module
+from common.progress import ProgressReporter
 from common.refinement.assessment import Sample, assess
 from common.refinement.outcome import Refinement, Verdict
 from common.refinement.refine import refine
@@ -27,7 +27,6 @@ from slam3r.scene.sinks import PointStore
 
 logger = logging.getLogger(__name__)
 
-_BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"
 CONFIRMED = 1.0
 """Threshold of a refined point's confidence: the number of views that see it there, its own included."""
 
@@ -79,7 +78,7 @@ def finish_scene(
         held: by `hold_input`; has taken all frames.
         settings: of the refinement, with a mode.
         export: which points are kept.
-        progress: show a bar, if the output is a terminal.
+        progress: report it (`common.progress`).
         device: of the dense search.
 
     Returns:
@@ -93,12 +92,10 @@ def finish_scene(
         scene.verdict = check_scene(held, settings)
         scene.seconds["verdict"] = time.perf_counter() - start
         return None
-    with tqdm(total=1.0, desc="refine", bar_format=_BAR, disable=None if progress else True) as bar:
+    with ProgressReporter("refine", 1.0, show=progress) as reporter:
 
         def show(stage: str, share: float) -> None:
-            bar.set_description(f"refine: {stage}")
-            bar.n = share
-            bar.refresh()
+            reporter.at(f"refine: {stage}", share)
 
         before = dict(vars(scene))
         try:

@@ -1,4 +1,4 @@
-"""One offline run: a source through a reconstructor into sinks, with a progress bar."""
+"""One offline run: a source through a reconstructor into sinks, with a report of its progress."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.prefetch import Prefetcher
 from common.data.sources.preprocess import Preprocessed, intrinsics_to_original, preprocess
 from common.export.result_folder import write_image
 from common.meters import MemoryMeter
+from common.progress import ProgressReporter
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, RegisteredFrame
 from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
 from slam3r.scene.frame_strip import StripRecorder
@@ -119,7 +119,7 @@ class OfflineRun:
         self._origins: list[_Origin] = []
         self._strides: list[StrideTried] = []
         self._initial: Initialized | None = None
-        self._bar: tqdm | None = None
+        self._progress: ProgressReporter | None = None
         self._source: FrameSource | None = None
 
     def execute(self, source: FrameSource, model: dict[str, Any]) -> Scene:
@@ -133,10 +133,9 @@ class OfflineRun:
             InputError: from the source, or `SequenceTooShort`.
         """
         start, interrupted = time.perf_counter(), False
-        quiet = None if self._options.progress else True  # None: unless it is a terminal
         self._source = source
-        self._bar = tqdm(total=source.length, desc="read", unit="frame", disable=quiet)
-        with self._bar, Prefetcher(source, self._prepare, self._options.read_ahead) as frames:
+        self._progress = ProgressReporter("read", source.length, "frame", show=self._options.progress)
+        with self._progress, Prefetcher(source, self._prepare, self._options.read_ahead) as frames:
             try:
                 for frame in stream(frames, self._reconstructor, self._options.push_batch, self._note):
                     self._take(frame)
@@ -166,31 +165,27 @@ class OfflineRun:
     def _note(self, frame: Frame, prepared: Preprocessed) -> None:
         nothing = torch.empty(0)  # the image is with the reconstructor
         self._origins.append(_Origin(frame.index, frame.path, replace(prepared, image=nothing)))
-        if self._bar is not None and self._initial is None:
-            self._bar.update()
+        if self._progress is not None and self._initial is None:
+            self._progress.update()
 
     def _take(self, frame: RegisteredFrame) -> None:
         with self._reconstructor.timer("sinks"):
             for sink in self._sinks:
                 sink.add(frame)
-        if self._bar is not None:
-            self._bar.update()
+        if self._progress is not None:
+            self._progress.update()
 
     def _observe(self, event: Event) -> None:
         if self._observer is not None:
             self._observer(event)
         if isinstance(event, StrideTried):
             self._strides.append(event)
-            self._describe(f"try stride {event.stride}")
+            if self._progress is not None:
+                self._progress.describe(f"read, trying stride {event.stride}")
         elif isinstance(event, Initialized):
             self._initial = event
-            self._describe("register")
-            if self._bar is not None:  # from here on it counts registered frames
-                self._bar.reset(self._bar.total)
-
-    def _describe(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.set_description(text)
+            if self._progress is not None:  # from here on it counts registered frames
+                self._progress.restart("register")
 
     def _scene(self, source: FrameSource, model: dict[str, Any], seconds: float, interrupted: bool) -> Scene:
         recorded, reconstructor, initial = self._frames, self._reconstructor, self._initial

@@ -59,7 +59,7 @@ class RunSettings:
     read_ahead: int = 16
     """Frames decoded ahead."""
     progress: bool = True
-    """Show a bar, if the output is a terminal."""
+    """Report it: a bar on a terminal, elsewhere a line every half minute."""
 
     def __post_init__(self) -> None:
         check_image_size(self.size)

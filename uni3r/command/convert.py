@@ -5,25 +5,24 @@ from __future__ import annotations
 import torch
 from hydra.utils import get_class
 from rich.console import Console
-from rich.progress import Progress
 
 from common.checkpoints.conversion import convert_checkpoint, read_family
 from common.checkpoints.parts import whole_file
 from common.errors import ConfigurationError
+from common.progress import ProgressReporter
 from uni3r.command.settings import ConvertCommand
 
 
 def convert(settings: ConvertCommand) -> None:
     """Join the parts if there are any, convert, and report kept and dropped tensors."""
     console = Console()
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        joining = bar.add_task("joining parts", total=None, visible=False)
+    with ProgressReporter("convert", 1.0) as progress:
 
         def show(done: int, total: int) -> None:
-            bar.update(joining, completed=done, total=total, visible=True)
+            progress.at("join parts", done / max(1, total))
 
         with whole_file(settings.weights, settings.scratch, show) as path:
-            bar.update(joining, visible=False)
+            progress.at("convert", 0.0)
             state, key_map = read_family(path, settings.teacher)
             if key_map.name not in settings.networks:
                 known = ", ".join(settings.networks)

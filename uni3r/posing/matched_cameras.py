@@ -10,7 +10,7 @@ not enough: right cameras then show the faults of the depth, which wrong ones ha
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -58,6 +58,7 @@ def match_cameras(
     pictures: Sequence[Picture],
     settings: MatchedCameraSettings,
     known_intrinsics: bool = False,
+    progress: Callable[[str, float], None] | None = None,
 ) -> MatchedCameras:
     """Adjust the cameras of a context to features matched in its pictures, and move the Gaussians with them.
 
@@ -70,6 +71,7 @@ def match_cameras(
         pictures: V pictures, as large as there are.
         settings: see `MatchedCameraSettings`.
         known_intrinsics: the intrinsics are right; only poses are sought.
+        progress: is told the stage and the share of it that is done.
 
     Returns:
         A result whatever the pictures are; the first camera is the world's frame, as before.
@@ -84,7 +86,8 @@ def match_cameras(
         return replace(kept, verdict=Verdict(reason=f"no pose was found for {lost} of {len(pictures)} pictures"))
     try:
         depth = _own_depth(gaussians, cameras, confidence)
-        refinement = _refine(depth, cameras, confidence, renumbered(list(pictures)), settings, known_intrinsics)
+        numbered = renumbered(list(pictures))
+        refinement = _refine(depth, cameras, confidence, numbered, settings, known_intrinsics, progress)
     except BackendMissingError as error:
         return replace(kept, verdict=Verdict(reason=str(error)))
     except Exception as error:  # the scene is whole without it
@@ -142,6 +145,7 @@ def _refine(
     pictures: list[Picture],
     settings: MatchedCameraSettings,
     known_intrinsics: bool,
+    progress: Callable[[str, float], None] | None,
 ) -> Refinement:
     """Run the camera stages on the depths and cameras of the scene, on the CPU."""
     prediction = Prediction(
@@ -150,7 +154,7 @@ def _refine(
     adjustment = replace(settings.cameras.adjustment, radial="off")  # the renderer has pinhole cameras only
     wanted = RefinementSettings(mode="cameras", cameras=replace(settings.cameras, adjustment=adjustment))
     known = _known_cameras(pictures, prediction) if known_intrinsics else None
-    return refine(pictures, prediction, wanted, cameras=known)
+    return refine(pictures, prediction, wanted, cameras=known, progress=progress)
 
 
 def _known_cameras(pictures: list[Picture], prediction: Prediction) -> list[Camera | None]:

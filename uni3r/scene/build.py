@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.preprocess import intrinsics_to_network, preprocess
@@ -18,6 +17,7 @@ from common.errors import InputError
 from common.geometry.cameras import make_intrinsics
 from common.geometry.poses import shared_focal
 from common.geometry.transforms import invert_rigid, make_transform
+from common.progress import ProgressReporter
 from common.refinement.outcome import Verdict
 from common.refinement.pictures import WorkingPictures
 from common.refinement.types import Picture as WorkingPicture
@@ -71,7 +71,7 @@ def build_scene(
     network = model.network
     images = torch.stack([picture.image for picture in pictures])[None].to(model.device)
     read = time.perf_counter()
-    with torch.no_grad():
+    with torch.no_grad(), ProgressReporter("network", show=settings.progress):
         residual = _residual(network, teacher, images)
         intrinsics, origin = _intrinsics(network, images, residual, pictures, known, settings)
         prediction = network(images, intrinsics, residual)
@@ -102,7 +102,8 @@ def build_scene(
         scene.warnings.append(f"no pose was found for {', '.join(lost)}")
     elif settings.refine and len(pictures) > 1 and prediction.camera_to_world is not None:
         begin = time.perf_counter()
-        better = refine_context(scene.gaussians, scene.cameras, (scene.images + 1) / 2, settings.refinement)
+        with ProgressReporter("align poses", show=settings.progress):
+            better = refine_context(scene.gaussians, scene.cameras, (scene.images + 1) / 2, settings.refinement)
         scene = _with_poses(scene, residual, better)
         scene.seconds["refine poses"] = time.perf_counter() - begin
     return _with_matched_cameras(scene, [picture.working for picture in pictures], settings)
@@ -119,21 +120,21 @@ def _choose_pictures(
     wanted = known is None and settings.refine and settings.matched.mode != "off"
     working = WorkingPictures(settings.matched.cameras.long_side) if wanted else None
     step = 1
-    bar = tqdm(source, total=source.length, desc="read", unit="picture", disable=None if settings.progress else True)
     count = -1
-    for frame in bar:
-        camera = None if known is None else known.find(frame.name)
-        if known is not None and camera is None:
-            source.skipped.append((frame.name, known.why_missing(frame.name)))
-            continue
-        count += 1
-        if count % step:
-            continue
-        source.note_crop(frame.image.shape[:2], size)
-        held.append((count, _picture(frame, size, known, camera, working)))
-        if len(held) > 2 * settings.views:
-            step *= 2
-            held = [item for item in held if item[0] % step == 0]
+    with ProgressReporter("read", source.length, "picture", show=settings.progress) as progress:
+        for frame in progress.over(source):
+            camera = None if known is None else known.find(frame.name)
+            if known is not None and camera is None:
+                source.skipped.append((frame.name, known.why_missing(frame.name)))
+                continue
+            count += 1
+            if count % step:
+                continue
+            source.note_crop(frame.image.shape[:2], size)
+            held.append((count, _picture(frame, size, known, camera, working)))
+            if len(held) > 2 * settings.views:
+                step *= 2
+                held = [item for item in held if item[0] % step == 0]
     if not held:
         raise InputError(": ".join(source.skipped[0]) if source.skipped else "no picture could be read")
     number = min(settings.views, len(held))
@@ -222,9 +223,16 @@ def _with_matched_cameras(scene: Scene, pictures: list[WorkingPicture | None], s
         return replace(scene, verdict=Verdict(reason="the refinement of cameras was switched off"))
     begin = time.perf_counter()
     told = scene.intrinsics_from == "field of view"
-    matched = match_cameras(
-        scene.gaussians, scene.cameras, scene.pointmaps.confidence, held, settings.matched, known_intrinsics=told
-    )
+    with ProgressReporter("match cameras", 1.0, show=settings.progress) as progress:
+        matched = match_cameras(
+            scene.gaussians,
+            scene.cameras,
+            scene.pointmaps.confidence,
+            held,
+            settings.matched,
+            known_intrinsics=told,
+            progress=lambda stage, share: progress.at(f"match cameras: {stage}", share),
+        )
     scene = replace(scene, gaussians=matched.gaussians, cameras=matched.cameras, verdict=matched.verdict)
     scene.seconds["match cameras"] = time.perf_counter() - begin
     if matched.taken:

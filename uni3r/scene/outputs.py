@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from common.data.sources.images import is_plain_file
 from common.data.sources.preprocess import denormalize
@@ -22,6 +21,7 @@ from common.export.nerfstudio import write_nerfstudio
 from common.export.result_folder import SUMMARY, TRAJECTORY, TRANSFORMS, ResultFolder, write_image
 from common.export.trajectory import write_tum
 from common.files import atomic_folder, relative_name, write_json
+from common.progress import ProgressReporter
 from common.views import Cameras
 from uni3r.gaussians.files import save_ply, save_splat
 from uni3r.rasterization import Rendering
@@ -61,7 +61,8 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
         written.append(folder / SPLAT)
     written += _write_cameras(scene, folder)
     inputs = Cameras(scene.cameras.camera_to_world[scene.posed], scene.cameras.intrinsics[scene.posed])
-    renderings = [scene.render(inputs[view : view + 1])[0] for view in range(len(scene.posed))]
+    with ProgressReporter("draw", len(scene.posed), "view", show=export.progress) as progress:
+        renderings = [scene.render(inputs[view : view + 1])[0] for view in progress.over(range(len(scene.posed)))]
     painter.fit(renderings)
     written += _write_views(scene, painter, renderings, folder)
     write_image(folder / OVERVIEW, draw_overview(scene, painter, export.film_scale))
@@ -148,8 +149,8 @@ def _write_films(
     names = names if settings.features else FILMS[:2]
     with ExitStack() as stack:
         writers = {name: stack.enter_context(video_writer(folder / name, size, settings.fps)) for name in names}
-        quiet = None if export.progress else True
-        for frame in tqdm(range(settings.frames), desc="film", unit="frame", disable=quiet):
+        progress = stack.enter_context(ProgressReporter("film", settings.frames, "frame", show=export.progress))
+        for frame in progress.over(range(settings.frames)):
             pictures = painter.paint(scene.render(path[frame : frame + 1], size)[0])
             for name, write in writers.items():
                 write(pictures[name.removesuffix(".mp4")])

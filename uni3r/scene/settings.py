@@ -43,7 +43,7 @@ class ExportSettings:
     film_scale: int = 2
     """Films are this many times larger than the network's images."""
     progress: bool = field(default=True, metadata={"set_by": "run.progress"})
-    """Show bars, if the output is a terminal."""
+    """Report it: bars on a terminal, elsewhere a line every half minute."""
 
     def __post_init__(self) -> None:
         if self.film_scale < 1:
@@ -72,7 +72,7 @@ class RunSettings:
     matched: MatchedCameraSettings = field(default_factory=MatchedCameraSettings)
     """Whether and how cameras are matched."""
     progress: bool = True
-    """Show bars, if the output is a terminal."""
+    """Report it: bars on a terminal, elsewhere a line every half minute."""
 
     def __post_init__(self) -> None:
         if self.views < 1:
