@@ -8,7 +8,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from common.evaluation.benchmark import SCENE_FOLDER, Row
+from common.evaluation.benchmark import SCENE_FOLDER, VARIANT, Row
 from common.evaluation.columns import column, columns_of, grouped, mean_row, mean_rows
 from common.evaluation.compare import METRICS
 from common.evaluation.references import Reference
@@ -114,16 +114,20 @@ def _mean(rows: list[Row]) -> Mapping[str, Any]:
 
 
 def reference_table(rows: Sequence[Row], references: Sequence[Reference]) -> list[str]:
-    """Ours first, then each published line, over the figures that were published; means, then scene by scene."""
+    """Ours first (each variant by itself), then each published line, over the figures that were published; means, then
+    scene by scene."""
     keys = list(dict.fromkeys(key for reference in references for key in reference.mean))
     scenes = [str(row["scene"]) for row in rows if any(str(row["scene"]) in line.scenes for line in references)]
     heads = [column(key).heading for key in keys]
     heads += [f"{scene} {column(key).heading}" for scene in scenes for key in keys]
-    mean, by_scene = mean_row(list(rows)), {str(row["scene"]): row for row in rows}
-    ours = [mean.get(key) for key in keys] + [by_scene[scene].get(key) for scene in scenes for key in keys]
+    by_scene = {str(row["scene"]): row for row in rows}
     keyed = keys + [key for _ in scenes for key in keys]
     table = [_line(["", *heads]), _line(["---", *["---:"] * len(heads)])]
-    table.append(_line([f"**this run** ({len(rows)} scenes)", *map(_show, keyed, ours)]))
+    for variant, mean in mean_rows(list(rows)).items() or [("", Row())]:
+        count = sum(str(row["scene"]).partition(VARIANT)[2] == variant for row in rows)
+        ours = [mean.get(key) for key in keys] + [by_scene[scene].get(key) for scene in scenes for key in keys]
+        title = f"**this run{variant and ', '}{variant}** ({count} scenes)"
+        table.append(_line([title, *map(_show, keyed, ours)]))
     for number, reference in enumerate(references, 1):
         values = [reference.mean.get(key) for key in keys]
         values += [reference.scenes.get(scene, {}).get(key) for scene in scenes for key in keys]

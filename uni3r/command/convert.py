@@ -34,4 +34,7 @@ def convert(settings: ConvertCommand) -> None:
             done = convert_checkpoint(state, key_map, network, settings.output, sizes, dtype, notes)
     dropped = ", ".join(f"{count} of {name}" for name, count in sorted(done.dropped.items())) or "nothing"
     console.print(f"{done.folder}: {done.tensors} tensors, {done.parameters / 1e6:.1f} M numbers ({done.family})")
+    takes = {"none": "no, the file has no embedding of them", "token": "yes"}.get(str(done.config.get("intrinsics")))
+    if takes is not None:
+        console.print(f"takes intrinsics: {takes}", highlight=False)
     console.print(f"left out: {dropped}", highlight=False)

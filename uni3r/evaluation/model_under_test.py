@@ -12,6 +12,7 @@ import torch
 
 from common.configuration import to_dataclass
 from common.errors import CheckpointError, ConfigurationError
+from common.evaluation.benchmark import VARIANT
 from common.files import read_json, write_json
 from common.metrics.lpips import Lpips
 from common.metrics.segmentation import score_confusion
@@ -100,16 +101,21 @@ def write_confusion(folder: Path, score: WindowScore | Sequence[WindowScore]) ->
 
 
 def pooled_miou(scenes: Path | None, labels: LabelSet) -> list[str]:
-    """A sentence with the mIoU of one confusion matrix over all scenes in a folder; none where there is none."""
-    files = [] if scenes is None else sorted(scenes.glob(f"*/{_CONFUSION}"))
-    if not files:
-        return []
+    """A sentence with the mIoU of one confusion matrix over all scenes in a folder, for each variant of the method;
+    none where there is no matrix."""
+    variants: dict[str, list[Path]] = {}
+    for file in [] if scenes is None else sorted(scenes.glob(f"*/{_CONFUSION}")):
+        variants.setdefault(file.parent.name.partition(VARIANT)[2], []).append(file)
+    return [_pooled(variant, files, labels) for variant, files in variants.items()]
+
+
+def _pooled(variant: str, files: Sequence[Path], labels: LabelSet) -> str:
     pooled = torch.tensor([read_json(file) for file in files]).sum(dim=0)
     score = score_confusion(pooled[None])
     classes = ", ".join(
         f"{name} {value:.3f}" for name, value in zip(labels.names, score.iou, strict=True) if np.isfinite(value)
     )
-    return [
-        f"all {len(files)} scenes as one confusion matrix: mIoU {score.mean_iou:.3f}, pixel accuracy "
-        f"{score.pixel_accuracy:.3f} ({classes})"
-    ]
+    return (
+        f"all {len(files)} scenes{variant and ' with '}{variant} as one confusion matrix: mIoU {score.mean_iou:.3f}, "
+        f"pixel accuracy {score.pixel_accuracy:.3f} ({classes})"
+    )

@@ -22,10 +22,13 @@ class ContextTargetWindows:
     """Training windows: `context_views` frames over a gap, then the frames halfway between neighbours of them.
 
     A window is a pair of frames (i, i + gap), ordered by i and then by gap. The published gaps are 2 and 4 frames from
-    one context view to the next: 2 and 4 for 2 views, 6 and 12 for 4, 14 and 28 for 8, 30 and 60 for 16.
+    one context view to the next: 2 and 4 for 2 views, 6 and 12 for 4, 14 and 28 for 8, 30 and 60 for 16. With several
+    numbers of views, the windows of all of them are one list, as in the arbitrary-view release: batches hold one window
+    then, since windows differ in length.
     """
 
-    context_views: int = 2
+    context_views: int | tuple[int, ...] = 2
+    """Number of context views, or several to train on together (published: 2, 4 and 8)."""
     steps: tuple[int, ...] = (2, 4)
     """Frames from one context view to the next; even, so that there is a midpoint."""
     min_frames: int = 33
@@ -34,7 +37,8 @@ class ContextTargetWindows:
     """Longer scenes are subsampled by an integer stride (published: ScanNet++ 200)."""
 
     def __post_init__(self) -> None:
-        if self.context_views < 2 or not self.steps or any(step < 2 or step % 2 for step in self.steps):
+        counts = self._view_counts
+        if not counts or min(counts) < 2 or not self.steps or any(step < 2 or step % 2 for step in self.steps):
             raise ValueError(f"needs at least 2 context views and even steps, got {self.context_views}, {self.steps}")
 
     def count(self, scene: RgbdScene) -> int:
@@ -47,13 +51,23 @@ class ContextTargetWindows:
         if not 0 <= index < sum(starts):
             raise IndexError(f"no window {index} among {sum(starts)}")
         start, which = self._pair(index, starts)
-        positions = context_and_targets(start, self.steps[which], self.context_views)
-        return positions * self._thinning(scene.num_frames)
+        views, step = self._spans[which]
+        return context_and_targets(start, step, views) * self._thinning(scene.num_frames)
+
+    @property
+    def _view_counts(self) -> tuple[int, ...]:
+        return (self.context_views,) if isinstance(self.context_views, int) else tuple(self.context_views)
+
+    @property
+    def _spans(self) -> list[tuple[int, int]]:
+        """(context views, step) of every kind of window, from the shortest gap to the longest."""
+        kinds = [(views, step) for views in self._view_counts for step in self.steps]
+        return sorted(kinds, key=lambda kind: (kind[0] - 1) * kind[1])
 
     def _pair(self, index: int, starts: list[int]) -> tuple[int, int]:
-        """Start and number of the step of pair `index`: the steps that fit at a start come one after the other."""
+        """Start and kind of pair `index`: the kinds that fit at a start come one after the other."""
         start = 0
-        for end in sorted(set(starts)):  # from `start` on, the same steps fit at every start before `end`
+        for end in sorted(set(starts)):  # from `start` on, the same kinds fit at every start before `end`
             fitting = [which for which, count in enumerate(starts) if count >= end]
             block = (end - start) * len(fitting)
             if index < block:
@@ -62,11 +76,11 @@ class ContextTargetWindows:
         raise AssertionError("the index has been checked")
 
     def _starts(self, num_frames: int) -> list[int]:
-        """Number of frames at which a window can start, for each step."""
+        """Number of frames at which a window can start, for each kind."""
         if num_frames < self.min_frames:
-            return [0 for _ in self.steps]
+            return [0 for _ in self._spans]
         kept = -(-num_frames // self._thinning(num_frames))
-        return [max(0, kept - step * (self.context_views - 1)) for step in self.steps]
+        return [max(0, kept - step * (views - 1)) for views, step in self._spans]
 
     def _thinning(self, num_frames: int) -> int:
         if self.max_frames is None or num_frames <= self.max_frames:

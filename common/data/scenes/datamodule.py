@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from common.data.scenes.mixture import EpochDataset
 from common.data.scenes.order import BatchSizes, EpochIndexed, RunningSampler, world
 from common.data.scenes.scene_folder import UNLABELLED
+from common.errors import ConfigurationError
 from common.views import Views
 
 __all__ = ["EpochDataset", "EpochIndexed", "RunningSampler", "WindowData", "collate"]
@@ -178,7 +179,15 @@ class _CountedLoader(DataLoader):
 
 
 def collate(windows: Sequence[Views]) -> Views:
-    """Stack windows of one shape. Where only some have labels, the others count as unlabelled."""
+    """Stack windows of one shape. Where only some have labels, the others count as unlabelled.
+
+    Raises:
+        ConfigurationError: the windows differ in shape.
+    """
+    shapes = {tuple(window.images.shape) for window in windows}
+    if len(shapes) > 1:
+        shown = ", ".join(str(list(shape)) for shape in sorted(shapes))
+        raise ConfigurationError(f"windows of different shapes in one batch ({shown}): they need data.batch_size=1")
     if any(window.labels is not None for window in windows):
         for window in windows:
             if window.labels is None:

@@ -27,7 +27,10 @@ class WindowRule(Protocol):
         ...
 
     def frames(self, scene: RgbdScene, index: int, generator: np.random.Generator) -> NDArray[np.int64]:
-        """(V,) positions in the scene of the frames of window `index`, the same number of frames for all windows."""
+        """(V,) positions in the scene of the frames of window `index`.
+
+        The same number of frames for all windows; a rule may mix numbers where every batch holds one window.
+        """
         ...
 
 

@@ -16,8 +16,12 @@ from torch import Tensor
 from common.checkpoints.conversion import convert_checkpoint, read_family
 from common.checkpoints.parts import find_parts, whole_file
 from common.errors import CheckpointError
+from common.model_library import load_network
 from tests.support.paths import ROOT
 from tests.support.uni3r_parity import published_keys, weight_of
+from uni3r.command.convert import convert
+from uni3r.command.settings import ConvertCommand
+from uni3r.models.description import Uni3rDescription
 from uni3r.models.uni3r import Uni3R
 from uni3r.models.vggt import VGGT
 
@@ -76,6 +80,7 @@ def _convert(released: Path, output: Path, *options: str) -> subprocess.Complete
 def test_parts_to_a_model_that_loads(released: Path, tmp_path: Path) -> None:
     run = _convert(released, tmp_path / "model", "license=theirs", "keep=[camera_head]")
     assert run.returncode == 0, run.stderr
+    assert "takes intrinsics: yes" in run.stdout
     assert "of distiller.aggregator" in run.stdout and "of vggt.track_head" in run.stdout
     assert sorted(file.name for file in (tmp_path / "model").iterdir()) == ["config.json", "model.safetensors"]
 
@@ -103,6 +108,22 @@ def test_the_teacher_and_optional_parts(released: Path, tmp_path: Path) -> None:
     model = Uni3R.from_pretrained(tmp_path / "half")
     assert model.camera_head is not None
     assert next(model.parameters()).dtype == torch.float32
+
+
+def test_a_file_without_the_embedding_of_the_intrinsics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Told by its names, like the teacher, which may have been trained along and then has moments in the file."""
+    state = {key: value for key, value in _miniature().items() if ".intrinsic_encoder." not in key}
+    moments = {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": []}
+    torch.save({"model": state, "optimizer": moments, "epoch": 100}, tmp_path / "arbitrary_views.pth")
+    networks = {"Uni3R": "uni3r.models.uni3r.Uni3R"}
+    file, folder = tmp_path / "arbitrary_views.pth", tmp_path / "model"
+    convert(ConvertCommand(weights=file, output=folder, scratch=tmp_path, networks=networks))
+    shown = capsys.readouterr().out
+    assert "takes intrinsics: no" in shown and "of distiller.aggregator" in shown
+    model = Uni3R.from_pretrained(folder)
+    assert model.config.intrinsics == "none" and model.load_report.fits
+    description = Uni3rDescription(name="any", weights=str(folder))
+    assert load_network(Uni3R, description.weights, description).config.intrinsics == "none"
 
 
 def test_published_names_load_without_conversion(released: Path, tmp_path: Path) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from common.errors import CheckpointError
+from common.errors import CheckpointError, ConfigurationError
 from common.evaluation.benchmark import build_benchmark
+from common.evaluation.references import Reference
+from common.evaluation.report import reference_table
 from common.model_library import ReadyModel
 from common.views import Pointmaps, Views
+from tests.support.processed import write_manifest, write_scene
 from tests.support.tiny_uni3r import SIZE, network, room
 from uni3r.evaluation.pose_alignment import PoseAlignmentSettings
 from uni3r.evaluation.window_scorer import ProtocolSettings, WindowScorer
@@ -116,4 +119,37 @@ def test_rooms_run_from_a_configuration(tmp_path: Path, monkeypatch: pytest.Monk
     assert benchmark.describe()["model"]["name"] == "miniature"
     config["benchmark"]["lpips"] = str(tmp_path / "nowhere.pth")
     with pytest.raises(CheckpointError, match=r"VGG-16 at .*nowhere\.pth"):
+        build_benchmark(config)
+
+
+def test_several_numbers_of_views_are_rows_of_their_own(tmp_path: Path) -> None:
+    """Only scenes long enough for a number of views; the unit is the distance from the first to the last."""
+    for name, frames in (("scene0700_00", 8), ("scene0701_00", 4)):
+        write_scene(tmp_path / "data" / name, range(frames), labels=True)
+    write_manifest(tmp_path / "data")
+    network().save_pretrained(tmp_path / "weights")
+    inference = {"size": list(SIZE), "sh_degree": None, "teacher": None, "labels": "rooms"}
+    config = {
+        "benchmark": {
+            "_target_": "uni3r.evaluation.scannet.ScanNetBenchmark",
+            "path": str(tmp_path / "data"),
+            "context_views": [2, 4],
+            "lpips": False,
+            "protocol": {"refine": False, "true_poses": True, "alignment": {"steps": 2}},
+        },
+        "model": {
+            "name": "miniature",
+            "weights": str(tmp_path / "weights"),
+            "inference": {**inference, "unit": {"rule": "first_last"}},
+        },
+        "device": "cpu",
+    }
+    benchmark = build_benchmark(config)
+    assert benchmark.scenes() == ["scene0700_00@2 views", "scene0701_00@2 views", "scene0700_00@4 views"]
+    rows = [{"scene": name, **benchmark.evaluate(name, tmp_path)} for name in benchmark.scenes()]
+    assert [row["windows"] for row in rows] == [2, 1, 1]
+    text = "\n".join(reference_table(rows, [Reference("theirs", "paper", "paper", {"psnr": 20.0})]))
+    assert "**this run, 2 views** (2 scenes)" in text and "**this run, 4 views** (1 scenes)" in text
+    config["benchmark"] |= {"context_views": [4, 1]}
+    with pytest.raises(ConfigurationError, match="context_views: expected different numbers of at least 2"):
         build_benchmark(config)

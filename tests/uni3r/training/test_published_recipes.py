@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -92,3 +93,18 @@ def published_group(key: str) -> tuple[float, float]:
     if key.startswith("vggt."):
         return 0.1, 0.0
     return 1.0, 0.05 if len(published_keys()[key]) >= 2 else 0.0
+
+
+def test_the_recipe_for_any_number_of_views() -> None:
+    """Its differences from the recipe for two views, as released in April 2026; all else is shared."""
+    config, two = composed("uni3r_arbitrary"), composed("uni3r_2view")
+    assert (config.data.batch_size, config.trainer.accumulate_grad_batches, config.trainer.max_epochs) == (1, 2, 100)
+    assert config.objective.optimizer == two.objective.optimizer
+    assert config.objective.unit.rule == "first_last"
+    assert instantiate(config.objective.distillation).keep == 1.0
+    for name, source in config.data.train.sources.items():
+        assert source.samples_per_epoch == 5000
+        rule, other = instantiate(source.dataset.windows), instantiate(two.data.train.sources[name].dataset.windows)
+        assert replace(rule, context_views=2) == other and list(rule.context_views) == [2, 4, 8]
+    tested = [instantiate(each.windows).context_views for each in config.data.validation.values()]
+    assert tested == [2, 4, 8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,24 @@ def test_windows_by_enumeration():
         found = [rule.frames(place, index, GENERATOR) for index in range(rule.count(place))]
         assert [(int(window[0]), int(window[views - 1])) for window in found] == pairs
         assert all(window.max() < frames and len(set(window.tolist())) == 2 * views - 1 for window in found)
+
+
+def test_windows_of_the_arbitrary_view_release():
+    """All pairs over the six published gaps, ordered by start and gap; the gap tells the number of context views."""
+    gaps = {2: 2, 4: 2, 6: 4, 12: 4, 14: 8, 28: 8}
+    rule, place = ContextTargetWindows((2, 4, 8)), scene("a", 40)
+    found = [rule.frames(place, index, GENERATOR).tolist() for index in range(rule.count(place))]
+    assert [(window[0], max(window)) for window in found] == [
+        (start, start + gap) for start in range(40) for gap in gaps if start + gap < 40
+    ]
+    for window in found:
+        views = gaps[max(window) - window[0]]
+        context, targets = window[:views], window[views:]
+        assert len(targets) == views - 1 and context == sorted(context)
+        assert targets == [(first + second) // 2 for first, second in pairwise(context)]
+    for wrong in ((), (2, 1)):
+        with pytest.raises(ValueError, match="at least 2 context views"):
+            ContextTargetWindows(wrong)
 
 
 def test_test_windows_clamp_at_the_ends_and_leave_out_short_scenes():

@@ -8,6 +8,7 @@ from lightning import LightningModule, Trainer
 
 from common.data.scenes.datamodule import WindowData, collate
 from common.data.scenes.mixture import Mixture, Source
+from common.errors import ConfigurationError
 from common.views import Views
 
 SIZE, EPOCH, BATCH = 17, 12, 2
@@ -50,6 +51,13 @@ def make(workers: int = 0, batch: int = BATCH, **options) -> WindowData:
 def samples(batch: Views) -> list[int]:
     assert batch.sample is not None and batch.sample.dtype == torch.int64
     return batch.sample[:, 0].tolist()
+
+
+def test_windows_of_different_lengths_cannot_share_a_batch() -> None:
+    windows = [Views(torch.zeros(count, 3, 4, 4)) for count in (3, 7)]
+    with pytest.raises(ConfigurationError, match=r"\[3, 3, 4, 4\], \[7, 3, 4, 4\].*data.batch_size=1"):
+        collate(windows)
+    assert collate(windows[1:]).images.shape == (1, 7, 3, 4, 4)
 
 
 def simulate(monkeypatch, rank: int, ranks: int) -> None:
