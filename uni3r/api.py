@@ -23,7 +23,9 @@ from uni3r.scene.build import build_scene
 from uni3r.scene.outputs import RESULTS, write_results
 from uni3r.scene.scene import Scene
 from uni3r.scene.settings import ExportSettings, RunSettings
+from uni3r.semantics.labels import load_label_set
 from uni3r.semantics.teacher import Teacher
+from uni3r.semantics.word_search import WordSearch, unknown_words_note
 
 
 def reconstruct(
@@ -73,7 +75,7 @@ def reconstruct(
         seconds = time.perf_counter() - start
         scene = build_scene(frames, loaded, teacher, known, settings)
     scene.seconds = {"load model": seconds, **scene.seconds}
-    scene.warnings += warning
+    scene.warnings += warning + _unknown_words(scene, export)
     if output is not None:
         write_results(scene, output, export)
     return scene
@@ -87,3 +89,12 @@ def _teacher(loaded: ReadyUni3R, source: str | None, export: ExportSettings) -> 
         if export.queries or loaded.network.feature_compressor is not None:
             raise error if not isinstance(error, ImportError) else ConfigurationError(f"queries: {error}") from error
         return None, [f"no segmentation: {error}"]
+
+
+def _unknown_words(scene: Scene, export: ExportSettings) -> list[str]:
+    """A warning about queries that the model does not know, if there are any."""
+    if scene.text is None or not export.queries:
+        return []
+    labels = load_label_set(scene.labels)
+    unknown = WordSearch.of(scene.text, export.queries, labels).unknown_words
+    return [f"queries: {unknown_words_note(unknown, labels)}"] if unknown else []

@@ -25,6 +25,7 @@ from uni3r.scene.painter import Painter
 from uni3r.scene.scene import Scene
 from uni3r.scene.settings import FlightSettings
 from uni3r.semantics.labels import load_label_set
+from uni3r.semantics.word_search import unknown_words_note
 
 _FIRST_HARMONIC = 0.5 / np.sqrt(np.pi)
 """The constant spherical harmonic."""
@@ -199,9 +200,12 @@ def _film(scene: Scene, folder: Path, frames: int, watcher: Watcher) -> Path:
 
 def _search(scene: Scene, words: Sequence[str]) -> list[Picture]:
     renderings = [scene.render(_camera(scene, index))[0] for index in scene.posed]
-    maps = Painter(scene, words).heat_maps(renderings)
+    painter = Painter(scene, words)
+    maps = painter.heat_maps(renderings)
+    assert painter.labels is not None
+    notes = {word: f" ({unknown_words_note([word], painter.labels)})" for word in painter.unknown_words}
     return [
-        Picture(f"{word} in {scene.views[index].name}", view[number])
+        Picture(f"{word} in {scene.views[index].name}{notes.get(word, '')}", view[number])
         for number, word in enumerate(words)
         for index, view in zip(scene.posed, maps, strict=True)
     ]

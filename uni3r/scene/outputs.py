@@ -72,7 +72,8 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
     if export.flight.frames:
         written += _write_films(scene, painter, inputs, folder, export)
     names = [path.relative_to(folder).as_posix() for path in written]
-    write_json(folder / SUMMARY, {**summarize(scene), "queries": list(export.queries), "written": names})
+    asked = {"queries": list(export.queries), "unknown_words": list(painter.unknown_words)}
+    write_json(folder / SUMMARY, {**summarize(scene), **asked, "written": names})
     return [*written, folder / SUMMARY]
 
 

@@ -56,6 +56,11 @@ class Painter:
         """The words of `heat_maps`."""
         return () if self._search is None else self._search.words
 
+    @property
+    def unknown_words(self) -> tuple[str, ...]:
+        """Queries that the model does not know; their heat maps are dark."""
+        return () if self._search is None else self._search.unknown_words
+
     def fit(self, renderings: Sequence[Rendering]) -> None:
         """Choose the range of depths that the colours span."""
         depth, alpha = (torch.stack([getattr(one, name) for one in renderings]) for name in ("depth", "alpha"))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from uni3r.semantics.labels import label_set_of_words
 from uni3r.semantics.text_encoder import Words, embed_words
-from uni3r.semantics.word_search import WordSearch
+from uni3r.semantics.word_search import WordSearch, unknown_words_note
 
 AXES = {"sofa": 0, "chair": 1, "wall": 2, "object": 3, "things": 3, "stuff": 3, "texture": 3}
 LABELS = label_set_of_words(["sofa", "chair", "wall"])
@@ -64,6 +64,25 @@ def test_what_is_not_there_and_where_nothing_is_stays_dark() -> None:
     heat = WordSearch.of(AxisTeacher(), ["whale", "wall"], LABELS).heat(features)[0]
     assert not heat[0].any()
     assert not heat[1, :, 0].any() and (heat[1, :2, 1:] > 0.9).all()
+
+
+def test_a_word_of_which_the_classes_say_little_is_unknown_and_dark() -> None:
+    """Scores are relative, so something would light up all the same: the length of the word decides."""
+
+    class ShortTeacher(AxisTeacher):
+        def text(self, words: Words, templates: Sequence[str] = ("{}",)) -> Tensor:
+            vectors = super().text(words, templates)
+            for row, word in enumerate(words):
+                if "canapé" in word:
+                    vectors[row] = 0.25 * torch.eye(self.width)[0]  # the direction of the sofa
+            return vectors
+
+    search = WordSearch.of(ShortTeacher(), ["sofa", "canapé", "couch"], LABELS)
+    heat = search.heat(room(sofa=0.9))[0]
+    assert search.unknown_words == ("canapé",) and not heat[1].any()
+    assert (heat[0, 2:, 4:] > 0.9).all() and (heat[2, 2:, 4:] > 0.9).all()
+    note = unknown_words_note(search.unknown_words, LABELS)
+    assert note.startswith("not known to this model and left dark: canapé. It knows sofa, chair, wall")
 
 
 def test_a_word_that_fills_the_view_is_bright_all_over() -> None:

@@ -15,6 +15,7 @@ from hydra.utils import instantiate
 from common.configuration import config_folder
 from common.rooms import LABEL_NAMES
 from uni3r.semantics import LabelTeacher, Query, Teacher, load_label_set
+from uni3r.semantics.word_search import WordSearch
 
 pytest.importorskip("wordllama", reason="word vectors need the extra 'text'")
 
@@ -60,6 +61,19 @@ def test_synonyms_find_their_class(teacher: LabelTeacher) -> None:
     right = {word for word, name, kind in zip(words, found, truth, strict=True) if name == kind}
     assert {"couch", "seat", "armchair", "stool", "desk", "rug", "carpet", "mattress", "roof"} <= right
     assert len(right) / len(words) >= 0.8, sorted(set(words) - right)  # 59 of 71
+
+
+def test_words_that_the_model_does_not_know_are_told_from_those_it_knows(teacher: LabelTeacher) -> None:
+    foreign = ["стул", "椅子", "asdfgh", "plafond", "диван", "床", "qwerty", "silla", "Tisch", "giraffe", "inflation"]
+    search = WordSearch.of(teacher, [*foreign, "sofa", "couch", "desk", "rug", "stool", "door"], teacher.labels)
+    assert search.unknown_words == tuple(foreign)
+    words, truth = zip(*((w.strip(), k) for k, line in SYNONYMS.items() for w in line.split(",")), strict=True)
+    search = WordSearch.of(teacher, words, teacher.labels)
+    nearest = (teacher.text(words) @ teacher.class_vectors[:-1].T).argmax(dim=1).tolist()
+    right = [teacher.labels.names[index] == kind for index, kind in zip(nearest, truth, strict=True)]
+    lit = search.known.tolist()
+    assert sum(known for known, is_right in zip(lit, right, strict=True) if is_right) / sum(right) >= 0.7
+    assert not any(known for known, is_right in zip(lit, right, strict=True) if not is_right)
 
 
 def test_classes_are_apart_and_case_does_not_matter(teacher: LabelTeacher) -> None:
