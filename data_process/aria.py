@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from common.command.launch import launch
+from common.ranges import Count, CountOrNone, Pixels, Positive
 from data_process.errors import BadFrameError, SceneError
 from data_process.formats.fisheye624 import ASE_DEVICE_FROM_CAMERA, ASE_RGB_704, ASE_VALID_RADIUS_704
 from data_process.formats.frame_files import decode_color, metres, read_bytes, read_plane
@@ -46,15 +47,15 @@ _POSE = tuple(f"{name}_world_device" for name in ("tx", "ty", "tz", "qx", "qy", 
 class AriaSettings(ProcessSettings):
     """Settings of configs/process/aria.yaml."""
 
-    size: int = 512
+    size: Pixels = 512
     """Pixels, height and width of the pinhole images; the focal length is that of the device."""
-    every: int = 1
+    every: Count = 1
     """Take every n-th frame."""
-    max_distance: float = 20.0
+    max_distance: Positive = 20.0
     """Metres along the ray; farther pixels become invalid."""
-    first: int | None = 500
+    first: CountOrNone | None = 500
     """Take the scenes with numbers below this; null: all. The published recipes take the first 500."""
-    train_below: int = 450
+    train_below: CountOrNone = 450
     """Scenes with numbers below this are split "train" (90 % of 500), the others "val"."""
 
     def __post_init__(self) -> None:

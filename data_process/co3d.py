@@ -19,6 +19,7 @@ from common.command.launch import launch
 from common.data.sources.cropping import covering_size
 from common.errors import ConfigurationError
 from common.files import read_json, write_json
+from common.ranges import Count, Pixels, Seed
 from data_process.errors import BadFrameError, SceneError
 from data_process.formats.co3d_annotations import (
     CATEGORIES,
@@ -52,13 +53,13 @@ class Co3dSettings(ProcessSettings):
 
     categories: list[str] | None = None
     """Categories such as [chair, cup]; null: those of the 41 published training categories that are present."""
-    max_sequences: int = 50
+    max_sequences: Count = 50
     """Largest number of sequences per category and split; a random choice if there are more."""
     min_quality: float = 0.5
     """Smallest viewpoint_quality_score of a sequence."""
-    seed: int = 42
+    seed: Seed = 42
     """Seed of the choice; 42 gives the published one."""
-    image_size: int = 512
+    image_size: Pixels = 512
     """Pixels: the long side becomes at least this, the short side at least 3/4 of it."""
     depth_masks: bool = False
     """Remove depth outside CO3D's depth masks (geometrically consistent pixels); the recipes do not."""

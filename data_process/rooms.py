@@ -24,6 +24,7 @@ import torch
 
 from common.command.launch import launch
 from common.progress import ProgressReporter
+from common.ranges import Count, FieldOfViewSpan, Pixels, Quality, Seed, Span, Workers
 from common.rooms import room_seed, room_sequence
 from common.views import Views
 from data_process.writing.command import process_verb
@@ -35,21 +36,21 @@ _SETTINGS_FILE = "rooms.json"
 class RoomSettings:
     """Settings shared by the scenes of one data set; see configs/process/rooms.yaml."""
 
-    frames: int = 14
+    frames: Count = 14
     """Pictures per room."""
-    seed: int = 0
+    seed: Seed = 0
     """Decides all rooms; rooms of different seeds differ."""
     split: str = "train"
     """train or held_out: their rooms never coincide, whatever the seed."""
-    size: int | tuple[int, int] = 224
+    size: Pixels | tuple[Pixels, Pixels] = 224
     """Pixels: one number for squares, or [height, width]."""
-    step: tuple[float, float] = (0.05, 0.15)
+    step: Span = (0.05, 0.15)
     """Metres from one frame to the next: range over scenes."""
-    turn: tuple[float, float] = (3.0, 7.0)
+    turn: Span = (3.0, 7.0)
     """Degrees of pan from one frame to the next: range over scenes."""
-    fov: tuple[float, float] = (50.0, 80.0)
+    fov: FieldOfViewSpan = (50.0, 80.0)
     """Field of view along the longer side, degrees: range over scenes."""
-    jpeg_quality: int = 95
+    jpeg_quality: Quality = 95
     """Quality of JPEGs, 0 to 100."""
 
 
@@ -160,9 +161,9 @@ class RoomsCommand(RoomSettings):
 
     output: str
     """Folder of the data set."""
-    scenes: int = 1000
+    scenes: Count = 1000
     """Rooms, one folder each."""
-    workers: int = 2
+    workers: Workers = 2
     """Processes, one thread each; 0 works in the main process."""
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from common.command.launch import launch
 from common.data.scenes.scene_folder import MILLIMETRES
 from common.errors import ConfigurationError
+from common.ranges import Count
 from data_process.errors import BadFrameError, SceneError
 from data_process.formats.frame_files import decode_color, decode_plane, metres, read_bytes, read_matrix, read_plane
 from data_process.formats.scannet_labels import SCANNET_LICENCE, TABLE_NAME, UNLABELLED, LabelTable
@@ -37,7 +38,7 @@ _LABELS = "label-filt"
 class ScanNetSettings(StridedSettings):
     """Settings of configs/process/scannet.yaml."""
 
-    every: int = 10
+    every: Count = 10
     labels: bool = True
     """Write semantic labels where a scan has them (<scan>_2d-label-filt.zip or label-filt/)."""
     label_table: str | None = None

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from common.command.launch import launch
 from common.data.sources.cropping import covering_size
 from common.errors import ConfigurationError
+from common.ranges import NotNegative, Pixels, Positive
 from data_process.errors import BadFrameError
 from data_process.formats import scannetpp_labels
 from data_process.formats.lens_rectification import undistortion
@@ -43,11 +44,11 @@ class ScannetppSettings(ProcessSettings):
     """Sensors to convert; each sensor of a scene becomes a scene of its own."""
     splits: dict[str, str] = field(default_factory=lambda: {"train": "nvs_sem_train", "val": "nvs_sem_val"})
     """Lists in splits/ (without .txt) that name the scenes; leave one out with '~splits.val'."""
-    long_side: int = 920
+    long_side: Pixels = 920
     """Pixels: images are scaled to cover long_side x 3/4 long_side (920 x 690, DSLR 1035 x 690)."""
-    near: float = 0.05
+    near: NotNegative = 0.05
     """Metres along z: nearer surfaces of the mesh are ignored."""
-    far: float = 20.0
+    far: Positive = 20.0
     """Metres along z: farther surfaces have no depth."""
     labels: bool = True
     """Write semantic labels where a scene has segments.json and segments_anno.json."""

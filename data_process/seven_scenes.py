@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from common.command.launch import launch
 from common.data.scenes.scene_folder import MILLIMETRES
+from common.ranges import NotNegative, Positive
 from data_process.formats.depth_registration import register_depth
 from data_process.formats.frame_files import metres, read_color, read_matrix, read_plane
 from data_process.writing.command import process_verb, run
@@ -47,11 +48,11 @@ class SevenScenesSettings(StridedSettings):
     register: frame-*.depth.png reprojected into the colour camera. raw: frame-*.depth.png unchanged, with the depth
     camera, tens of pixels off the colours at the border. auto: projected if a sequence has such files, else
     register."""
-    focal_depth: float = 585.0
+    focal_depth: Positive = 585.0
     """Focal length of the depth camera, pixels (Microsoft's page of the data set)."""
-    focal_color: float = 525.0
+    focal_color: Positive = 525.0
     """Focal length of the colour camera, pixels (the Kinect's nominal value, used in the literature)."""
-    principal_point: tuple[float, float] = (320.0, 240.0)
+    principal_point: tuple[NotNegative, NotNegative] = (320.0, 240.0)
     """Principal point of both cameras, pixels."""
     depth_to_color: tuple[tuple[float, ...], ...] = LIRIS_DEPTH_TO_COLOR
     """Transform of points from the depth camera to the colour camera, metres, 4 x 4."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from common.command.launch import launch
 from common.errors import ConfigurationError, InputError
 from common.export.trajectory import Trajectory, read_tum
+from common.ranges import Positive
 from data_process.errors import BadFrameError, SceneError
 from data_process.formats.frame_files import decode_color, metres, read_bytes, read_plane
 from data_process.writing.command import process_verb, run
@@ -31,10 +32,10 @@ from data_process.writing.scene_writer import SceneWriter
 class Calibration:
     """A pinhole camera with OpenCV's distortion; named as on the benchmark's page."""
 
-    fx: float
-    fy: float
-    cx: float
-    cy: float
+    fx: Positive
+    fy: Positive
+    cx: Positive
+    cy: Positive
     distortion: tuple[float, float, float, float, float]
     """k1, k2, p1, p2, k3."""
 
@@ -58,9 +59,9 @@ class TumSettings(StridedSettings):
 
     cameras: dict[str, Calibration] = field(default_factory=lambda: dict(CAMERAS))
     """Colour camera by a part of the sequence's name."""
-    depth_scale: float = 5000.0
+    depth_scale: Positive = 5000.0
     """Stored depth units per metre."""
-    max_difference: float = 0.02
+    max_difference: Positive = 0.02
     """Largest time difference between a colour image and its depth image or pose, seconds."""
     undistort: bool = True
     """Remove the lens distortion from colour and depth."""

@@ -20,7 +20,7 @@ FORBIDDEN = {
 
 LEVELS: Mapping[str, Sequence[Sequence[str]]] = {
     "common": (
-        ("errors", "image_size", "lazy", "views"),
+        ("errors", "image_size", "lazy", "ranges", "views"),
         ("configuration", "device", "files", "revision"),
         ("backbone", "checkpoints", "geometry", "meters", "progress", "rooms"),
         ("model_library", "heads", "data", "metrics", "refinement"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from common.ranges import Count, Port, Positive
+
 
 @dataclass(frozen=True)
 class ServerSettings:
@@ -11,7 +13,7 @@ class ServerSettings:
 
     host: str = "127.0.0.1"
     """Address to listen on: loopback admits only this machine, ``0.0.0.0`` everybody who can reach it."""
-    port: int = 7860
+    port: Port = 7860
     """Port to listen on."""
     root_path: str = ""
     """Path under which a proxy shows the application."""
@@ -21,13 +23,13 @@ class ServerSettings:
 class Limits:
     """Limits of one visitor's uploads."""
 
-    files: int = 500
+    files: Count = 500
     """Files uploaded at once."""
-    megabytes: int = 500
+    megabytes: Count = 500
     """Total size of all files, megabytes."""
-    waiting: int = 20
+    waiting: Count = 20
     """Visitors in the queue; one works at a time."""
-    hours: float = 2.0
+    hours: Positive = 2.0
     """Hours until the files of a visitor who was not seen any more are removed."""
 
     def __post_init__(self) -> None:

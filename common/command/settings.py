@@ -7,6 +7,7 @@ from typing import Any
 
 from common.app.settings import Limits, ServerSettings
 from common.command.registry import register
+from common.ranges import Threads
 from common.refinement.settings import RefinementSettings
 from common.training.settings import TrainSettings
 
@@ -29,7 +30,7 @@ class EvaluateCommand:
     """Keep finished scenes; they must have been made with the same settings and weights."""
     compare: tuple[str, str] | None = None
     """[first run, second run]: compare these instead of running anything."""
-    threads: int | None = None
+    threads: Threads | None = None
     """Processor threads; null: torch's choice."""
     device: str = "auto"
     """auto, cuda, mps or cpu."""
@@ -47,7 +48,7 @@ class AppCommand:
     """Address and port to listen on."""
     limits: Limits = field(default_factory=Limits)
     """Limits of visitors' uploads."""
-    threads: int | None = None
+    threads: Threads | None = None
     """Processor threads; null: torch's choice."""
 
 

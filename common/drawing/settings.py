@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-Color = tuple[int, int, int]
+from common.ranges import Byte, CountOrNone, FieldOfView, FramesPerSecond, NotNegative, Pixels
+
+Color = tuple[Byte, Byte, Byte]
 
 
 LIGHT: Color = (238, 240, 243)
@@ -18,13 +20,13 @@ class PreviewStyle:
     """Degrees of the viewer to the side of the cameras' mean viewing direction (see `up_axis.level_direction`)."""
     elevation: float = 50.0
     """Degrees of the viewer above the horizon."""
-    field_of_view: float = 35.0
+    field_of_view: FieldOfView = 35.0
     """Degrees, vertical."""
     hide_backs: bool = True
     """Leave out surfaces whose back the viewer would see."""
-    frusta: int = 12
+    frusta: CountOrNone = 12
     """Camera frusta to draw at most."""
-    shading: float = 0.4
+    shading: NotNegative = 0.4
     """Strength of the edge darkening; 0 for none."""
     background: Color = LIGHT
     """Colour behind the map, RGB."""
@@ -34,13 +36,13 @@ class PreviewStyle:
 class FilmSettings:
     """Appearance of a film."""
 
-    size: tuple[int, int] = (540, 960)
+    size: tuple[Pixels, Pixels] = (540, 960)
     """(height, width), pixels."""
-    fps: float = 12.0
+    fps: FramesPerSecond = 12.0
     """Steps per second."""
     turn: float = 40.0
     """Degrees that the viewpoint rotates about the scene in the whole film."""
-    rest: int = 24
+    rest: CountOrNone = 24
     """Frames in which the finished map is shown."""
     picture: float = 0.28
     """Height of the input picture in the corner, as a share of the film's; 0 for none."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from common.evaluation.truth import SequenceTruth
 from common.geometry.alignment import AlignmentResult, align_to_ground_truth, transform_points
 from common.metrics.pointcloud import PointcloudScore, reduce_and_refine, score_pointcloud
+from common.ranges import Count, Positive, Seed
 
 THRESHOLDS = (0.01, 0.015, 0.02, 0.05, 0.10)
 """Thresholds of F-scores, metres."""
@@ -27,11 +28,11 @@ class PointsProtocol:
 
     confidence: float = 3.0
     """Points strictly above it are scored."""
-    num_samples: int = 200_000
+    num_samples: Count = 200_000
     """Pixels drawn."""
-    voxel_size: float = 0.005
+    voxel_size: Positive = 0.005
     """Both clouds are reduced to voxels of this side, metres."""
-    seed: int = 42
+    seed: Seed = 42
     """Seed of sampling and alignment; the accuracy can vary by 10 % with it."""
     truth: Literal["paired", "all"] = "paired"
     """True points for completeness: those of the sampled pixels (published), or a sample of all pixels with known

@@ -21,6 +21,7 @@ from common.data.scenes.replica_files import TRAJECTORY, ReplicaCamera, read_cam
 from common.data.scenes.scene_folder import DataError, RgbdScene, SceneIndex, read_pixels
 from common.data.sources.image_files import Frame, FrameSource
 from common.errors import InputError
+from common.ranges import Count, CountOrNone
 
 
 class SequenceReader(Protocol):
@@ -147,11 +148,11 @@ def open_readers(root: Path, split: str | None = None) -> list[SequenceReader]:
 class FrameChoice:
     """Which frames of a sequence take part."""
 
-    every: int = 1
+    every: Count = 1
     """Take every n-th frame."""
-    first: int = 0
+    first: CountOrNone = 0
     """Number of frames to skip at the beginning."""
-    most: int | None = None
+    most: Count | None = None
     """Largest number of frames; None for all."""
 
     def __post_init__(self) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from common.ranges import Pixels, Positive
+
 _ROUNDS = 200
 _PRECISION = 0.01
 """Pixels."""
@@ -19,11 +21,11 @@ class Calibration:
     Pixels of pictures of `size`, the centre of the top left pixel at (0, 0).
     """
 
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    size: tuple[int, int]
+    fx: Positive
+    fy: Positive
+    cx: Positive
+    cy: Positive
+    size: tuple[Pixels, Pixels]
     """(height, width) of the calibrated images. Images of the same aspect and another size are supported by scaling."""
     k1: float = 0.0
     k2: float = 0.0

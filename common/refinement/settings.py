@@ -8,6 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.ranges import (
+    Angle,
+    Count,
+    CountOrNone,
+    FieldOfViewSpan,
+    NotNegative,
+    Pixels,
+    Positive,
+    Seed,
+    Share,
+    Threads,
+)
 from common.refinement.dense.settings import DenseSettings
 
 
@@ -15,23 +27,23 @@ from common.refinement.dense.settings import DenseSettings
 class MatchingSettings:
     """Local features, the pairs of pictures that are compared, and their verification."""
 
-    max_features: int = 4096
+    max_features: Count = 4096
     """Features of a picture, at most."""
-    total_features: int = 4_000_000
+    total_features: Count = 4_000_000
     """Features of all pictures, at most (136 bytes each): very long sequences get fewer a picture."""
-    contrast: float = 0.013
+    contrast: Positive = 0.013
     """SIFT's threshold of contrast; lower finds more and weaker features."""
-    ratio: float = 0.8
+    ratio: Share = 0.8
     """Distance to the best partner over that to the second best, at most (Lowe 2004)."""
-    all_pairs_up_to: int = 30
+    all_pairs_up_to: CountOrNone = 30
     """Up to so many pictures, every pair is compared."""
-    partners_in_time: int = 8
+    partners_in_time: CountOrNone = 8
     """Distances 1, 2, 4, 8 ... in time at which a picture is compared, at most so many."""
-    partners_alike: int = 8
+    partners_alike: CountOrNone = 8
     """Pictures that look most alike, for each picture, beyond those neighbours."""
-    max_error: float = 4.0
+    max_error: Positive = 4.0
     """Pixels from the epipolar line, at most, for a match to be verified (scaled down for small pictures)."""
-    min_matches: int = 25
+    min_matches: Count = 25
     """Verified matches of a pair, at least."""
 
 
@@ -39,13 +51,13 @@ class MatchingSettings:
 class FocalSettings:
     """Search for the focal length."""
 
-    field_of_view: tuple[float, float] = (25.0, 120.0)
+    field_of_view: FieldOfViewSpan = (25.0, 120.0)
     """Degrees along the longer side: range of the search."""
-    steps: int = 72
+    steps: Count = 72
     """Candidates in that range, equally spaced in the logarithm."""
-    max_pairs: int = 600
+    max_pairs: Count = 600
     """Pairs that vote, at most: those with most matches."""
-    min_pairs: int = 3
+    min_pairs: Count = 3
     """Pairs that vote, at least; with fewer, the network's focal length is the start."""
 
 
@@ -53,7 +65,7 @@ class FocalSettings:
 class RotationSettings:
     """Averaging of relative rotations."""
 
-    max_error: float = 10.0
+    max_error: Angle = 10.0
     """Degrees between a pair's rotation and that of the averaged frames, at most; worse pairs are dropped."""
 
 
@@ -61,11 +73,11 @@ class RotationSettings:
 class PlacementSettings:
     """Linear positions from the network's depth."""
 
-    matches_per_pair: int = 40
+    matches_per_pair: Count = 40
     """Matches of a pair that are used, at most."""
-    iterations: int = 8
+    iterations: Count = 8
     """Reweighted solutions."""
-    scale_prior: float = 0.05
+    scale_prior: NotNegative = 0.05
     """Weight of "the scale of a frame is one", against a match of relative error one."""
 
 
@@ -73,15 +85,15 @@ class PlacementSettings:
 class AdjustmentSettings:
     """Bundle adjustment."""
 
-    rounds: int = 3
+    rounds: Count = 3
     """Rounds of triangulation and adjustment."""
-    max_error: float = 4.0
+    max_error: Positive = 4.0
     """Reprojection error of an observation in the end, working pixels, at most (scaled down for small pictures)."""
-    min_angle: float = 1.0
+    min_angle: Angle = 1.0
     """Angle between two rays of a point, degrees, at least."""
-    max_iterations: int = 60
+    max_iterations: Count = 60
     """Iterations of the solver in each round."""
-    min_observations: int = 15
+    min_observations: Count = 15
     """Points that a frame must share with the others to count as connected."""
     radial: str = "auto"
     """Radial term: auto (kept where it lowers the held-back error), on, or off."""
@@ -91,26 +103,26 @@ class AdjustmentSettings:
 class VerdictSettings:
     """When refined cameras are taken."""
 
-    held_back: float = 0.1
+    held_back: Share = 0.1
     """Share of tracks that no stage is fitted to."""
-    min_frames: float = 0.5
+    min_frames: Share = 0.5
     """Share of frames in the largest connected part, at least."""
-    min_agreeing: float = 0.75
+    min_agreeing: Share = 0.75
     """Share of the pictures' area whose matches agree with the cameras, at least."""
-    max_focal_change: float = 2.5
+    max_focal_change: Positive = 2.5
     """Factor between a camera's refined focal length and the network's, at most."""
-    min_gain: float = 0.9
+    min_gain: NotNegative = 0.9
     """Epipolar error after over that before, at most."""
-    max_error: float = 2.5
+    max_error: Positive = 2.5
     """Median epipolar error after, pixels of a picture with a long side of 640, at most."""
-    good_error: float = 0.8
+    good_error: NotNegative = 0.8
     """Error after, in the same pixels, that well-adjusted pictures stay below (seen: 0.2 to 0.5). Where it is larger,
     `gain_if_poor` is asked for: a chain of weak links bends, although each link looks better than before."""
-    gain_if_poor: float = 0.25
+    gain_if_poor: NotNegative = 0.25
     """Epipolar error after over that before, at most, where the error after is not good."""
-    max_collapse: float = 4.0
+    max_collapse: Positive = 4.0
     """Factor between a frame's scale and the median one, at most, for the frame to count as connected."""
-    min_parallax: float = 1.0
+    min_parallax: Angle = 1.0
     """Median angle between the rays of a point, degrees, at least."""
 
 
@@ -118,7 +130,7 @@ class VerdictSettings:
 class CameraSettings:
     """Everything that `refine_cameras` can be told."""
 
-    long_side: int = 1024
+    long_side: Pixels = 1024
     """Longer side of the working pictures, at most; larger ones are to be scaled down by the caller."""
     matching: MatchingSettings = field(default_factory=MatchingSettings)
     focal: FocalSettings = field(default_factory=FocalSettings)
@@ -126,9 +138,9 @@ class CameraSettings:
     placement: PlacementSettings = field(default_factory=PlacementSettings)
     adjustment: AdjustmentSettings = field(default_factory=AdjustmentSettings)
     verdict: VerdictSettings = field(default_factory=VerdictSettings)
-    threads: int | None = None
+    threads: Threads | None = None
     """Processor threads; None: the cores that this process may use. One thread makes a run repeatable to the bit."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of every random choice."""
 
 
@@ -143,7 +155,7 @@ class RefinementSettings:
     """off: the network's word stays; cameras: poses, focal length and a smooth correction of every depth map; dense:
     depth is searched in the pictures as well; auto: as dense, but without pycolmap the run goes on unrefined. None: as
     the model asks."""
-    check_frames: int = 24
+    check_frames: CountOrNone = 24
     """Frames whose pictures are compared with the result where nothing is refined, at most; 0 for no check."""
     cameras: CameraSettings = field(default_factory=CameraSettings)
     dense: DenseSettings = field(default_factory=DenseSettings)

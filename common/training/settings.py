@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from common.ranges import Seed, Threads
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -12,9 +14,9 @@ class TrainSettings:
 
     output: str
     """Folder for checkpoints, logs, learning curve and weights."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of initialization and sampling."""
-    threads: int | None = None
+    threads: Threads | None = None
     """Processor threads; null leaves torch's choice."""
     attention_backend: Literal["math", "flash_attention", "efficient_attention", "cudnn_attention"] | None = None
     """Attention kernel; null leaves torch's choice. On processors ``math`` is faster for windows of

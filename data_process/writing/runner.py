@@ -20,6 +20,7 @@ import cv2
 
 from common.errors import ConfigurationError, InputError
 from common.progress import ProgressReporter
+from common.ranges import Count, Quality, Workers
 from data_process.errors import SceneTakenError, WriteError
 from data_process.writing.manifest import SCENE_FILE, DatasetInfo, claim, scene_folders, verify, write_manifest
 from data_process.writing.scene_lock import scene_lock
@@ -47,9 +48,9 @@ class ProcessSettings:
     """Folder of the processed data set."""
     raw: str | None = None
     """Folder of the download; not needed to verify."""
-    jpeg_quality: int = 95
+    jpeg_quality: Quality = 95
     """JPEG quality of re-encoded colour images, 0 to 100."""
-    workers: int = 4
+    workers: Workers = 4
     """Worker processes, with one thread each; 0 works in this process."""
     overwrite: bool = False
     """Remove the chosen scenes first, instead of keeping complete ones."""
@@ -76,7 +77,7 @@ class ProcessSettings:
 class StridedSettings(ProcessSettings):
     """Settings of video data sets, which can be subsampled."""
 
-    every: int = 1
+    every: Count = 1
     """Take every n-th frame."""
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from common.command.registry import register
 from common.command.sources import register_sources
 from common.drawing.settings import FilmSettings
 from common.geometry.calibration import Calibration
+from common.ranges import Count, CountOrNone, Threads
 from common.refinement.settings import RefinementSettings
 from slam3r.live.settings import StreamingSettings, ViewSettings
 from slam3r.models.description import Slam3rDescription
@@ -48,7 +49,7 @@ class ReconstructCommand:
     """Device, image size and how the work is done."""
     view: ViewSettings = field(default_factory=ViewSettings)
     """Viewer of a live session."""
-    threads: int | None = None
+    threads: Threads | None = None
     """Processor threads; null: torch's choice."""
 
 
@@ -70,11 +71,11 @@ class ReplayCommand:
     """JSON file of the window's viewpoint: read if it exists, written by V."""
     confidence: float | None = None
     """Points above it are shown; null: the run's own threshold."""
-    max_points: int = 1_000_000
+    max_points: Count = 1_000_000
     """Points shown at most, a random choice."""
     film: FilmSettings = field(default_factory=FilmSettings)
     """Appearance of the film."""
-    threads: int | None = None
+    threads: Threads | None = None
     """Processor threads; null: torch's choice."""
 
 
@@ -92,13 +93,13 @@ class DemoCommand:
     """Selection and formats of the output."""
     photos: str | None = None
     """Folder of photographs or a video; null: film a procedural room."""
-    room: int = 2000
+    room: CountOrNone = 2000
     """Number of the room among the held-out ones."""
-    frames: int = 40
+    frames: Count = 40
     """Frames of the room's video."""
     output: str = "results/demo"
     """Folder for the results, replaced on every run."""
-    threads: int | None = None
+    threads: Threads | None = None
     """Processor threads; null: torch's choice."""
 
 

@@ -14,6 +14,7 @@ from common.data.sources.memory import ArraySource
 from common.evaluation.benchmark import BenchmarkBase, Row, numbered_rooms, room_number
 from common.evaluation.figures import write_error_map
 from common.progress import ProgressReporter
+from common.ranges import Count, CountOrNone, Pixels
 from common.rooms import room_seed, room_video
 from slam3r.evaluation.model_under_test import ModelUnderTest
 from slam3r.evaluation.recorded_run import run_for_evaluation
@@ -25,18 +26,18 @@ class RoomsSettings:
     """Which rooms, and how they are filmed: ``configs/benchmark/rooms.yaml``."""
 
     name: str = "rooms"
-    scenes: int = 8
+    scenes: Count = 8
     """Rooms."""
-    first_scene: int = 1000
+    first_scene: CountOrNone = 1000
     """Number of the first room in the split; validation during training uses the numbers from 0."""
-    frames: int = 40
+    frames: Count = 40
     """Frames per room."""
-    size: int = 224
+    size: Pixels = 224
     """Pixels a side."""
     split: str = "held_out"
     confidence_threshold: float | None = None
     """Points strictly above it are scored; None: those that the run exports. 0: all."""
-    retrieval_stride: int = 2
+    retrieval_stride: Count = 2
     """Every n-th frame of a video enters the retrieval score."""
     figures: bool = True
     """Draw error maps."""

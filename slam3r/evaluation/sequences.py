@@ -15,6 +15,7 @@ from common.evaluation.benchmark import VARIANT, BenchmarkBase, Row
 from common.evaluation.pointmaps import PointsProtocol
 from common.evaluation.sequence import FrameChoice, RgbdSequence, SequenceReader, choose_scenes, open_readers
 from common.evaluation.truth import SequenceTruth, load_truth
+from common.ranges import FramesPerSecond, Pixels
 from common.refinement.settings import Mode
 from slam3r.evaluation.model_under_test import ModelUnderTest
 from slam3r.evaluation.peers import PEERS, Peer, run_peer
@@ -57,9 +58,9 @@ class SequenceSettings:
     """Names of scenes; None for all."""
     split: str | None = None
     frames: FrameChoice = field(default_factory=FrameChoice)
-    fps: float = 30.0
+    fps: FramesPerSecond = 30.0
     """Frames per second of the recording, for time axes."""
-    size: tuple[int, int] = (224, 224)
+    size: tuple[Pixels, Pixels] = (224, 224)
     """(height, width) of the network images."""
     points: PointsProtocol = field(default_factory=PointsProtocol)
     figures: bool = True

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from common.image_size import check_image_size
+from common.ranges import Count, CountOrNone, Positive, Share
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 SEARCH_FRAMES = 61
@@ -34,11 +35,11 @@ class TrackingSettings:
     confidence: float | None = None
     """Mean registered confidence below which a frame counts as failed; None: the reconstruction's `weak_confidence`.
     A frame without a pose always failed."""
-    lost_after: int = 5
+    lost_after: Count = 5
     """Failed frames in a row that make the camera lost."""
-    found_after: int = 3
+    found_after: Count = 3
     """Good frames in a row that make it found again."""
-    reinitialise_after: int = 90
+    reinitialise_after: CountOrNone = 90
     """Frames of a loss after which a new segment begins; 0: never."""
 
     def __post_init__(self) -> None:
@@ -55,13 +56,13 @@ class StrideSettings:
 
     adapt: bool = True
     """Keep the motion between keyframes constant, not their distance."""
-    smoothing: int = 30
+    smoothing: Count = 30
     """Frames over which motion is averaged."""
-    interval: int = 15
+    interval: Count = 15
     """Frames between changes."""
-    tolerance: float = 0.3
+    tolerance: Positive = 0.3
     """The motion between keyframes may be off by this share before the stride changes."""
-    target_range: tuple[float, float] = (0.03, 0.25)
+    target_range: tuple[Share, Share] = (0.03, 0.25)
     """Bounds of the motion between keyframes, in image widths: a camera that stood still during the search is no
     evidence of the stride that is needed later."""
 
@@ -82,9 +83,9 @@ _MOST_POINTS = 2_000_000_000
 class MapSettings:
     """Settings of a `SceneMap`."""
 
-    max_points: int = 2_000_000
+    max_points: Count = 2_000_000
     """Points of the map, 44 bytes each, allocated at once."""
-    voxel_size: float = 0.01
+    voxel_size: Positive = 0.01
     """Edge of a voxel in the unit of the world, which is the mean distance of the first points."""
     confidence: float = 12.0
     """Points of strictly higher confidence are taken."""
@@ -124,7 +125,7 @@ class StreamingSettings:
     """With a calibration, solve poses by PnP with its intrinsics, and by pointmaps only where that fails."""
     disk_map: str | None = None
     """Folder for maps on disk, one per segment, of all voxels as they are first seen; None for none."""
-    remembered_segments: int = 1000
+    remembered_segments: CountOrNone = 1000
     """Closed segments that the statistics list; only the list is bounded, the counts are not."""
 
     def __post_init__(self) -> None:

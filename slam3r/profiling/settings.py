@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.ranges import Count, Pixels, Positive, Threads
 from slam3r.models.description import Slam3rDescription
 from slam3r.reconstruction.settings import ReconstructionSettings
 
@@ -13,31 +14,31 @@ from slam3r.reconstruction.settings import ReconstructionSettings
 class Workload:
     """Workload of each stage; the defaults are those of the published figures."""
 
-    image_size: int = 224
+    image_size: Pixels = 224
     """Pixels a side of the networks' images."""
-    encode_batches: tuple[int, ...] = (1, 4, 10)
+    encode_batches: tuple[Count, ...] = (1, 4, 10)
     """Frames encoded at once."""
-    window: int = 11
+    window: Count = 11
     """Views of an I2P window."""
-    candidates: int = 40
+    candidates: Count = 40
     """Frames that retrieval chooses from."""
-    queries: tuple[int, ...] = (1, 5)
+    queries: tuple[Count, ...] = (1, 5)
     """Query frames at once; half of a round."""
-    references: int = 10
+    references: Count = 10
     """Registered frames of an L2W round."""
-    sources: int = 10
+    sources: Count = 10
     """Frames to register in an L2W round."""
-    frames: int = 40
+    frames: Count = 40
     """Frames of the pipeline."""
-    stride: int = 5
+    stride: Count = 5
     """Keyframe stride of the pipeline."""
-    flat_at: tuple[int, ...] = (50, 500)
+    flat_at: tuple[Count, ...] = (50, 500)
     """Frames at which speed and memory are compared."""
-    flat_span: int = 30
+    flat_span: Count = 30
     """Frames timed at each."""
-    buffer_sizes: tuple[int, ...] = (40, 100)
+    buffer_sizes: tuple[Count, ...] = (40, 100)
     """Buffering sets with which they are compared. A set that is still filling between the two is still slowing."""
-    repeats: int = 3
+    repeats: Count = 3
     """Timed runs of each stage after a warm-up; the pipeline runs once."""
 
     def pipeline_settings(self, buffer_size: int = ReconstructionSettings.buffer_size) -> ReconstructionSettings:
@@ -76,19 +77,19 @@ class ServiceWorkload:
     """flat out: as fast as frames are taken; sustained and overload: frames beyond are dropped."""
     seconds: float = 60.0
     """Measured seconds of each load, after the initialization."""
-    frames_per_second: float | None = None
+    frames_per_second: Positive | None = None
     """Capacity of the service; None takes the measurement of "flat out"."""
     sustained: float = 0.8
     """Share of the capacity that is offered as "sustained"."""
     overload: float = 10.0
     """Multiple of the capacity that is offered as "overload"."""
-    picture_size: tuple[int, int] = (480, 640)
+    picture_size: tuple[Pixels, Pixels] = (480, 640)
     """(height, width) of the JPEGs."""
-    image_size: int = 224
+    image_size: Pixels = 224
     """Pixels a side of the networks' images."""
     mesh: bool = True
     """Run the mesh process as well."""
-    threads: int | None = None
+    threads: Threads | None = None
     """Processor threads of the worker; null: those of the run."""
 
     def __post_init__(self) -> None:
@@ -124,7 +125,7 @@ class ProfileSettings:
     """Stage service: a stream of pictures to a worker of its own for each load."""
     elsewhere: dict[str, str] = field(default_factory=dict)
     """Function of another package, by stage, that yields rows for (device, repeats, quick)."""
-    threads: int | None = None
+    threads: Threads | None = None
     """Processor threads; null: torch's choice."""
     device: str = "auto"
     """auto, cuda, mps or cpu."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from common.configuration import to_dataclass
+from common.ranges import Count, CountOrNone, Seed
 from slam3r.models.description import ModelConfidence
 
 
@@ -16,64 +17,64 @@ class ReconstructionSettings:
 
     keyframe_stride: int = -1
     """Frames between keyframes; -1 searches for the stride with the most confident windows."""
-    stride_min: int = 1
+    stride_min: Count = 1
     """Smallest stride of the search, and of a live session."""
-    stride_max: int = 20
+    stride_max: Count = 20
     """Largest stride of the search, and of a live session."""
-    stride_step: int = 1
+    stride_step: Count = 1
     """Step of the search."""
     stride_search: Literal["exhaustive", "coarse_to_fine"] = "exhaustive"
     """exhaustive tries every stride with ten windows, as published; coarse_to_fine tries strides that double, then the
     gaps around the best, with four windows each: a world is founded sooner, maybe with another stride."""
-    stride_search_frames: int | None = None
+    stride_search_frames: Count | None = None
     """Frames the stride search looks at: None waits for the end of the sequence (offline), a number searches as soon
     as this many frames are available (live)."""
-    window_radius: int = 5
+    window_radius: Count = 5
     """Keyframes on either side of a frame in its I2P window."""
-    initial_window: int = 5
+    initial_window: Count = 5
     """Keyframes of the initial window."""
     initial_confidence: float = ModelConfidence.initial
     """A window of more than three frames with a lower mean confidence is tried again with one frame less."""
     local_threshold: float = ModelConfidence.local
     """I2P confidence above which a point is used."""
-    look_ahead: int | None = None
+    look_ahead: CountOrNone | None = None
     """Frames after a frame that its window may use; None is ``window_radius * stride``, the offline algorithm."""
-    num_scene_frames: int = 10
+    num_scene_frames: Count = 10
     """Buffered frames that serve as references of a registration."""
-    max_frames_per_round: int = 10
+    max_frames_per_round: Count = 10
     """Largest number of frames registered together (never more than half a stride, rounded up)."""
     normalize_input: bool = False
     """Normalize the references to unit scale before L2W, and rescale its output."""
     rigid_registration: bool = False
     """Keep the shape of a frame's local pointmap, and place it by a similarity. For small networks; not published."""
-    rigid_neighbours: int = 0
+    rigid_neighbours: CountOrNone = 0
     """Number of preceding registered frames that vote on a frame's placement, besides L2W, through an additional I2P
     window. Used only with ``rigid_registration``."""
     rigid_tracks: bool = False
     """Also vote with corners tracked by optical flow from registered frames up to ``rigid_neighbours`` strides away."""
-    buffer_size: int = 100
+    buffer_size: CountOrNone = 100
     """Frames in the buffering set; 0 keeps all."""
     buffer_strategy: Literal["reservoir", "fifo"] = "reservoir"
     """Frame that is replaced in a full buffering set: a random one (reservoir) or the oldest (fifo)."""
-    buffer_interval: int = 1
+    buffer_interval: Count = 1
     """Strides between updates of the buffering set."""
     buffer_confidence: float = 0.0
     """Smallest mean registered confidence of frames in the buffering set; 0 admits all, as published. In live sessions
     it keeps frames without tracking (a covered lens, a cut) out of the references."""
     weak_confidence: float = ModelConfidence.weak
     """A frame with a lower mean registered confidence is reported as weak."""
-    focal_frames: int = 10
+    focal_frames: Count = 10
     """Largest number of frames from which the shared focal length is estimated."""
     pose_method: Literal["pnp", "pointmaps", "pnp_first"] = "pointmaps"
     """Poses from pixels and world points (``pnp``), or from pairs of local and world points (``pointmaps``: in closed
     form, robust, no focal length needed). ``pnp_first``, for calibrated cameras: pointmaps where PnP fails."""
-    seed: int = 42
+    seed: Seed = 42
     """Seed of the random draws: stride windows, then the reservoir."""
-    encode_batch: int = 10
+    encode_batch: Count = 10
     """Frames encoded at once."""
-    window_batch: int = 4
+    window_batch: Count = 4
     """I2P windows, head-frame registrations and retrieval queries decoded at once."""
-    memory_chunk: int | None = None
+    memory_chunk: Count | None = None
     """Memory views attended at once in the decoders; bounds memory, does not change results."""
 
     def __post_init__(self) -> None:

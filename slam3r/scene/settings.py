@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.image_size import check_image_size
+from common.ranges import Count, CountOrNone, Pixels, Share
 
 
 @dataclass(frozen=True)
@@ -14,16 +15,16 @@ class ExportSettings:
     confidence: float | None = None
     """Points of strictly higher confidence are kept; None takes the model's threshold, as far as `share` allows. Of a
     refined scene, the points confirmed by other views are kept, independently of this."""
-    share: float = 0.5
+    share: Share = 0.5
     """Smallest share of points that is kept, the most confident ones, if `confidence` is not given: confidences of
     images unlike the training data are low throughout."""
     unconfirmed: bool = False
     """Keep the points of a refined scene that no other view confirms as well."""
-    max_points: int = 2_000_000
+    max_points: CountOrNone = 2_000_000
     """Largest number of points kept, a uniform random choice; 0 keeps all."""
     colmap: bool = False
     """Write a COLMAP model to ``sparse/0``."""
-    colmap_points: int = 200_000
+    colmap_points: CountOrNone = 200_000
     """Largest number of points in it."""
     depths: bool = False
     """Write depth maps in the pixels of the original pictures to ``depths``."""
@@ -52,11 +53,11 @@ class RunSettings:
     """auto, cuda, mps or cpu."""
     dtype: str = "auto"
     """Type of the matrix products: auto, float32 or bfloat16."""
-    size: tuple[int, int] = (224, 224)
+    size: tuple[Pixels, Pixels] = (224, 224)
     """Height and width of the networks' images, multiples of 16; they were trained on 224."""
-    push_batch: int = 10
+    push_batch: Count = 10
     """Frames given to the reconstructor at once."""
-    read_ahead: int = 16
+    read_ahead: Count = 16
     """Frames decoded ahead."""
     progress: bool = True
     """Report it: a bar on a terminal, elsewhere a line every half minute."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from common.errors import InputError
 from common.geometry.calibration import Calibration
+from common.ranges import Bytes, Count, CountOrNone, Pixels, Port, Threads
 from slam3r.live.settings import LiveSettings, StreamingSettings
 from slam3r.models.description import Slam3rDescription
 from slam3r.reconstruction.settings import ReconstructionSettings
@@ -59,14 +60,14 @@ class BrokerSettings:
     ``amqps://user:password@host/?cafile=authority.pem``; without ``cafile`` the system's authorities are trusted."""
     host: str | None = None
     """Used where there is no url: the broker's own guest, which it admits from localhost."""
-    heartbeat_seconds: int = 30
+    heartbeat_seconds: CountOrNone = 30
     """A broker that is silent for two heartbeats counts as gone."""
     connect_timeout_seconds: float = 10.0
     """Seconds to wait for a connection."""
     confirm_seconds: float = 30.0
     """A result that the broker has not confirmed for so long makes the worker unhealthy. It is not sent again: that
     would double it for all who have received it."""
-    refused_attempts: int = 3
+    refused_attempts: Count = 3
     """Attempts to send a result that a full queue of some subscriber refuses. Every attempt reaches the queues that
     are not full, with the same message id."""
     check_seconds: float = 15.0
@@ -81,20 +82,20 @@ class BrokerSettings:
     """One queue or, with partitions, ``slam3r_frames.0``, ``.1``, ..."""
     dead_letter_queue: str = "slam3r_dead_letters"
     """Frames that can never be used, with the header ``reason``."""
-    dead_letter_limit: int = 1000
+    dead_letter_limit: Count = 1000
     """Dead letters that are kept, the newest ones."""
-    dead_letter_bytes: int = 256 << 20
+    dead_letter_bytes: Bytes = 256 << 20
     """Bytes of dead letters that are kept."""
-    partitions: int = 1
+    partitions: Count = 1
     """Queues that streams are spread over by stream_id; more than one needs the broker's plugin
     rabbitmq_consistent_hash_exchange."""
     consume: list[int] | None = None
     """Partitions of this worker, such as [0, 2]; null: all. The first worker of a partition is active,
     the others stand by."""
-    queue_limit_frames: int = 3000
+    queue_limit_frames: Count = 3000
     """Frames on the broker per queue: beyond them the policy drop_oldest drops the oldest frame, and block refuses new
     ones, so that their publisher waits."""
-    queue_limit_bytes: int = 2 << 30
+    queue_limit_bytes: Bytes = 2 << 30
     """Bytes on the broker per queue, as for frames."""
     compress: bool = True
     """Compress results with zstd."""
@@ -129,25 +130,25 @@ class IntakeSettings:
 
     policy: Policy = "drop_oldest"
     """drop_oldest for live video: the newest frames matter; block for recorded video: every frame matters."""
-    pending_frames: int = 32
+    pending_frames: Count = 32
     """Frames that wait in the worker with drop_oldest."""
-    prefetch: int = 160
+    prefetch: Count = 160
     """Deliveries without an acknowledgement; frames in the making count."""
-    max_streams: int = 1
+    max_streams: Count = 1
     """Streams at once; one more ends the world of the stream that was idle longest."""
-    max_frame_bytes: int = 16 << 20
+    max_frame_bytes: Bytes = 16 << 20
     """Larger frames go to the dead-letter queue."""
-    max_pixels: int = 50_000_000
+    max_pixels: Count = 50_000_000
     """Frames of more pixels go to the dead-letter queue."""
-    decode_threads: int = 2
+    decode_threads: Count = 2
     """Threads that decode frames."""
-    decode_ahead: int = 8
+    decode_ahead: Count = 8
     """Frames decoded ahead."""
-    batch: int = 4
+    batch: Count = 4
     """Frames given to the networks at once, if that many are waiting."""
-    remembered_frames: int = 20_000
+    remembered_frames: Count = 20_000
     """Frames that are recognised when they are delivered again."""
-    fatal_attempts: int = 3
+    fatal_attempts: Count = 3
     """Times that a worker may die with a frame in its hands before the frame goes to the dead-letter queue."""
 
     def __post_init__(self) -> None:
@@ -184,20 +185,20 @@ class MeshSettings:
     """A frame is fused when the camera has moved this far since the last one,"""
     rotation_degrees: float = 5.0
     """or turned this far,"""
-    max_skipped: int = 15
+    max_skipped: CountOrNone = 15
     """or after this many frames that were left out."""
     update_seconds: float = 2.0
     """Shortest time between meshes; four times what the last one took, where that is more."""
-    slots: int = 8
+    slots: Count = 8
     """Frames in shared memory."""
-    processes: int | None = None
+    processes: Count | None = None
     """Mesh processes at most, about 450 MB each; None: one for each of `IntakeSettings.max_streams`. Worlds beyond
     that wait, as files of `replay_frames` frames."""
-    waiting_worlds: int = 16
+    waiting_worlds: Count = 16
     """Worlds that wait for a mesh process at most; the oldest closed one is left without a mesh when there are more."""
-    replay_frames: int = 64
+    replay_frames: Count = 64
     """Frames kept on disk for a world that waits, or whose mesh process dies."""
-    memory_limit_mb: int = 4096
+    memory_limit_mb: Count = 4096
     """Memory of a mesh process; beyond it the mesh stops growing."""
     finish_timeout_seconds: float = 60.0
     """Seconds to wait for the last mesh of a segment."""
@@ -216,13 +217,13 @@ class SegmentSettings:
     """Folder for the segments."""
     state: str = "outputs/service_state"
     """State for the next worker; one folder per worker; empty: none."""
-    points_per_frame: int = 4000
+    points_per_frame: Count = 4000
     """Points published per frame at most."""
     idle_seconds: float = 60.0
     """A stream without frames for this long has its segment closed."""
     retry_seconds: float = 30.0
     """Seconds between attempts to save on a full disk."""
-    max_unsaved: int = 2
+    max_unsaved: CountOrNone = 2
     """Segments kept in memory for these attempts; the oldest is given up."""
     checkpoint_seconds: float = 30.0
     """Seconds between checkpoints of the sessions; 0: none, and a stop ends every segment."""
@@ -241,7 +242,7 @@ class HttpSettings:
     """Serve health and metrics."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines read health and metrics."""
-    port: int = 8090
+    port: Port = 8090
     """Port to listen on."""
     stall_seconds: float = 60.0
     """Frames that wait this long without progress make the worker unhealthy."""
@@ -282,13 +283,13 @@ class ServeConfiguration:
     """Calibration of the cameras (a file of ``configs/camera``); null: estimated."""
     service: ServiceSettings = field(default_factory=ServiceSettings)
     """Broker, intake, mesh, segments and health."""
-    size: tuple[int, int] = (224, 224)
+    size: tuple[Pixels, Pixels] = (224, 224)
     """Height and width of the networks' images, multiples of 16."""
     device: str = "auto"
     """auto, cuda, mps or cpu."""
     dtype: str = "auto"
     """Type of the matrix products: auto, float32 or bfloat16."""
-    threads: int | None = None
+    threads: Threads | None = None
     """Processor threads; null: torch's choice."""
     structured_logs: bool = True
     """One JSON object per line; false: plain lines."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from common.command.registry import register
 from common.command.sources import register_sources
 from common.configuration import UserPath
+from common.ranges import Threads
 from uni3r.models.description import Uni3rDescription
 from uni3r.scene.settings import ExportSettings, RunSettings
 
@@ -34,7 +35,7 @@ class RenderCommand:
     """Formats of the output."""
     run: RunSettings = field(default_factory=RunSettings)
     """Construction of the scene."""
-    threads: int | None = None
+    threads: Threads | None = None
     """Processor threads; null: torch's choice."""
 
 

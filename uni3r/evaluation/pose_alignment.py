@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from common.geometry.transforms import invert_rigid, make_transform
+from common.ranges import Count, Positive
 from common.views import Cameras
 
 Render = Callable[[Cameras], Tensor]
@@ -25,11 +26,11 @@ Render = Callable[[Cameras], Tensor]
 class PoseAlignmentSettings:
     """Settings of Adam on nine numbers per camera. The defaults are the published ones."""
 
-    steps: int = 100
+    steps: Count = 100
     """Number of renderings; an optimizer step follows each but the last."""
-    learning_rate: float = 5e-3
+    learning_rate: Positive = 5e-3
     """Learning rate for translations in ``unit`` and for the 6-D rotation."""
-    unit: float = 1.0
+    unit: Positive = 1.0
     """Unit of translations; the baseline or a metre in the published worlds."""
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.evaluation.benchmark import BenchmarkBase, Row, numbered_rooms, room_number
+from common.ranges import Count, CountOrNone
 from common.rooms import room_seed, room_sequence
 from uni3r.evaluation.model_under_test import NOTES, LpipsChoice, ModelUnderTest, pooled_miou, write_confusion
 from uni3r.evaluation.window_scorer import ProtocolSettings
@@ -18,13 +19,13 @@ class RoomsSettings:
     """Which rooms, and how they are filmed: ``configs/benchmark/uni3r_rooms.yaml``."""
 
     name: str = "uni3r_rooms"
-    scenes: int = 16
+    scenes: Count = 16
     """Rooms."""
-    first_scene: int = 1000
+    first_scene: CountOrNone = 1000
     """Number of the first room in the split."""
-    context_views: int = 3
+    context_views: Count = 3
     """The views between them are the targets."""
-    stride: int = 1
+    stride: Count = 1
     """Path frames from one view to the next: 5 to 15 cm and 3 to 7 degrees each."""
     split: str = "held_out"
     lpips: LpipsChoice = False

@@ -14,6 +14,7 @@ from common.data.scenes.datasets.scannet import ScanNet
 from common.errors import InputError
 from common.evaluation.benchmark import VARIANT, BenchmarkBase, Row
 from common.evaluation.columns import mean_row
+from common.ranges import Count
 from uni3r.evaluation.model_under_test import NOTES, LpipsChoice, ModelUnderTest, pooled_miou, write_confusion
 from uni3r.evaluation.window_scorer import ProtocolSettings
 from uni3r.training.windows import TestWindows
@@ -26,7 +27,7 @@ class ScanNetSettings:
     path: str
     """Folder of the processed test scenes."""
     name: str = "uni3r_scannet"
-    context_views: int | tuple[int, ...] = 2
+    context_views: Count | tuple[Count, ...] = 2
     """2, 8 or 16 as published; 4, 8 and 16 for the arbitrary-view release. With several, a row is a scene with a number
     of views, ``scene0686_01@4 views``."""
     scenes: list[str] | None = None

@@ -20,6 +20,7 @@ from common.metrics.aligned_depth import score_aligned_depth
 from common.metrics.image import ImageScore, score_images
 from common.metrics.lpips import Lpips
 from common.metrics.segmentation import confusion_matrices, score_confusion
+from common.ranges import Positive
 from common.refinement.pictures import working_picture
 from common.views import Cameras, Views
 from uni3r.evaluation.pose_alignment import PoseAlignmentSettings, align_poses
@@ -49,9 +50,9 @@ class ProtocolSettings:
     """Then match the context's poses in its pictures, with known intrinsics; where `refine` is on."""
     alignment: PoseAlignmentSettings = field(default_factory=PoseAlignmentSettings)
     """Alignment of the target poses on the target images, in units of the distance of the context cameras."""
-    near: float = 0.1
+    near: Positive = 0.1
     """Metres."""
-    far: float = 100.0
+    far: Positive = 100.0
     """Metres."""
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from common.model_library import ModelDescription
+from common.ranges import CountOrNone, Pixels, Positive
 
 UnitRule = Literal["two_view", "metric", "first_last", "points"]
 Background = Literal["black", "context_mean"]
@@ -21,7 +22,7 @@ class SceneUnit:
     """``two_view``: distance of the first two context cameras (published with 2 views); ``first_last``: of the first
     and the last; ``metric``: one metre (published with 8 and 16 views); ``points``: from the true depth of the
     context, see below."""
-    points_distance: float = 1.0
+    points_distance: Positive = 1.0
     """With ``points``: mean distance of the context's points from camera 0 in the world of the network. DUSt3R and
     SLAM3R are trained independently of it; a network initialized with their weights keeps their unit."""
 
@@ -30,9 +31,9 @@ class SceneUnit:
 class InferenceSettings:
     """Inference settings of a model. The defaults are those of the published weights."""
 
-    size: tuple[int, int] = (256, 256)
+    size: tuple[Pixels, Pixels] = (256, 256)
     """(height, width) of its images, pixels."""
-    sh_degree: int | None = 0
+    sh_degree: CountOrNone | None = 0
     """Degree of the colours that is evaluated; None takes all coefficients."""
     background: Background = "black"
     """Background behind the Gaussians."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.ranges import Count, Share
 from common.refinement.settings import CameraSettings
 
 LEAST_COVERAGE = 0.3
@@ -15,7 +16,7 @@ LEAST_COVERAGE = 0.3
 class DirectSettings:
     """Settings of the direct alignment: Levenberg-Marquardt with robust weights."""
 
-    iterations: int = 20
+    iterations: Count = 20
     """Largest number of iterations."""
     tolerance: float = 1e-3
     """Stops when an iteration lowers the error by less than this share."""
@@ -32,11 +33,11 @@ class DirectSettings:
 class RefinementSettings:
     """Settings of the coarse-to-fine refinement."""
 
-    shrink: tuple[int, ...] = (8, 4, 2, 1)
+    shrink: tuple[Count, ...] = (8, 4, 2, 1)
     """Factors by which images are reduced, in this order."""
-    renderings: int = 4
+    renderings: Count = 4
     """Largest number of renderings per size and start; stops earlier without progress."""
-    min_coverage: float = LEAST_COVERAGE
+    min_coverage: Share = LEAST_COVERAGE
     """Views of which the earlier ones cover a smaller share keep their pose."""
     direct: DirectSettings = field(default_factory=DirectSettings)
     """Settings of the alignment between two renderings."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from common.ranges import Count, CountOrNone, FieldOfView, FramesPerSecond, Pixels
 from uni3r.posing.settings import MatchedCameraSettings, RefinementSettings
 
 
@@ -12,9 +13,9 @@ from uni3r.posing.settings import MatchedCameraSettings, RefinementSettings
 class FlightSettings:
     """The path and the film."""
 
-    frames: int = 96
+    frames: CountOrNone = 96
     """Frames of the video; 0 for no video."""
-    fps: float = 24.0
+    fps: FramesPerSecond = 24.0
     """Frames per second."""
     sway: float = 0.04
     """Radius of the circles that the camera flies about its path, as a share of the scene's median depth."""
@@ -40,7 +41,7 @@ class ExportSettings:
     """Also write ``gaussians.splat``, 32 bytes per Gaussian, for web viewers: constant colours, no features."""
     flight: FlightSettings = field(default_factory=FlightSettings)
     """The films' camera: along the input cameras and back."""
-    film_scale: int = 2
+    film_scale: Count = 2
     """Films are this many times larger than the network's images."""
     progress: bool = field(default=True, metadata={"set_by": "run.progress"})
     """Report it: bars on a terminal, elsewhere a line every half minute."""
@@ -58,11 +59,11 @@ class RunSettings:
 
     device: str = "auto"
     """auto, cuda, mps or cpu."""
-    size: tuple[int, int] | None = None
+    size: tuple[Pixels, Pixels] | None = None
     """(height, width) of the network's images; None takes what the model was trained on."""
-    views: int = 4
+    views: Count = 4
     """Number of views to build from, spread evenly over the input, or all if there are fewer."""
-    field_of_view: float | None = None
+    field_of_view: FieldOfView | None = None
     """Degrees along the longer side of the pictures, where no cameras are given; None estimates it."""
     refine: bool = True
     """Refine the model's own cameras on the pictures: poses by direct alignment (`uni3r.posing.refinement`, only for

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from common.ranges import Angle, AngleSpan, Count, CountOrNone, NotNegative, Pixels, Positive, Share
+
 REFERENCE_SIDE = 224
 """Shorter side, in pixels, of the grids that sizes in the settings refer to."""
 
@@ -12,17 +14,17 @@ REFERENCE_SIDE = 224
 class DepthGridSettings:
     """Correction of the predicted depth by triangulated points: a smooth factor per frame."""
 
-    nodes: int = 7
+    nodes: Count = 7
     """Nodes along the shorter side of the bilinear grid of log depth ratios; the longer side has as dense ones."""
-    smoothness: float = 0.7
+    smoothness: NotNegative = 0.7
     """Weight of differences between neighbouring nodes; a track has weight 1."""
-    damping: float = 0.1
+    damping: NotNegative = 0.1
     """Weight of a node's difference from the frame's median ratio."""
-    limit: float = 1.0
+    limit: NotNegative = 1.0
     """Largest correction beyond the median ratio, in log depth."""
-    min_tracks: int = 8
+    min_tracks: CountOrNone = 8
     """A frame with fewer tracks takes the median ratio of all frames."""
-    blur: float = 8.0
+    blur: NotNegative = 8.0
     """Sigma of the Gaussian on log depth, in pixels: hides the steps at patch borders, which a search around them would
     otherwise keep."""
 
@@ -31,15 +33,15 @@ class DepthGridSettings:
 class NeighbourSettings:
     """Choice of the views that a frame is compared with."""
 
-    count: int = 10
+    count: Count = 10
     """Neighbours per frame, at most."""
-    candidates: int = 48
+    candidates: Count = 48
     """Frames considered for it, at most; bounds the cost for long sequences."""
-    min_overlap: float = 0.35
+    min_overlap: Share = 0.35
     """Share of the frame's points that a neighbour must see."""
-    parallax: tuple[float, float] = (2.0, 20.0)
+    parallax: AngleSpan = (2.0, 20.0)
     """Bounds of the median angle between the rays of both views, in degrees."""
-    best_parallax: float = 8.0
+    best_parallax: Angle = 8.0
     """The angle that scores best, in degrees: less is inaccurate, more looks different."""
 
 
@@ -47,17 +49,17 @@ class NeighbourSettings:
 class SweepLevel:
     """One pass over depths around the present one."""
 
-    scale: float
+    scale: Positive
     """Size of the level's grid relative to the network's."""
-    half_range: float
+    half_range: Positive
     """Search within this distance in log depth."""
-    steps: int
+    steps: Count
     """Number of depths, spaced evenly in log depth."""
-    window: int
+    window: Pixels
     """Side of the correlation window, in pixels of the level; odd."""
-    prior: float
+    prior: NotNegative
     """Cost per unit of log depth away from the present depth."""
-    median: int
+    median: Pixels
     """Side of the median filter on the result, odd; 1 for none."""
 
 
@@ -65,11 +67,11 @@ class SweepLevel:
 class AggregationSettings:
     """Semi-global aggregation (Hirschmüller 2008)."""
 
-    small_step: float = 0.2
+    small_step: NotNegative = 0.2
     """P1: penalty of one depth step between neighbouring pixels."""
-    large_step: float = 1.2
+    large_step: NotNegative = 1.2
     """P2: penalty of larger steps where the picture is flat."""
-    edge_falloff: float = 25.0
+    edge_falloff: NotNegative = 25.0
     """P2 falls with exp(-|difference of grey values in [0, 1]| * this), down to 1.5 P1."""
 
 
@@ -82,11 +84,11 @@ class SweepSettings:
         SweepLevel(scale=1.0, half_range=0.15, steps=24, window=7, prior=0.01, median=1),
     )
     aggregation: AggregationSettings = field(default_factory=AggregationSettings)
-    best_share: float = 0.5
+    best_share: Share = 0.5
     """The cost is the mean over this share of the neighbours, the best ones: others may be occluded."""
-    noise: float = 1 / 255
+    noise: NotNegative = 1 / 255
     """Standard deviation of grey values in [0, 1] below which a window counts as flat."""
-    chunk_elements: int | None = None
+    chunk_elements: Count | None = None
     """Values of the matching volume in work at once; None: for CPU caches, or for filling a GPU."""
 
 
@@ -94,25 +96,25 @@ class SweepSettings:
 class ConsistencySettings:
     """Agreement of a frame's depth with its neighbours' own depths."""
 
-    tolerance: float = 0.03
+    tolerance: NotNegative = 0.03
     """Relative difference of depths that still agree."""
-    min_views: int = 2
+    min_views: CountOrNone = 2
     """Views that must agree with a confirmed pixel."""
-    min_share: float = 0.5
+    min_share: Share = 0.5
     """Share of the views that could see it which must agree."""
     min_correlation: float = 0.4
     """Correlation with the neighbours' pictures, at least: agreement on a blank wall is no evidence."""
-    departure: float = 0.1
+    departure: NotNegative = 0.1
     """Departure from the predicted depth, in log depth, that asks for one more view."""
-    count: int = 10
+    count: Count = 10
     """Neighbours asked per frame, at most."""
-    min_overlap: float = 0.2
+    min_overlap: Share = 0.2
     """Share of the frame's points that a neighbour must see."""
-    parallax: tuple[float, float] = (1.0, 30.0)
+    parallax: AngleSpan = (1.0, 30.0)
     """Bounds of the median angle between the rays of both views, in degrees."""
-    jump: float = 0.1
+    jump: NotNegative = 0.1
     """Difference of log depth within 3 x 3 pixels that counts as a jump."""
-    jump_margin: float = 2.0
+    jump_margin: NotNegative = 2.0
     """Pixels beside a jump are not confirmed up to this distance, in pixels."""
 
 
@@ -120,13 +122,13 @@ class ConsistencySettings:
 class JoiningSettings:
     """Completion of unconfirmed pixels by smoothing the correction that confirmed ones found."""
 
-    radii: tuple[float, ...] = (4.0, 10.0, 24.0, 60.0)
+    radii: tuple[Positive, ...] = (4.0, 10.0, 24.0, 60.0)
     """Radii of the guided filters, fine to coarse, in pixels."""
-    edge: float = 1e-3
+    edge: Positive = 1e-3
     """Variance of grey values in [0, 1] from which on the filter follows the picture's edges."""
-    prior: float = 5e-4
+    prior: NotNegative = 5e-4
     """Weight of no correction, against which the filtered weights stand."""
-    limit: float = 0.8
+    limit: NotNegative = 0.8
     """Largest filled correction, in log depth."""
 
 
