@@ -7,7 +7,7 @@ from typing import Literal
 
 from common.errors import InputError
 from common.geometry.calibration import Calibration
-from common.ranges import Bytes, Count, CountOrNone, Pixels, Port, Threads
+from common.ranges import Bytes, Count, CountOrNone, Pixels, Threads
 from slam3r.live.settings import LiveSettings, StreamingSettings
 from slam3r.models.description import Slam3rDescription
 from slam3r.reconstruction.settings import ReconstructionSettings
@@ -242,7 +242,7 @@ class HttpSettings:
     """Serve health and metrics."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines read health and metrics."""
-    port: Port = 8090
+    port: CountOrNone = 8090
     """Port to listen on."""
     stall_seconds: float = 60.0
     """Frames that wait this long without progress make the worker unhealthy."""

@@ -88,7 +88,7 @@ def test_write_then_verify_then_damage(command, tmp_path: Path) -> None:
         (("raw={}/nowhere", "output={}"), "raw: {}/nowhere is not a folder"),
         (("raw={}", "output={}/out"), "raw: no scenes found there"),
         (("output={}",), "raw: needs a value, give raw=DIR"),
-        (("raw={}", "output={}", "every=0"), "every must be at least 1, got 0"),
+        (("raw={}", "output={}", "every=0"), "every: expected greater than or equal to 1, got 0"),
         (("raw={}", "output={}", "worker=1"), "did you mean workers?"),
     ],
 )

@@ -31,7 +31,7 @@ def test_prefetch_must_let_a_world_be_founded() -> None:
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
-        ("intake.batch=0", "batch must be greater than 0"),
+        ("intake.batch=0", "batch: expected greater than or equal to 1, got 0"),
         ("broker.backoff_limit_seconds=0.1", "backoff_limit_seconds must be at least 0.5"),
         ("broker.consume=[1]", r"partitions 0 to 0, got \[1\]"),
         ("mesh.voxel=0", "voxel must be greater than 0"),
