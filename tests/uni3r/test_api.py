@@ -19,6 +19,7 @@ from common.geometry.transforms import invert_rigid, rotation_angle
 from common.rooms import room_video
 from tests.support.tiny_uni3r import SIZE, network, photos, room
 from uni3r.gaussians.files import load_ply
+from uni3r.gaussians.spz import load_spz
 from uni3r.posing.known_cameras import read_cameras
 from uni3r.scene.settings import ExportSettings, FlightSettings
 
@@ -57,6 +58,19 @@ def test_a_folder_of_pictures_becomes_a_folder_of_results(model: dict, pictures:
     assert len(list((out / "views").glob("*_color.png"))) == len(scene.posed)
     with pytest.raises(InputError, match="already holds"):
         uni3r.reconstruct(pictures, model, out, export=SMALL, **QUICK)
+
+
+def test_small_files_and_wrong_limits(model: dict, pictures: Path, tmp_path: Path) -> None:
+    export = {"flight": {"frames": 0}, "spz": True, "glb": True, "max_gaussians": 500, "sh_degree": 0}
+    scene = uni3r.reconstruct(pictures, model, tmp_path / "out", export=export, views=3, field_of_view=60.0, **QUICK)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["gaussians"], summary["gaussians_written"]) == (scene.gaussians.count, 500)
+    assert {"gaussians.ply", "gaussians.spz", "gaussians.glb"} <= set(summary["written"])
+    written, packed = load_ply(tmp_path / "out" / "gaussians.ply"), load_spz(tmp_path / "out" / "gaussians.spz")
+    assert written.count == packed.count == 500 and written.harmonics.shape[-2] == 1
+    for wrong, said in (({"max_gaussians": 0}, "max_gaussians"), ({"sh_degree": 4}, "sh_degree")):
+        with pytest.raises(ConfigurationError, match=rf"{said}: .*(greater|less) than or equal to"):
+            uni3r.reconstruct(pictures, model, tmp_path / "out", export=wrong, **QUICK)
 
 
 def test_cameras_are_matched_in_the_original_pictures(tmp_path: Path) -> None:

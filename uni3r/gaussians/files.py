@@ -11,7 +11,6 @@ colour and opacity (4 uint8), quaternion (w, x, y, z) as 4 uint8 around 128. Dir
 
 from __future__ import annotations
 
-import logging
 import os
 
 import numpy as np
@@ -23,9 +22,7 @@ from common.errors import InputError
 from common.export.ply_reading import read_vertices
 from common.files import atomic_write
 from uni3r.gaussians.gaussians import Gaussians
-from uni3r.gaussians.spherical_harmonics import CONSTANT
-
-logger = logging.getLogger(__name__)
+from uni3r.gaussians.single_scene import base_colours, one_scene
 
 _POSITION = ("x", "y", "z")
 _CONSTANT = tuple(f"f_dc_{channel}" for channel in range(3))
@@ -48,7 +45,7 @@ def save_ply(path: str | os.PathLike[str], gaussians: Gaussians, with_features: 
     Raises:
         ValueError: for a batch of several scenes.
     """
-    columns = _columns(_finite(_one_scene(gaussians), path), with_features)
+    columns = _columns(one_scene(gaussians, path), with_features)
     rows = np.empty(len(columns["x"]), [(name, "<f4") for name in columns])
     for name, values in columns.items():
         rows[name] = values
@@ -97,36 +94,17 @@ def save_splat(path: str | os.PathLike[str], gaussians: Gaussians) -> None:
     Raises:
         ValueError: for a batch of several scenes.
     """
-    scene = _finite(_one_scene(gaussians), path)
-    colour = scene.harmonics[:, 0] * CONSTANT + 0.5
+    scene = one_scene(gaussians, path)
     quaternion = torch.nn.functional.normalize(scene.rotations, dim=-1)
     rows = np.empty(
         len(scene.means), [("position", "<f4", 3), ("scale", "<f4", 3), ("colour", "u1", 4), ("rotation", "u1", 4)]
     )
     rows["position"], rows["scale"] = scene.means.numpy(), scene.scales.numpy()
-    rows["colour"] = _bytes(torch.cat([colour, scene.opacities[:, None]], dim=-1) * 255)
+    rows["colour"] = _bytes(torch.cat([base_colours(scene), scene.opacities[:, None]], dim=-1) * 255)
     rows["rotation"] = _bytes(quaternion * 128 + 128)
     importance = scene.scales.prod(dim=-1) * scene.opacities
     with atomic_write(path) as file:
         file.write(rows[importance.argsort(descending=True).numpy()].tobytes())
-
-
-def _one_scene(gaussians: Gaussians) -> Gaussians:
-    """Drop the batch axis and move to the CPU."""
-    if gaussians.means.ndim != 3 or len(gaussians.means) != 1:
-        raise ValueError(f"a file holds one scene; got means of shape {tuple(gaussians.means.shape)}, not (1, N, 3)")
-    return gaussians[0]._map(lambda tensor: tensor.detach().float().cpu())
-
-
-def _finite(scene: Gaussians, path: str | os.PathLike[str]) -> Gaussians:
-    """The Gaussians without NaN and infinities; viewers draw nothing, or everything black, with one of them."""
-    fields = [scene.means, scene.scales, scene.rotations, scene.opacities[:, None], scene.harmonics.flatten(1)]
-    fields += [] if scene.features is None else [scene.features]
-    keep = torch.stack([field.isfinite().all(dim=1) for field in fields]).all(dim=0)
-    if keep.all():
-        return scene
-    logger.warning("%s: %d of %d Gaussians are not finite and were left out", path, int((~keep).sum()), len(keep))
-    return scene._map(lambda tensor: tensor[keep])
 
 
 def _columns(scene: Gaussians, with_features: bool) -> dict[str, NDArray]:

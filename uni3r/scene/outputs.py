@@ -24,17 +24,24 @@ from common.files import atomic_folder, relative_name, write_json
 from common.progress import ProgressReporter
 from common.views import Cameras
 from uni3r.gaussians.files import save_ply, save_splat
+from uni3r.gaussians.gaussians import Gaussians
+from uni3r.gaussians.gltf import save_glb
+from uni3r.gaussians.single_scene import with_degree
+from uni3r.gaussians.spz import save_spz
 from uni3r.rasterization import Rendering
 from uni3r.scene.flight import enlarged, flight
 from uni3r.scene.overview import draw_overview
 from uni3r.scene.painter import Painter
+from uni3r.scene.pruning import most_important
 from uni3r.scene.scene_data import SceneData
 from uni3r.scene.settings import ExportSettings
 
-GAUSSIANS, SPLAT = "gaussians.ply", "gaussians.splat"
+GAUSSIANS, SPLAT, SPZ, GLB = "gaussians.ply", "gaussians.splat", "gaussians.spz", "gaussians.glb"
 VIEWS, QUERIES, OVERVIEW = "views", "queries", "overview.png"
 FILMS = ("color.mp4", "depth.mp4", "features.mp4", "segmentation.mp4")
-RESULTS = ResultFolder((SUMMARY, GAUSSIANS, SPLAT, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS), (VIEWS, QUERIES))
+RESULTS = ResultFolder(
+    (SUMMARY, GAUSSIANS, SPLAT, SPZ, GLB, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS), (VIEWS, QUERIES)
+)
 """Files and folders of a scene."""
 
 
@@ -51,14 +58,11 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
     painter = Painter(scene, export.queries)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SUMMARY).unlink(missing_ok=True)
-    for name in (SPLAT, *FILMS):
+    for name in (SPLAT, SPZ, GLB, *FILMS):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / QUERIES, ignore_errors=True)
-    save_ply(folder / GAUSSIANS, scene.gaussians, export.features)
-    written = [folder / GAUSSIANS]
-    if export.splat:
-        save_splat(folder / SPLAT, scene.gaussians)
-        written.append(folder / SPLAT)
+    exported = exported_gaussians(scene, export)
+    written = _write_gaussians(exported, folder, export)
     written += _write_cameras(scene, folder)
     inputs = Cameras(scene.cameras.camera_to_world[scene.posed], scene.cameras.intrinsics[scene.posed])
     with ProgressReporter("draw", len(scene.posed), "view", show=export.progress) as progress:
@@ -72,9 +76,28 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
     if export.flight.frames:
         written += _write_films(scene, painter, inputs, folder, export)
     names = [path.relative_to(folder).as_posix() for path in written]
-    asked = {"queries": list(export.queries), "unknown_words": list(painter.unknown_words)}
+    asked = {
+        "gaussians_written": exported.count,
+        "queries": list(export.queries),
+        "unknown_words": list(painter.unknown_words),
+    }
     write_json(folder / SUMMARY, {**summarize(scene), **asked, "written": names})
     return [*written, folder / SUMMARY]
+
+
+def exported_gaussians(scene: SceneData, export: ExportSettings) -> Gaussians:
+    """The Gaussians that files hold: as many, and of as high a degree, as `export` allows."""
+    chosen = scene.gaussians if export.max_gaussians is None else most_important(scene, export.max_gaussians)
+    return chosen if export.sh_degree is None else with_degree(chosen, export.sh_degree)
+
+
+def _write_gaussians(gaussians: Gaussians, folder: Path, export: ExportSettings) -> list[Path]:
+    save_ply(folder / GAUSSIANS, gaussians, export.features)
+    compact = ((export.splat, SPLAT, save_splat), (export.spz, SPZ, save_spz), (export.glb, GLB, save_glb))
+    for wanted, name, save in compact:
+        if wanted:
+            save(folder / name, gaussians)
+    return [folder / GAUSSIANS, *(folder / name for wanted, name, _ in compact if wanted)]
 
 
 def summarize(scene: SceneData) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from uni3r.rasterization import RasterizationSettings, Rendering, rasterize
 from uni3r.rasterization.background import over_background
 from uni3r.semantics.teacher import TextSide
 
-_NEAR, _FAR = 0.02, 100.0
+NEAR, FAR = 0.02, 100.0
 """Clipping planes of renderings, as multiples of the median depth."""
 
 
@@ -107,8 +107,8 @@ class SceneData:
             self.gaussians,
             lifted.to(self.gaussians.means.device),
             size or self.size,
-            near=_NEAR * depth,
-            far=_FAR * depth,
+            near=NEAR * depth,
+            far=FAR * depth,
             sh_degree=self.sh_degree,
             settings=self.settings,
         )[0]

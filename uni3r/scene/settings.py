@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
 
 from common.ranges import Count, CountOrNone, FieldOfView, FramesPerSecond, Pixels
 from uni3r.posing.settings import MatchedCameraSettings, RefinementSettings
+
+Degree = Annotated[int, Field(ge=0, le=3)]
+"""Degree of spherical harmonics that files of Gaussians hold."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,14 @@ class ExportSettings:
     """Write the semantic features into the PLY file."""
     splat: bool = False
     """Also write ``gaussians.splat``, 32 bytes per Gaussian, for web viewers: constant colours, no features."""
+    spz: bool = False
+    """Also write ``gaussians.spz``, an eighth of the PLY, for web viewers; `uni3r.gaussians.spz` says what is lost."""
+    glb: bool = False
+    """Also write ``gaussians.glb``: glTF with the extension KHR_gaussian_splatting, nothing rounded, no features."""
+    max_gaussians: Count | None = None
+    """Write no more Gaussians than this: those that weigh most in the input views. None writes all."""
+    sh_degree: Degree | None = None
+    """Write the colours' harmonics up to this degree; 0 leaves the direction out, None writes all there are."""
     flight: FlightSettings = field(default_factory=FlightSettings)
     """The films' camera: along the input cameras and back."""
     film_scale: Count = 2
