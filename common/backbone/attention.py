@@ -16,8 +16,10 @@ UNLIMITED = 1 << 40
 
 
 def cached_tokens(device: torch.device) -> int:
-    """Number of tokens to process at once: all on a GPU, or while gradients keep the intermediate results anyway."""
-    return UNLIMITED if device.type != "cpu" or torch.is_grad_enabled() else CACHED_TOKENS
+    """Number of tokens to process at once: all on a GPU, while gradients keep the intermediate results anyway, and in a
+    graph that is compiled or exported, which would hold a loop over a fixed number of parts."""
+    whole = device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling()
+    return UNLIMITED if whole else CACHED_TOKENS
 
 
 def _split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -85,27 +87,33 @@ class MaxPooledCrossAttention(nn.Module):
             (B, T, N, C), the maximum over the memory views.
         """
         assert memory.shape[1], "cross attention needs at least one memory view"
-        shape = (max(len(target), len(memory)), *target.shape[1:])
-        if len(memory) == 1:
+        # Sizes are read from shapes: len() would make them constants of an exported graph.
+        shape = (max(target.shape[0], memory.shape[0]), *target.shape[1:])
+        if memory.shape[0] == 1:
             target = target.flatten(0, 1)[None]  # the targets of all items read the same views
-        batch, num_memory = max(len(target), len(memory)), memory.shape[1]
+        batch, num_memory = max(target.shape[0], memory.shape[0]), memory.shape[1]
         query = self._heads(self.query(target), rotary)
         # Views are concatenated along the token axis; a view in memory, since tokens come before heads.
         query = query.transpose(1, 2).unflatten(0, target.shape[:2]).flatten(1, 2).transpose(1, 2)
         keys, values = self._heads(self.key(memory), rotary), self._heads(self.value(memory))
-        keys, values = (x.unflatten(0, (len(memory), num_memory)) for x in (keys, values))
+        keys, values = (x.unflatten(0, (memory.shape[0], num_memory)) for x in (keys, values))
 
         limit = cached_tokens(query.device)
+        if limit == UNLIMITED:
+            query, keys, values = (x.expand(batch, *x.shape[1:]) for x in (query, keys, values))
+            return self._attend(query, keys, values, memory_chunk).view(shape)
         items = max(1, limit // (query.shape[2] * num_memory))
         chunk = memory_chunk or max(1, limit // (items * query.shape[2]))
         query, keys, values = (x.expand(batch, *x.shape[1:]).split(items) for x in (query, keys, values))
         pooled = [self._attend(*parts, chunk) for parts in zip(query, keys, values, strict=True)]
         return torch.cat(pooled).view(shape) if len(pooled) > 1 else pooled[0].view(shape)
 
-    def _attend(self, query: Tensor, keys: Tensor, values: Tensor, chunk: int) -> Tensor:
-        """(B, heads, T, D) to (B, M, heads, N, D), ``chunk`` memory views at once: the pooled (B, T, C)."""
-        chunks = zip(keys.split(chunk, dim=1), values.split(chunk, dim=1), strict=True)
-        pooled = reduce(torch.maximum, (self._attend_at_once(query, key, value) for key, value in chunks))
+    def _attend(self, query: Tensor, keys: Tensor, values: Tensor, chunk: int | None) -> Tensor:
+        """(B, heads, T, D) to (B, M, heads, N, D), ``chunk`` memory views at once (None: all): the pooled (B, T, C)."""
+        parts = [(keys, values)]
+        if chunk is not None:
+            parts = list(zip(keys.split(chunk, dim=1), values.split(chunk, dim=1), strict=True))
+        pooled = reduce(torch.maximum, (self._attend_at_once(query, key, value) for key, value in parts))
         # The bias is the same for all pairs: added once, after the maximum.
         return pooled + self.projection.bias
 

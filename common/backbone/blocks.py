@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from common.backbone.attention import MaxPooledCrossAttention, SelfAttention, cached_tokens
+from common.backbone.attention import UNLIMITED, MaxPooledCrossAttention, SelfAttention, cached_tokens
 from common.backbone.rope import Rotary
 
 
@@ -103,7 +103,7 @@ class Block(nn.Module):
         """
         dtype = self.mlp.fc1.weight.dtype
         views = x if x.ndim == 3 else x.flatten(0, 1)
-        table = None if rotary is None else rotary.repeat_items(len(views) // len(x))
+        table = None if rotary is None else rotary.repeat_items(views.shape[0] // x.shape[0])
         x = _add_branch(
             views,
             lambda part: self.scale1(self.self_attention(self.self_norm(part).to(dtype), table)),
@@ -130,8 +130,9 @@ def run_block(block: nn.Module, x: Tensor, *arguments: Any, checkpointing: bool 
 
 def _add_branch(x: Tensor, branch: Callable[[Tensor], Tensor], divisible: bool = True) -> Tensor:
     """``x + branch(x)`` for (B, N, C); inference on a CPU processes as many items at once as stay in its cache."""
-    items = max(1, cached_tokens(x.device) // x.shape[1])
-    if not divisible or len(x) <= items:
+    limit = cached_tokens(x.device)
+    items = max(1, limit // x.shape[1])
+    if limit == UNLIMITED or not divisible or x.shape[0] <= items:
         return x + branch(x)
     result = torch.empty_like(x)
     for part, out in zip(x.split(items), result.split(items), strict=True):

@@ -41,7 +41,8 @@ class PatchGrid:
 
     def rotary(self, head_dim: int, base: float = DEFAULT_BASE, device: torch.device | str = "cpu") -> Rotary:
         """Rotary table of this grid; cached per grid, head dimension and device."""
-        if self.transposed is None:
+        # A graph that is compiled or exported holds a table of its own: its tensors have no values yet.
+        if self.transposed is None and not torch.compiler.is_compiling():
             return _cached_rotary(self.height, self.width, head_dim, base, str(device))
         return rotary_from_positions(self.positions(device), head_dim, base)
 

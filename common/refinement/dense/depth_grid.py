@@ -32,7 +32,8 @@ def correct_depth(
     """
     usable = valid & torch.isfinite(depth) & (depth > 0)
     logs = map_frames(fill_invalid, depth, usable)
-    frames, pixels, track_depths = track_depth(refined, network_from_working, (depth.shape[-2], depth.shape[-1]))
+    found = track_depth(refined, network_from_working, (depth.shape[-2], depth.shape[-1]))
+    frames, pixels, track_depths = (part.to(depth.device) for part in found)  # the cameras stay on the CPU
     # Points sorted by frame: one cut for each.
     order = torch.argsort(frames, stable=True)
     groups = torch.split(order, torch.bincount(frames, minlength=len(depth)).tolist())
