@@ -21,7 +21,16 @@ from common.export.colmap import make_colmap_model, write_colmap
 from common.export.colmap_tracks import TrackedModel, write_tracked_model
 from common.export.nerfstudio import write_nerfstudio
 from common.export.ply import write_ply
-from common.export.result_folder import POINTS, SUMMARY, TRAJECTORY, TRANSFORMS, ResultFolder, write_image
+from common.export.result_folder import (
+    POINTS,
+    SUMMARY,
+    TRAJECTORY,
+    TRANSFORMS,
+    UNREFINED_POINTS,
+    UNREFINED_TRAJECTORY,
+    ResultFolder,
+    write_image,
+)
 from common.export.trajectory import write_tum
 from common.files import relative_name, write_json
 from slam3r.scene.frame_strip import draw_strip
@@ -33,7 +42,10 @@ logger = logging.getLogger(__name__)
 
 PREVIEW, STRIP = "preview.png", "frames.png"
 COLMAP, PREDICTIONS, IMAGES, DEPTHS = "sparse/0", "predictions", "images", "depths"
-RESULTS = ResultFolder((SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP), (COLMAP, PREDICTIONS, IMAGES, DEPTHS))
+RESULTS = ResultFolder(
+    (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP, UNREFINED_POINTS, UNREFINED_TRAJECTORY),
+    (COLMAP, PREDICTIONS, IMAGES, DEPTHS),
+)
 """Files and folders of a reconstruction."""
 _PREVIEW_POINTS = 600_000
 _NO_PICTURES = "its pictures are in no files that other programs read the same; export.images=true writes them"
@@ -60,18 +72,10 @@ def write_results(
     folder.mkdir(parents=True, exist_ok=True)
     for name in RESULTS.written_before(folder) - {path.name for path in streamed}:  # would not belong to the new points
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (SUMMARY, PREVIEW, STRIP):
+    for name in (SUMMARY, PREVIEW, STRIP, UNREFINED_POINTS, UNREFINED_TRAJECTORY):
         (folder / name).unlink(missing_ok=True)
     written, warnings, pictures = list(streamed), find_warnings(scene), has_pictures(scene, folder)
-    steps: list[tuple[str, bool, Callable[[Path], None]]] = [
-        (POINTS, True, lambda path: write_ply(path, scene.points, scene.colors, scene.confidence)),
-        (TRAJECTORY, True, lambda path: _write_trajectory(scene, path)),
-        (TRANSFORMS, True, lambda path: _write_transforms(scene, path)),
-        (COLMAP, export.colmap, lambda path: _write_colmap(scene, path, export.colmap_points)),
-        (PREVIEW, export.preview, lambda path: write_image(path, draw_preview(scene))),
-        (STRIP, export.strip and bool(scene.strip), lambda path: write_image(path, draw_strip(scene.strip))),
-    ]
-    for name, wanted, write in steps:
+    for name, wanted, write in _steps(scene, export):
         if not wanted:
             continue
         if name in (TRANSFORMS, COLMAP) and not pictures:
@@ -90,6 +94,27 @@ def write_results(
     names = [path.relative_to(folder).as_posix() for path in written]
     write_json(folder / SUMMARY, {**summarize(scene), "written": names, "warnings": [*warnings, *scene.notes]})
     return [*written, folder / SUMMARY]
+
+
+def _steps(scene: SceneData, export: ExportSettings) -> list[tuple[str, bool, Callable[[Path], None]]]:
+    """Name of each file, whether it is wanted, and the function that writes it."""
+    before = scene.unrefined if export.unrefined_points else None
+    steps: list[tuple[str, bool, Callable[[Path], None]]] = [
+        (POINTS, True, lambda path: write_ply(path, scene.points, scene.colors, scene.confidence)),
+        (TRAJECTORY, True, lambda path: _write_poses(scene, scene.camera_to_world, path)),
+        (TRANSFORMS, True, lambda path: _write_transforms(scene, path)),
+        (COLMAP, export.colmap, lambda path: _write_colmap(scene, path, export.colmap_points)),
+        (PREVIEW, export.preview, lambda path: write_image(path, draw_preview(scene))),
+        (STRIP, export.strip and bool(scene.strip), lambda path: write_image(path, draw_strip(scene.strip))),
+    ]
+    if before is not None:
+        chosen = _choose(len(before.points), export.unrefined_points)
+        columns = [column[chosen] for column in (before.points, before.colors, before.confidence)]
+        steps += [
+            (UNREFINED_POINTS, True, lambda path: write_ply(path, *columns)),
+            (UNREFINED_TRAJECTORY, True, lambda path: _write_poses(scene, before.camera_to_world, path)),
+        ]
+    return steps
 
 
 def has_pictures(scene: SceneData, folder: Path) -> bool:
@@ -124,9 +149,10 @@ def image_name(number: int) -> str:
     return f"{number:06d}.jpg"
 
 
-def _write_trajectory(scene: SceneData, path: Path) -> None:
-    poses = np.array([frame.camera_to_world for frame in scene.posed]).reshape(-1, 4, 4)
-    write_tum(path, [frame.timestamp for frame in scene.posed], poses)
+def _write_poses(scene: SceneData, poses: NDArray[np.float64], path: Path) -> None:
+    """Write poses (N, 4, 4) of all frames, leaving out unknown ones."""
+    known = np.isfinite(poses).all(axis=(1, 2))
+    write_tum(path, np.array([frame.timestamp for frame in scene.frames])[known], poses[known])
 
 
 def _write_transforms(scene: SceneData, path: Path) -> None:

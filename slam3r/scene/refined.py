@@ -21,7 +21,7 @@ from common.refinement.settings import Mode, RefinementSettings
 from common.refinement.types import Camera, Picture, Tracks
 from slam3r.scene.frame_strip import StripFrame
 from slam3r.scene.refinement_input import RefinementInput
-from slam3r.scene.scene_data import SceneData, SceneFrame, SceneTracks
+from slam3r.scene.scene_data import SceneData, SceneFrame, SceneTracks, Unrefined
 from slam3r.scene.settings import ExportSettings
 from slam3r.scene.sinks import PointStore
 
@@ -150,11 +150,22 @@ def refine_scene(
     scene.verdict = refinement.verdict
     if refinement.cameras is not None:
         frames = held.frames
+        scene.unrefined = _as_it_is(scene, export.unrefined_points)
         _take_cameras(scene, frames, refinement)
         _take_points(scene, frames, refinement, held, export)
         scene.strip = [_strip(column, scene, frames, refinement) for column in scene.strip]
         scene.tracks = _tracks(refinement, frames, held)
     return refinement
+
+
+def _as_it_is(scene: SceneData, most: int) -> Unrefined | None:
+    """The scene before refinement, with so many points at most; None for 0."""
+    if most == 0:
+        return None
+    chosen = slice(None)
+    if len(scene.points) > most:
+        chosen = np.random.default_rng(scene.settings.seed).choice(len(scene.points), most, replace=False)
+    return Unrefined(scene.points[chosen], scene.colors[chosen], scene.confidence[chosen], scene.camera_to_world)
 
 
 def _take_cameras(scene: SceneData, frames: list[int], refinement: Refinement) -> None:

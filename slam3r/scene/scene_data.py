@@ -53,6 +53,20 @@ class SceneTracks:
     """(O, 2) pixels of the original picture; the centre of the top left pixel is (0, 0)."""
 
 
+@dataclass(frozen=True)
+class Unrefined:
+    """A refined scene as the network left it, in the same world."""
+
+    points: NDArray[np.float32]
+    """(P, 3) world: those that would have been the result, or a uniform random choice of them."""
+    colors: NDArray[np.uint8]
+    """(P, 3) RGB."""
+    confidence: NDArray[np.float32]
+    """(P,) of the network."""
+    camera_to_world: NDArray[np.float64]
+    """(N, 4, 4) of all frames; NaN for frames without a pose."""
+
+
 @dataclass
 class SceneData:
     """A scene: points, cameras, and how it came about.
@@ -103,6 +117,8 @@ class SceneData:
     verdict: Verdict = field(default_factory=Verdict)
     """Agreement of images and cameras, and the outcome of refinement."""
     tracks: SceneTracks | None = None
+    """None where nothing was refined."""
+    unrefined: Unrefined | None = None
     """None where nothing was refined."""
     interrupted: bool = False
     """Whether the user stopped the run before the end of the input."""

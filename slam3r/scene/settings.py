@@ -22,6 +22,8 @@ class ExportSettings:
     """Keep the points of a refined scene that no other view confirms as well."""
     max_points: CountOrNone = 2_000_000
     """Largest number of points kept, a uniform random choice; 0 keeps all."""
+    unrefined_points: int = 300_000
+    """Largest number of points of a refined scene as it was before, in ``unrefined.ply``; 0 writes none."""
     colmap: bool = False
     """Write a COLMAP model to ``sparse/0``."""
     colmap_points: CountOrNone = 200_000
@@ -41,8 +43,8 @@ class ExportSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise ValueError(f"share must be from 0 to 1, got {self.share}")
-        if self.max_points < 0 or self.colmap_points < 0:
-            raise ValueError("max_points and colmap_points must not be negative")
+        if min(self.max_points, self.colmap_points, self.unrefined_points) < 0:
+            raise ValueError("max_points, colmap_points and unrefined_points must not be negative")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from scipy.spatial import cKDTree
 import slam3r.scene.refined as refined_module
 from common.errors import ConfigurationError
 from common.export.colmap_tracks import TrackedModel, write_tracked_model
+from common.export.ply import read_ply
+from common.export.trajectory import read_tum
 from common.geometry.alignment import umeyama
 from common.geometry.cameras import unproject_to_world
 from common.geometry.colmap_backend import BackendMissingError
@@ -221,3 +223,15 @@ def test_only_a_sample_is_held_for_the_check_and_its_cameras_have_no_gaps(room: 
     assert 2 <= len(held.frames) <= 5 and not held.complete
     assert {picture.camera for picture in held.pictures()} == {0}
     assert len(held.prediction()) == len(held.frames)
+
+
+def test_the_scene_before_is_kept_small_and_written(room: FilmedRoom, refined: tuple, tmp_path: Path) -> None:
+    scene, before = refined[0], reconstructed(room)
+    assert scene.unrefined is not None and len(scene.unrefined.points) == len(before.points)
+    np.testing.assert_array_equal(scene.unrefined.camera_to_world, before.camera_to_world)
+    write_results(scene, tmp_path, ExportSettings(preview=False, strip=False, unrefined_points=500))
+    assert len(read_ply(tmp_path / "unrefined.ply").points) == 500
+    written = read_tum(tmp_path / "unrefined_trajectory.txt").camera_to_world
+    np.testing.assert_allclose(written, before.camera_to_world, atol=1e-6)
+    write_results(before, tmp_path, ExportSettings(preview=False, strip=False))
+    assert not list(tmp_path.glob("unrefined*")), "a scene that was not refined has no other state"
