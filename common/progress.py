@@ -1,4 +1,10 @@
-"""Progress of long work: a bar on a terminal, and a line every half minute where the output goes elsewhere."""
+"""Progress of long work: a bar on a terminal, a line every half minute where the output goes elsewhere, and listeners.
+
+A program that shows progress itself, such as the web application, listens:
+
+    with listening(page.report):
+        scene = slam3r.reconstruct("my_photos/")
+"""
 
 from __future__ import annotations
 
@@ -6,9 +12,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import TextIO, TypeVar
+from typing import Protocol, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -18,6 +24,25 @@ INTERVAL = 30.0
 """Seconds between two lines."""
 _SHARE_BAR, _CLOCK = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}", "{desc}: {elapsed}"
 _innermost: ContextVar[ProgressReporter | None] = ContextVar("innermost progress", default=None)
+_listener: ContextVar[ProgressListener | None] = ContextVar("progress listener", default=None)
+
+
+class ProgressListener(Protocol):
+    """Is told about progress. An exception that it raises ends the work, at the next step."""
+
+    def __call__(self, stage: str, done: float, total: float | None) -> None:
+        """Take the stage, the steps of it that are done, and its number of steps: None where nobody knows, 1 where
+        steps are shares."""
+
+
+@contextmanager
+def listening(listener: ProgressListener) -> Iterator[None]:
+    """Context in which work of this thread tells a listener how far it is, also where it shows nothing."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
 
 
 class ProgressReporter:
@@ -37,7 +62,7 @@ class ProgressReporter:
         unit: name of a step, in the singular; empty where `total` is 1 and steps are shares of it, or where there are
             no steps to count, only time.
         initial: steps that are done already.
-        show: False reports nothing.
+        show: False reports to listeners alone.
         file: a stream in place of standard error.
         interval: seconds between lines.
     """
@@ -58,11 +83,13 @@ class ProgressReporter:
         self._bar: tqdm | None = None
         self._outer: ProgressReporter | None = None
         self._has_inner = False
+        self._listener: ProgressListener | None = None
         self._ended = threading.Event()
         self._start = 0.0
 
     def __enter__(self) -> ProgressReporter:
-        self._start = time.monotonic()
+        self._start, self._listener = time.monotonic(), _listener.get()
+        self._tell()
         if not self._show:
             return self
         self._outer = _innermost.get()
@@ -99,12 +126,14 @@ class ProgressReporter:
         self._done += steps
         if self._bar is not None:
             self._bar.update(steps)
+        self._tell()
 
     def describe(self, stage: str) -> None:
         """Change the name of the stage."""
         self._stage = stage
         if self._bar is not None:
             self._bar.set_description(stage)
+        self._tell()
 
     def at(self, stage: str, share: float) -> None:
         """Set the stage and the share of it that is done, for a `total` of 1."""
@@ -125,6 +154,10 @@ class ProgressReporter:
         for item in items:
             yield item
             self.update()
+
+    def _tell(self) -> None:
+        if self._listener is not None:
+            self._listener(self._stage, self._done, self._total)
 
     @property
     def sentence(self) -> str:

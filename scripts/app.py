@@ -2,7 +2,7 @@
 
     python scripts/app.py [server.port=7860] [key=value ...]
 
-Every knob is in ``configs/app.yaml``; the page is ``common/app/page.py``.
+Every knob is in ``configs/app.yaml``; the page is ``common/app/pages/application.py``.
 """
 
 from common.command.launch import launch

@@ -66,8 +66,8 @@ ROOTS = {
 """The public face: the only modules that lie beside the folders."""
 
 FOLDERS = {
-    "common": "app backbone checkpoints checkpoints/families command data/scenes data/sources drawing evaluation "
-    "export geometry heads metrics profiling refinement rooms training",
+    "common": "app app/pages backbone checkpoints checkpoints/families command data/scenes data/sources drawing "
+    "evaluation export geometry heads metrics profiling refinement rooms training",
     "slam3r": "evaluation live models profiling reconstruction scene service service/wire training",
     "uni3r": "evaluation gaussians models posing profiling rasterization scene semantics training",
 }

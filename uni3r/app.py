@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from common.app.contract import Cloud, Option, Outcome, Picture, PosedFrame, Splats, WatchedSource, Watcher
+from common.app.contract import Cloud, Option, Outcome, Picture, PosedFrame, Splats, Watcher
+from common.app.levels import levels_by_share
 from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.preprocess import denormalize
 from common.drawing.colors import color_confidence
 from common.drawing.panel import draw_columns
 from common.drawing.video import video_writer
+from common.export.result_folder import GAUSSIANS
+from common.progress import listening
 from common.views import Cameras
 from uni3r.api import reconstruct
 from uni3r.gaussians.files import save_ply
 from uni3r.scene.flight import flight
-from uni3r.scene.outputs import GAUSSIANS
 from uni3r.scene.painter import Painter
 from uni3r.scene.scene import Scene
 from uni3r.scene.settings import FlightSettings
@@ -29,6 +31,8 @@ from uni3r.semantics.word_search import unknown_words_note
 
 _FIRST_HARMONIC = 0.5 / np.sqrt(np.pi)
 """The constant spherical harmonic."""
+_SOLID = 0.05
+"""Opacity of the Gaussians that are shown at the beginning, at least."""
 
 OPTIONS = (
     Option("views", "Views", "Pictures to build from.", 4, "whole", 1, 16, 1, basic=True),
@@ -52,18 +56,19 @@ class Uni3RSystem:
 
     def run(self, source: FrameSource, model: str, values: Mapping[str, Any], watcher: Watcher) -> Outcome:
         """Build a scene."""
-        watcher.report("loading the model")
+        watcher.report("load the model")
         values = dict(values)
         neighbours = Neighbours(source, values["views"], values.pop("step"))
-        scene = reconstruct(
-            WatchedSource(neighbours, watcher),
-            model,
-            teacher_source=self.teacher_source,
-            device=self.device,
-            progress=False,
-            **values,
-        )
-        watcher.report("drawing")
+        with listening(watcher.report):
+            scene = reconstruct(
+                neighbours,
+                model,
+                teacher_source=self.teacher_source,
+                device=self.device,
+                progress=False,
+                **values,
+            )
+        watcher.report("draw")
         return self._outcome(scene)
 
     def _outcome(self, scene: Scene) -> Outcome:
@@ -78,11 +83,13 @@ class Uni3RSystem:
         return Outcome(
             Cloud(chosen.means[0].float().cpu().numpy(), (colors * 255).byte().cpu().numpy(), 100 * opacities),
             _frames(scene),
-            threshold=5.0,
+            levels_by_share(100 * opacities, float((opacities > _SOLID).mean()), "Gaussians"),
+            verdict=scene.verdict.sentence(),
+            agrees=scene.verdict.agrees,
             splats=Splats(chosen.scales[0].float().cpu().numpy(), rotations.float().cpu().numpy(), opacities),
             strip=_strip(scene),
             figures=_figures(scene),
-            warnings=list(scene.warnings),
+            warnings=[warning for warning in scene.warnings if warning != scene.verdict.sentence()],
             write_more=lambda folder: _write(scene, folder),
             film=(lambda folder, watcher: _film(scene, folder, self.film_frames, watcher)) if scene.posed else None,
             search=(lambda words: _search(scene, words)) if understands and scene.posed else None,
@@ -167,7 +174,7 @@ def _strip(scene: Scene) -> list[Picture]:
             tiles["segmentation"] = painted["segmentation"]
         name = scene.views[index].name
         caption = f"{name}: {', '.join(tiles)}"
-        pictures.append(Picture(caption, draw_columns([(name[-18:], list(tiles.values()))])))
+        pictures.append(Picture(caption, draw_columns([(name, list(tiles.values()))])))
     return pictures
 
 
@@ -175,7 +182,7 @@ def _figures(scene: Scene) -> dict[str, str]:
     return {
         "Views": f"{len(scene.views)}, of which {len(scene.posed)} with a pose",
         "Gaussians": f"{scene.gaussians.count:,}",
-        "Intrinsics": scene.intrinsics_from,
+        "Cameras": f"poses {scene.poses_from}, intrinsics {scene.intrinsics_from}",
         "Time": ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in scene.seconds.items()),
         "Model": f"{scene.model.get('name', '')} on {scene.model.get('device', '')}",
     }

@@ -7,7 +7,7 @@ A user interface (the web application) drives anything with the attributes of `S
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,11 +15,17 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.image_files import Frame, FrameSource
+from common.app.levels import Levels
+from common.app.remaining import Remaining
+from common.data.sources.image_files import FrameSource
+from common.export.mesh import Mesh
 
 
-class Cancelled(Exception):
-    """Raised when the user cancels a run."""
+class Cancelled(BaseException):
+    """Raised when the user cancels a run.
+
+    Not an `Exception`, so that a guard around optional work does not take it for a fault.
+    """
 
 
 @dataclass(frozen=True)
@@ -83,11 +89,20 @@ class PosedFrame:
     camera_to_world: NDArray[np.float64]
     """(4, 4), OpenCV axes."""
     intrinsics: NDArray[np.float64]
-    """(3, 3), pixels of the original picture."""
+    """(3, 3), pixels of the original picture; NaN where unknown."""
     size: tuple[int, int]
     """(height, width) of the original picture."""
     file: Path | None = None
     """Image file of the frame, if it has one."""
+
+
+@dataclass
+class Before:
+    """A scene before refinement, in the same world, with the points that would have been its result."""
+
+    cloud: Cloud
+    cameras: NDArray[np.float64]
+    """(N, 4, 4) camera-to-world of the frames with a pose."""
 
 
 @dataclass
@@ -96,10 +111,18 @@ class Outcome:
 
     cloud: Cloud
     frames: list[PosedFrame]
-    threshold: float
-    """Confidence above which the system itself would keep points."""
+    levels: Levels
+    """Steps of the control that chooses points."""
+    verdict: str = ""
+    """One sentence: how well pictures and cameras agree."""
+    agrees: bool | None = None
+    """Whether they do; None where nobody knows."""
+    before: Before | None = None
+    """The scene before it was refined; None where it was not."""
     splats: Splats | None = None
     """One per point of the cloud."""
+    mesh: Mesh | None = None
+    """A surface that is there already."""
     strip: list[Picture] = field(default_factory=list)
     """Per frame: the image, its depth, its confidence."""
     figures: dict[str, str] = field(default_factory=dict)
@@ -125,12 +148,19 @@ class Watcher:
 
     def __init__(self) -> None:
         self._lock, self._cancelled = threading.Lock(), threading.Event()
-        self._stage, self._done, self._total = "starting", 0, 0
+        self._stage, self._done = "starting", 0.0
+        self._total: float | None = None
+        self._remaining = Remaining({})
         self._parts: list[Cloud] = []
         self._poses: list[NDArray[np.float64]] = []
 
-    def report(self, stage: str, done: int = 0, total: int = 0) -> None:
-        """Report the stage and its progress; a total of 0 is unknown.
+    def plan(self, durations: Mapping[str, float]) -> None:
+        """Say how long the stages to come take in relation to each other, so that the remaining time can be told."""
+        with self._lock:
+            self._remaining = Remaining(durations)
+
+    def report(self, stage: str, done: float = 0, total: float | None = None) -> None:
+        """Report the stage and its progress: a `common.progress.ProgressListener`.
 
         Raises:
             Cancelled: the user cancelled the run.
@@ -139,6 +169,7 @@ class Watcher:
             raise Cancelled
         with self._lock:
             self._stage, self._done, self._total = stage, done, total
+            self._remaining.at(stage, done / total if total else 0.0)
 
     def grow(self, part: Cloud, pose: NDArray[np.float64] | None) -> None:
         """A frame was registered: some of its points, and its camera (4, 4) or None."""
@@ -152,10 +183,10 @@ class Watcher:
         self._cancelled.set()
 
     @property
-    def state(self) -> tuple[str, int, int]:
-        """Stage, done, total."""
+    def state(self) -> tuple[str, float, float | None, float | None]:
+        """Stage, done, total, and an estimate of the seconds until the end, if there is one."""
         with self._lock:
-            return self._stage, self._done, self._total
+            return self._stage, self._done, self._total, self._remaining.seconds
 
     @property
     def version(self) -> int:
@@ -193,28 +224,3 @@ class System(Protocol):
             InputError, CheckpointError, ConfigurationError: with a sentence for the user.
         """
         ...
-
-
-class WatchedSource(FrameSource):
-    """Wrapper of a source that reports reading to a watcher."""
-
-    def __init__(self, source: FrameSource, watcher: Watcher) -> None:
-        super().__init__()
-        self._source, self._watcher = source, watcher
-        self.skipped, self.notes = source.skipped, source.notes
-
-    @property
-    def length(self) -> int | None:
-        return self._source.length
-
-    @property
-    def files_are_plain(self) -> bool:
-        return self._source.files_are_plain
-
-    def validate(self) -> None:
-        self._source.validate()
-
-    def __iter__(self) -> Iterator[Frame]:
-        for number, frame in enumerate(self._source):
-            self._watcher.report("reading", number, self._source.length or 0)
-            yield frame

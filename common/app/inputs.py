@@ -60,6 +60,17 @@ def open_input(kind: str, uploads: Sequence[str] | None, fps: float, limits: Lim
     return source
 
 
+def next_step(kind: str, files: Sequence[str] | None, folder: Sequence[str] | None) -> str:
+    """A sentence for the visitor: what is chosen, and what to do next."""
+    uploads = {FILES: files, FOLDER: folder}.get(kind) or ()
+    if kind == SAMPLE:
+        return "The sample room is chosen: press Reconstruct."
+    if uploads:
+        count = "One file is" if len(uploads) == 1 else f"{len(uploads)} files are"
+        return f"{count} chosen: press Reconstruct."
+    return "Choose a folder of pictures." if kind == FOLDER else "Choose some pictures or a video."
+
+
 def plain_sentence(error: Exception | str, uploads: Sequence[str] | None) -> str:
     """Error message as a sentence without paths of this machine."""
     text = " ".join(str(error).split()) or "The input could not be used."

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from common.app.contract import Cancelled, Watcher
+from common.app.remaining import duration_in_words
 from common.errors import CheckpointError, ConfigurationError, InputError
 
 logger = logging.getLogger(__name__)
@@ -61,12 +62,21 @@ class Job(Generic[T]):
             self.error = INTERNAL
 
 
-def progress_bar(stage: str, done: int, total: int) -> str:
-    """HTML of a progress bar with its words."""
+def progress_bar(stage: str, done: float, total: float | None, remaining: float | None = None) -> str:
+    """HTML of a progress bar with its words.
+
+    Args:
+        stage: name of the stage.
+        done: steps of the stage that are done.
+        total: steps of the stage; 1 where `done` is a share, None where nobody knows.
+        remaining: seconds until the end of all stages, if they can be estimated.
+    """
     text = html.escape(stage[:1].upper() + stage[1:])
-    share = f' value="{done}" max="{total}"' if total else ""
-    count = f" {done} of {total}" if total else ""
-    return f'<label class="progress">{text}{count}<progress{share} aria-label="Progress"></progress></label>'
+    share = f' value="{done:g}" max="{total:g}"' if total else ""
+    count = f": {done:.0%}" if total == 1 else f": {done:g} of {total:g}" if total else ""
+    rest = "" if remaining is None else f'<span class="rest">about {duration_in_words(remaining)} left</span>'
+    words = f"<span>{text}{count}</span>{rest}"
+    return f'<label class="progress">{words}<progress{share} aria-label="Progress"></progress></label>'
 
 
 def message(text: str, alert: bool = False) -> str:

@@ -1,28 +1,19 @@
-"""Per-visitor state: a run, its result, a folder; and the binary format that the viewer draws."""
+"""Per-visitor state: a run, its result, a folder."""
 
 from __future__ import annotations
 
-import json
+import math
 import secrets
 import shutil
 import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
-from common.app.contract import Cloud, Outcome, Splats, Watcher
-from common.drawing.seen_sides import smooth_normals
-from common.export.mesh import Mesh, frusta_lines
-from common.geometry.up_axis import find_up, level_direction
-
-_BLUE, _RED = np.array([38.0, 110, 230]), np.array([235.0, 70, 50])
-_MAX_VIEW_POINTS = 1_000_000
-_NORMALS, _LIVE_NORMALS = 50_000, 10_000
-"""Points whose neighbourhood is looked at, of a finished and of a growing scene."""
+from common.app.contract import Outcome, Watcher
+from common.app.levels import levels_by_share
+from common.app.packing import Drawn, pack
+from common.export.mesh import Mesh
 
 
 @dataclass
@@ -61,11 +52,20 @@ class StoredScene:
 
     def packed(self) -> bytes:
         """Current content for the viewer; see `pack`."""
-        version = self.version
-        if self.outcome is None:
+        version, outcome = self.version, self.outcome
+        if outcome is None:
             cloud, cameras = self.watcher.grown()
-            return pack(version, cloud, cameras, final=not self.running)
-        return pack(version, self.outcome.cloud, self.outcome.cameras, self.outcome.splats, self.mesh, final=True)
+            levels = levels_by_share(cloud.confidence)
+            return pack(version, Drawn(cloud, cameras, levels.thresholds), final=not self.running)
+        drawn = Drawn(
+            outcome.cloud,
+            outcome.cameras,
+            outcome.levels.thresholds,
+            outcome.splats,
+            self.mesh,
+            outcome.before,
+        )
+        return pack(version, drawn, final=True)
 
 
 class SceneStore:
@@ -91,11 +91,19 @@ class SceneStore:
             self._scenes[token] = StoredScene(folder)
         return token
 
+    def add_finished(self, outcome: Outcome) -> str:
+        """Token of a scene that is there already; it stays as long as this store."""
+        token = self.add()
+        scene = self._scenes[token]
+        scene.start()
+        scene.outcome, scene.mesh, scene.running, scene.last_seen = outcome, outcome.mesh, False, math.inf
+        return token
+
     def find(self, token: str | None) -> StoredScene | None:
         """A visitor's scene; None for a token that is not (any more)."""
         scene = self._scenes.get(token or "")
         if scene is not None:
-            scene.last_seen = time.monotonic()
+            scene.last_seen = max(scene.last_seen, time.monotonic())
         return scene
 
     def drop(self, token: str | None) -> None:
@@ -110,85 +118,3 @@ class SceneStore:
         now = time.monotonic()
         for token in [token for token, scene in list(self._scenes.items()) if now - scene.last_seen > self._seconds]:
             self.drop(token)
-
-
-def pack(
-    version: str,
-    cloud: Cloud,
-    cameras: ArrayLike,
-    splats: Splats | None = None,
-    mesh: Mesh | None = None,
-    *,
-    final: bool,
-) -> bytes:
-    """A scene for the viewer: length of the header (uint32), header (JSON), arrays, all little endian.
-
-    The header names type and shape of the arrays in their order; each begins at a multiple of 4 bytes.
-    """
-    poses = np.asarray(cameras, np.float64).reshape(-1, 4, 4)
-    count = _MAX_VIEW_POINTS
-    points, confidence = cloud.points[:count], cloud.confidence[:count]
-    arrays: dict[str, NDArray] = {
-        "points": points.astype("<f4"),
-        "colors": _padded(cloud.colors[:count]),
-        "confidence": confidence.astype("<f4"),
-    }
-    if len(poses):
-        sample = _NORMALS if final else _LIVE_NORMALS
-        normals = smooth_normals(points, poses[:, :3, 3], sample)
-        arrays["normals"] = np.pad(np.rint(127 * normals), ((0, 0), (0, 1))).astype("i1")
-    low, high = _extent(points, poses)
-    size = float(np.linalg.norm(high - low)) or 1.0
-    if len(poses):
-        arrays |= _camera_lines(poses, size)
-    if splats is not None:
-        arrays["scales"] = splats.scales[:count].astype("<f4")
-        arrays["rotations"] = splats.rotations[:count].astype("<f4")
-        arrays["opacities"] = splats.opacities[:count].astype("<f4")
-    if mesh is not None:
-        arrays |= {
-            "vertices": mesh.vertices.astype("<f4"),
-            "vertex_colors": _padded(mesh.colors),
-            "faces": mesh.triangles.astype("<u4"),
-        }
-    up = find_up(poses) if len(poses) else np.array([0.0, -1, 0])
-    header: dict[str, Any] = {
-        "version": version,
-        "final": final,
-        "center": ((low + high) / 2).tolist(),
-        "size": size,
-        "up": up.tolist(),
-        "forward": (level_direction(poses, up) if len(poses) else np.array([0.0, 0, 1])).tolist(),
-        "confidence": np.quantile(confidence, [0.02, 0.98]).tolist() if len(confidence) else [1, 2],
-        "arrays": [[name, array.dtype.str[1:], list(array.shape)] for name, array in arrays.items()],
-    }
-    text = json.dumps(header, allow_nan=False).encode()
-    text += b" " * (-len(text) % 4)
-    body = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays.values())
-    return len(text).to_bytes(4, "little") + text + body
-
-
-def _extent(points: NDArray, poses: NDArray) -> tuple[NDArray, NDArray]:
-    """Corners (3,) of the box that holds nearly all points, and the cameras."""
-    ends = poses[:, :3, 3]
-    if len(points):
-        sample = points[:50_000]
-        ends = np.concatenate([ends, np.quantile(sample, [0.02, 0.98], axis=0)])
-    return (ends.min(axis=0), ends.max(axis=0)) if len(ends) else (np.zeros(3), np.ones(3))
-
-
-def _camera_lines(poses: NDArray, size: float) -> dict[str, NDArray]:
-    """Ends (L, 2, 3) and colours (L, 2, 4) of path and frusta, from blue (first) to red (last)."""
-    share = np.linspace(0, 1, len(poses))[:, None]
-    shades = (1 - share) * _BLUE + share * _RED
-    frusta = frusta_lines(poses, size)
-    path = np.stack([poses[:-1, :3, 3], poses[1:, :3, 3]], axis=1)
-    colors = np.concatenate([np.repeat(shades, len(frusta) // len(poses), axis=0), shades[:-1]]).astype(np.uint8)
-    return {
-        "lines": np.concatenate([frusta, path]).astype("<f4"),
-        "line_colors": np.repeat(_padded(colors)[:, None], 2, axis=1),
-    }
-
-
-def _padded(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.concatenate([colors, np.full((len(colors), 1), 255, np.uint8)], axis=1)

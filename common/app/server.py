@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from common.app.contract import System
+from common.app.contract import Outcome, System
+from common.app.pages.style import CSS
 from common.app.scenes import SceneStore
 from common.app.settings import Limits, ServerSettings
+from common.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -39,18 +43,110 @@ def make_server(systems: Sequence[System], folder: Path, limits: Limits, root_pa
     Raises:
         ImportError: naming the extra to install.
     """
+    _check_gradio()
+    from common.app.pages.application import build_page
+
+    _keep_files_in(folder)
+    scenes = SceneStore(folder / "scenes", limits.hours)
+    return _with_page(build_page(systems, scenes, limits), scenes, limits, root_path)
+
+
+def make_viewer(title: str, outcome: Outcome, folder: Path, root_path: str = "") -> FastAPI:
+    """One finished scene as an ASGI app.
+
+    Args:
+        title: name of the scene.
+        outcome: what is shown.
+        folder: for files that visitors ask for; whoever made it removes it.
+        root_path: see `ServerSettings`.
+
+    Raises:
+        ImportError: naming the extra to install.
+    """
+    _check_gradio()
+    from common.app.pages.finished_scene import build_view_page
+
+    _keep_files_in(folder)
+    scenes = SceneStore(folder / "scenes")
+    return _with_page(build_view_page(title, outcome, scenes), scenes, Limits(), root_path)
+
+
+def serve(app: Callable[[Path], FastAPI], settings: ServerSettings, announce: Callable[[str], None]) -> None:
+    """Run an application until Ctrl-C or a termination signal; what visitors left is removed at the end.
+
+    Args:
+        app: makes the application, given a folder for files.
+        settings: where it listens; port 0 takes a free one.
+        announce: called with the address once the application answers there.
+
+    Raises:
+        ConfigurationError: the address cannot be listened on; found before `app` is called.
+        ImportError: naming the extra to install.
+    """
+    _check_gradio()
+    import uvicorn
+
+    with (
+        closing(_bound(settings)) as listening,
+        tempfile.TemporaryDirectory(prefix="reconstruction-app-", ignore_cleanup_errors=True) as folder,
+    ):
+        # uvicorn passes the signal on when it has closed; unhandled, it would end the process before the files go.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+        class Server(uvicorn.Server):
+            """Tells when it has started."""
+
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                if self.started:
+                    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+                    announce(f"http://{host}:{listening.getsockname()[1]}{settings.root_path}")
+
+        server = Server(uvicorn.Config(app(Path(folder)), log_level="warning"))
+        with suppress(KeyboardInterrupt):  # the usual way to end it
+            server.run(sockets=[listening])
+
+
+def _bound(settings: ServerSettings) -> socket.socket:
+    """A socket at the address, which nobody else can have from here on.
+
+    Raises:
+        ConfigurationError: it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        import gradio as gr
-        from fastapi import FastAPI
+        listening.bind((settings.host, settings.port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(
+            f"server.port={settings.port} at server.host={settings.host}: {reason[:1].lower()}{reason[1:]}; "
+            "choose another server.port"
+        ) from error
+    return listening
+
+
+def _check_gradio() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import gradio  # noqa: F401
     except ImportError as error:
         raise ImportError("the application needs gradio: pip install 'slam3r-uni3r[app]'") from error
-    from common.app.page import CSS, build_page
 
+
+def _keep_files_in(folder: Path) -> None:
+    """Where gradio puts uploads, and the pictures that a page is built with."""
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # the only way to say so
-    scenes = SceneStore(folder / "scenes", limits.hours)
+
+
+def _with_page(blocks: Any, scenes: SceneStore, limits: Limits, root_path: str) -> FastAPI:
+    import gradio as gr
+    from fastapi import FastAPI
+
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     _add_viewer(app, scenes)
-    blocks = build_page(systems, scenes, limits)
     return gr.mount_gradio_app(
         app,
         blocks,
@@ -62,17 +158,6 @@ def make_server(systems: Sequence[System], folder: Path, limits: Limits, root_pa
         ssr_mode=False,
         css=CSS,
     )
-
-
-def serve(systems: Sequence[System], settings: ServerSettings, limits: Limits) -> None:
-    """Run the application until Ctrl-C or a termination signal; what visitors left is removed at the end."""
-    # uvicorn passes the signal on when it has closed; unhandled, it would end the process before the files are gone.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with tempfile.TemporaryDirectory(prefix="reconstruction-app-", ignore_cleanup_errors=True) as folder:
-        app = make_server(systems, Path(folder), limits, settings.root_path)
-        import uvicorn
-
-        uvicorn.run(app, host=settings.host, port=settings.port, log_level="warning")
 
 
 def _add_viewer(app: FastAPI, scenes: SceneStore) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from hydra.utils import instantiate
 
-from common.app.server import serve
+from common.app.server import make_server, serve
 from common.command.settings import AppCommand
 from common.errors import ConfigurationError
 
@@ -17,8 +20,11 @@ def app(chosen: AppCommand) -> None:
     if not chosen.systems:
         raise ConfigurationError("systems: give at least one")
     systems = [instantiate(system, _convert_="all") for system in chosen.systems]
-    print(f"open http://{chosen.server.host}:{chosen.server.port}{chosen.server.root_path} (Ctrl-C ends it)")
+
+    def page(folder: Path) -> Any:
+        return make_server(systems, folder, chosen.limits, chosen.server.root_path)
+
     try:
-        serve(systems, chosen.server, chosen.limits)
+        serve(page, chosen.server, lambda address: print(f"open {address} (Ctrl-C ends it)", flush=True))
     except ImportError as error:
         raise ConfigurationError(str(error)) from error

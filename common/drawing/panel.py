@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 _MARGIN, _CAPTION = 4, 18
 _GAP, _COLUMN_CAPTION = 6, 22
 _BACKGROUND, _INK = 255, (40, 40, 40)
+_FONT, _CAPTION_SCALES = cv2.FONT_HERSHEY_SIMPLEX, (0.42, 0.38, 0.34)
 
 
 def draw_panel(rows: Mapping[str, Sequence[NDArray[np.uint8]]], least_width: int = 0) -> NDArray[np.uint8]:
@@ -38,7 +39,7 @@ def draw_columns(columns: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]]) -> 
 
     Args:
         columns: caption and tiles, from top to bottom, of each column; at least one. All tiles (H, W, 3) uint8 RGB
-            have the same size.
+            have the same size. A caption that is too long is set smaller, then shortened in its middle.
 
     Returns:
         (height, width, 3) uint8 RGB.
@@ -50,11 +51,31 @@ def draw_columns(columns: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]]) -> 
     for number, (caption, tiles) in enumerate(columns):
         left = _GAP + number * (tile_width + _GAP)
         place = (left, _COLUMN_CAPTION - 6)
-        cv2.putText(canvas, caption, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, _INK, 1, cv2.LINE_AA)
+        text, scale = fit_caption(caption, tile_width)
+        cv2.putText(canvas, text, place, _FONT, scale, _INK, 1, cv2.LINE_AA)
         for row, tile in enumerate(tiles):
             top = _COLUMN_CAPTION + row * (tile_height + _GAP)
             canvas[top : top + tile_height, left : left + tile_width] = tile
     return canvas
+
+
+def fit_caption(caption: str, width: int) -> tuple[str, float]:
+    """A caption that is at most so many pixels wide, with its scale; signs that the font lacks become "?"."""
+    text = caption.encode("ascii", "replace").decode()
+    for scale in _CAPTION_SCALES:
+        if _width(text, scale) <= width:
+            return text, scale
+    kept = len(text)
+    while kept > 2:
+        kept -= 1
+        short = f"{text[: kept // 3]}..{text[len(text) - (kept - kept // 3) :]}"  # the end tells files apart
+        if _width(short, scale) <= width:
+            return short, scale
+    return "", scale
+
+
+def _width(text: str, scale: float) -> int:
+    return int(cv2.getTextSize(text, _FONT, scale, 1)[0][0])
 
 
 def _strip(name: str, tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial import cKDTree
 
+from common.errors import InputError
 from common.files import atomic_write
 from common.geometry.up_axis import find_up
 
@@ -102,6 +103,24 @@ def mesh_of_cloud(points: ArrayLike, colors: ArrayLike, camera_poses: ArrayLike,
         np.asarray(surface.triangles, np.int32),
         (np.asarray(surface.vertex_colors) * 255).round().clip(0, 255).astype(np.uint8),
     )
+
+
+def read_mesh(path: str | os.PathLike[str]) -> Mesh:
+    """Read a mesh with colours from a PLY; gray where it has none.
+
+    Raises:
+        InputError: the file has no triangles, or is no such file.
+    """
+    import open3d as o3d
+
+    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):  # it writes warnings to the terminal
+        read = o3d.io.read_triangle_mesh(Path(path))
+    vertices, triangles = np.asarray(read.vertices, np.float32), np.asarray(read.triangles, np.int32)
+    if not len(triangles):
+        raise InputError(f"{path} is not a PLY with triangles")
+    colors = np.asarray(read.vertex_colors)
+    colors = colors if len(colors) == len(vertices) else np.full((len(vertices), 3), 0.5)
+    return Mesh(vertices, triangles, (255 * colors).round().clip(0, 255).astype(np.uint8))
 
 
 def frusta_lines(camera_poses: ArrayLike, scene_size: float) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from common.export.trajectory import write_tum
 from common.files import atomic_path, check_writable, read_json, write_json
 
 POINTS, TRAJECTORY, TRANSFORMS, SUMMARY = "points.ply", "trajectory.txt", "transforms.json", "summary.json"
-GAUSSIANS = "gaussians.ply"
+GAUSSIANS, MESH = "gaussians.ply", "mesh.ply"
 UNREFINED_POINTS, UNREFINED_TRAJECTORY = "unrefined.ply", "unrefined_trajectory.txt"
 """A refined scene as it was before."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from common.app.settings import ServerSettings
 from common.command.registry import register
 from common.command.sources import register_sources
 from common.drawing.settings import FilmSettings
@@ -80,6 +81,16 @@ class ReplayCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ViewCommand:
+    """``slam3r view``: ``configs/view.yaml``."""
+
+    run: str
+    """Result folder: of a reconstruction, a segment of a live session, or a scene of Uni3R."""
+    server: ServerSettings = field(default_factory=ServerSettings)
+    """Where the page is served."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoCommand:
     """``bash scripts/demo.sh``: ``configs/demo.yaml``."""
 
@@ -114,5 +125,6 @@ def register_settings() -> None:
     register("reconstruct", ReconstructCommand)
     register("serve", ServeConfiguration)
     register("replay", ReplayCommand)
+    register("view", ViewCommand)
     register("profile", ProfileSettings)
     register("demo", DemoCommand)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from common.command.systems import register_systems
 from common.command.verb import Verb
-from slam3r.command.settings import DemoCommand, ReconstructCommand, ReplayCommand
+from slam3r.command.settings import DemoCommand, ReconstructCommand, ReplayCommand, ViewCommand
 from slam3r.profiling.settings import ProfileSettings
 from slam3r.service.settings import ServeConfiguration
 
@@ -54,6 +54,16 @@ REPLAY = Verb(
     summary="Replay of a finished run (one with save_predictions=true): the map grows frame by frame, as a film, a "
     "recording for rerun, a picture, or in a window. Films are drawn on the processor, without a display.",
     examples=("python scripts/replay.py run=out output=replay.mp4", "python scripts/replay.py run=out picture=map.png"),
+)
+VIEW = Verb(
+    name="slam3r view",
+    config="view",
+    settings=ViewCommand,
+    run="slam3r.command.view.view",
+    register=register_systems,
+    summary="A finished result in the browser, without a model: points or Gaussians, cameras, mesh, and the scene "
+    "before and after refinement. Ctrl-C ends it.",
+    examples=("python scripts/view.py run=out", "python scripts/view.py run=out server.port=8000"),
 )
 PROFILE = Verb(
     name="slam3r profile",

@@ -81,7 +81,7 @@ def draw_strip(frames: Sequence[StripFrame]) -> NDArray[np.uint8]:
     return draw_columns(
         [
             (
-                f"{frame.name.rsplit('/', 1)[-1][-18:]}  {frame.confidence.mean():.1f}",
+                f"{frame.name.rsplit('/', 1)[-1]}  {frame.confidence.mean():.1f}",
                 [frame.image, color_depth(frame.depth), color_confidence(frame.confidence, highest)],
             )
             for frame in frames

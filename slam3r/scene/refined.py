@@ -89,7 +89,8 @@ def finish_scene(
         scene.verdict = Verdict(reason="the check was switched off" if held is None else "no frame was kept for it")
         return None
     if settings.mode == "off" or len(held.frames) < 2:
-        scene.verdict = check_scene(held, settings)
+        with ProgressReporter("check", show=progress):
+            scene.verdict = check_scene(held, settings)
         scene.seconds["verdict"] = time.perf_counter() - start
         return None
     with ProgressReporter("refine", 1.0, show=progress) as reporter:
@@ -162,9 +163,8 @@ def _as_it_is(scene: SceneData, most: int) -> Unrefined | None:
     """The scene before refinement, with so many points at most; None for 0."""
     if most == 0:
         return None
-    chosen = slice(None)
-    if len(scene.points) > most:
-        chosen = np.random.default_rng(scene.settings.seed).choice(len(scene.points), most, replace=False)
+    order = np.random.default_rng(scene.settings.seed).permutation(len(scene.points))
+    chosen = order[:most]
     return Unrefined(scene.points[chosen], scene.colors[chosen], scene.confidence[chosen], scene.camera_to_world)
 
 

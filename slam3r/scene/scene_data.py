@@ -58,7 +58,7 @@ class Unrefined:
     """A refined scene as the network left it, in the same world."""
 
     points: NDArray[np.float32]
-    """(P, 3) world: those that would have been the result, or a uniform random choice of them."""
+    """(P, 3) world: those that would have been the result, or a uniform random choice of them; in random order."""
     colors: NDArray[np.uint8]
     """(P, 3) RGB."""
     confidence: NDArray[np.float32]

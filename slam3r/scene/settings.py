@@ -22,7 +22,7 @@ class ExportSettings:
     """Keep the points of a refined scene that no other view confirms as well."""
     max_points: CountOrNone = 2_000_000
     """Largest number of points kept, a uniform random choice; 0 keeps all."""
-    unrefined_points: int = 300_000
+    unrefined_points: CountOrNone = 300_000
     """Largest number of points of a refined scene as it was before, in ``unrefined.ply``; 0 writes none."""
     colmap: bool = False
     """Write a COLMAP model to ``sparse/0``."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from common.progress import ProgressReporter, between_bars
+from common.progress import ProgressReporter, between_bars, listening
 
 QUICK = 0.02
 """Seconds between lines, for tests."""
@@ -113,3 +113,27 @@ def test_a_reader_that_went_away_does_not_disturb_the_work():
     with ProgressReporter("read", 4, "frame", file=Gone(), interval=QUICK) as progress:
         time.sleep(3 * QUICK)
         progress.update()
+
+
+def test_a_listener_is_told_every_step_also_where_nothing_is_shown(log):
+    told = []
+    with listening(lambda *step: told.append(step)), ProgressReporter("read", 3, "frame", show=False) as progress:
+        progress.update()
+        progress.restart("register")
+        with ProgressReporter("refine", 1.0, show=False) as inner:
+            inner.at("refine: sweep", 0.5)
+    with ProgressReporter("read", 3, "frame", show=False) as progress:
+        progress.update()
+    assert told[:3] == [("read", 0, 3), ("read", 1, 3), ("register", 0, 3)]
+    assert told[3] == ("refine", 0, 1.0) and told[-1] == ("refine: sweep", 0.5, 1.0)
+
+
+def test_a_listener_can_end_the_work_and_leaves_no_trace(log):
+    def end(stage, done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), listening(end), ProgressReporter("read", 3, file=log) as progress:
+        progress.update()
+    with ProgressReporter("score", 8, "scene", file=log, interval=QUICK):
+        assert log.next_line().startswith("score: 0 of 8"), "it is part of no other work"

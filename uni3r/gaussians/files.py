@@ -18,17 +18,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.errors import InputError
-from common.export.ply_reading import read_vertices
+from common.export.gaussian_ply import (
+    CONSTANT_COLOR,
+    POSITION,
+    REST,
+    ROTATION,
+    SCALE,
+    SEMANTIC,
+    read_gaussian_ply,
+)
 from common.files import atomic_write
 from uni3r.gaussians.gaussians import Gaussians
 from uni3r.gaussians.single_scene import base_colours, one_scene
 
-_POSITION = ("x", "y", "z")
-_CONSTANT = tuple(f"f_dc_{channel}" for channel in range(3))
-_SCALE = tuple(f"scale_{axis}" for axis in range(3))
-_ROTATION = tuple(f"rot_{part}" for part in range(4))
-_REST, _SEMANTIC = "f_rest_", "semantic_"
 _SMALLEST_SCALE = 1e-12
 _OPACITY_MARGIN = 1e-6
 """Opacities are clamped by this much from 0 and 1, whose logits are infinite."""
@@ -65,26 +67,15 @@ def load_ply(path: str | os.PathLike[str]) -> Gaussians:
     Raises:
         InputError: the file is missing, not a PLY, or lacks properties of a Gaussian.
     """
-    try:
-        rows = read_vertices(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: {error}") from error
-    names = rows.dtype.names or ()
-    missing = [name for name in (*_POSITION, *_CONSTANT, "opacity", *_SCALE, *_ROTATION) if name not in names]
-    if missing:
-        raise InputError(f"{path} is not a PLY of Gaussians: it lacks {', '.join(missing)}")
-    rest, semantic = _numbered(names, _REST), _numbered(names, _SEMANTIC)
-    if len(rest) % 3 or round((len(rest) / 3 + 1) ** 0.5) ** 2 != len(rest) / 3 + 1:
-        raise InputError(f"{path}: {len(rest)} f_rest properties fit no degree of spherical harmonics")
-    constant = _read(rows, _CONSTANT)[..., None, :]
-    directional = _read(rows, rest).unflatten(-1, (3, -1)).mT if rest else constant[..., :0, :]
+    read = read_gaussian_ply(path)
+    features = None if read.features is None else torch.from_numpy(read.features)[None]
     return Gaussians(
-        means=_read(rows, _POSITION),
-        scales=_read(rows, _SCALE).exp(),
-        rotations=_read(rows, _ROTATION),
-        opacities=_read(rows, ("opacity",))[..., 0].sigmoid(),
-        harmonics=torch.cat([constant, directional], dim=-2),
-        features=_read(rows, semantic) if semantic else None,
+        means=torch.from_numpy(read.means)[None],
+        scales=torch.from_numpy(read.scales)[None],
+        rotations=torch.from_numpy(read.rotations)[None],
+        opacities=torch.from_numpy(read.opacities)[None],
+        harmonics=torch.from_numpy(read.harmonics)[None],
+        features=features,
     )
 
 
@@ -112,28 +103,17 @@ def _columns(scene: Gaussians, with_features: bool) -> dict[str, NDArray]:
     opacities = scene.opacities.double().clamp(_OPACITY_MARGIN, 1 - _OPACITY_MARGIN)
     rest = scene.harmonics[:, 1:].mT.flatten(1)  # colour by colour
     groups: list[tuple[tuple[str, ...], Tensor]] = [
-        (_POSITION, scene.means),
+        (POSITION, scene.means),
         (("nx", "ny", "nz"), torch.zeros_like(scene.means)),  # no meaning, but readers expect them
-        (_CONSTANT, scene.harmonics[:, 0]),
-        (tuple(f"{_REST}{index}" for index in range(rest.shape[1])), rest),
+        (CONSTANT_COLOR, scene.harmonics[:, 0]),
+        (tuple(f"{REST}{index}" for index in range(rest.shape[1])), rest),
         (("opacity",), opacities.logit()[:, None]),
-        (_SCALE, scene.scales.clamp(min=_SMALLEST_SCALE).log()),
-        (_ROTATION, scene.rotations),
+        (SCALE, scene.scales.clamp(min=_SMALLEST_SCALE).log()),
+        (ROTATION, scene.rotations),
     ]
     if with_features and scene.features is not None:
-        groups.append((tuple(f"{_SEMANTIC}{index}" for index in range(scene.features.shape[1])), scene.features))
+        groups.append((tuple(f"{SEMANTIC}{index}" for index in range(scene.features.shape[1])), scene.features))
     return {name: values[:, column].numpy() for names, values in groups for column, name in enumerate(names)}
-
-
-def _numbered(names: tuple[str, ...], prefix: str) -> tuple[str, ...]:
-    """The properties prefix0, prefix1, .. in order of their numbers."""
-    found = [name for name in names if name.startswith(prefix) and name[len(prefix) :].isdigit()]
-    return tuple(sorted(found, key=lambda name: int(name[len(prefix) :])))
-
-
-def _read(rows: NDArray[np.void], names: tuple[str, ...]) -> Tensor:
-    """(1, N, len(names)) float32."""
-    return torch.from_numpy(np.stack([rows[name] for name in names], axis=-1).astype(np.float32))[None]
 
 
 def _bytes(values: Tensor) -> NDArray[np.uint8]:

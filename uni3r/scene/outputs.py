@@ -18,7 +18,7 @@ from common.data.sources.images import is_plain_file
 from common.data.sources.preprocess import denormalize
 from common.drawing.video import video_writer
 from common.export.nerfstudio import write_nerfstudio
-from common.export.result_folder import SUMMARY, TRAJECTORY, TRANSFORMS, ResultFolder, write_image
+from common.export.result_folder import GAUSSIANS, SUMMARY, TRAJECTORY, TRANSFORMS, ResultFolder, write_image
 from common.export.trajectory import write_tum
 from common.files import atomic_folder, relative_name, write_json
 from common.progress import ProgressReporter
@@ -36,7 +36,7 @@ from uni3r.scene.pruning import most_important
 from uni3r.scene.scene_data import SceneData
 from uni3r.scene.settings import ExportSettings
 
-GAUSSIANS, SPLAT, SPZ, GLB = "gaussians.ply", "gaussians.splat", "gaussians.spz", "gaussians.glb"
+SPLAT, SPZ, GLB = "gaussians.splat", "gaussians.spz", "gaussians.glb"
 VIEWS, QUERIES, OVERVIEW = "views", "queries", "overview.png"
 FILMS = ("color.mp4", "depth.mp4", "features.mp4", "segmentation.mp4")
 RESULTS = ResultFolder(

@@ -2,11 +2,12 @@
 import { PLAIN, POINTS, SPLATS } from "./shaders.js";
 import { Orbit, dot } from "./orbit.js";
 
-const settings = { show: "Points", threshold: 0, count: 300000, mode: 0, size: 1, cameras: true, inside: true, up: "cameras" };
+const settings = { show: "Points", level: 50, state: "After", count: 300000, mode: 0, size: 1, cameras: true, inside: true,
+  up: "cameras", dark: matchMedia("(prefers-color-scheme: dark)").matches };
 const token = new URLSearchParams(location.search).get("scene");
 const canvas = document.getElementById("canvas"), status = document.getElementById("count");
 const gl = canvas.getContext("webgl2", { antialias: true, preserveDrawingBuffer: true });
-const BACKGROUND = [238 / 255, 240 / 255, 243 / 255];
+const LIGHT = [238, 240, 243], DARK = [22, 24, 28];
 const TYPES = { f4: Float32Array, u1: Uint8Array, i1: Int8Array, u4: Uint32Array };
 
 function program([vertex, fragment]) {
@@ -46,7 +47,7 @@ function parse(buffer) {
 function upload(made) {
   made.buffers = {};
   for (const [name, array] of Object.entries(made.data)) {
-    const target = name === "faces" ? gl.ELEMENT_ARRAY_BUFFER : gl.ARRAY_BUFFER;
+    const target = name === "triangles" ? gl.ELEMENT_ARRAY_BUFFER : gl.ARRAY_BUFFER;
     made.buffers[name] = gl.createBuffer();
     gl.bindBuffer(target, made.buffers[name]);
     gl.bufferData(target, array, gl.STATIC_DRAW);
@@ -55,6 +56,25 @@ function upload(made) {
 
 function release(old) {
   for (const buffer of Object.values(old?.buffers ?? {})) gl.deleteBuffer(buffer);
+}
+
+function isBefore() {  // before refinement
+  return settings.state === "Before" && Boolean(scene.data.before_points);
+}
+
+function part(array) {  // of what is shown now
+  return isBefore() ? `before_${array}` : array;
+}
+
+function threshold() {
+  const steps = scene.thresholds;
+  return isBefore() ? -1 : steps[Math.max(0, Math.min(Math.round(settings.level), steps.length - 1))];
+}
+
+function kind() {
+  if (isBefore()) return "Points";
+  if (settings.show === "Mesh" && scene.data.triangles) return "Mesh";
+  return settings.show === "Gaussians" && scene.data.scales ? "Gaussians" : "Points";
 }
 
 function upAxis() {
@@ -93,8 +113,8 @@ function use(used, matrices) {
   const at = (name) => gl.getUniformLocation(used, name);
   gl.uniformMatrix4fv(at("view"), false, matrices.view);
   gl.uniformMatrix4fv(at("projection"), false, matrices.projection);
-  gl.uniform1f(at("threshold"), settings.threshold);
-  gl.uniform1i(at("inside"), settings.inside && scene.data.normals ? 1 : 0);
+  gl.uniform1f(at("threshold"), threshold());
+  gl.uniform1i(at("inside"), settings.inside && scene.data[part("normals")] ? 1 : 0);
   gl.uniform3fv(at("eye"), matrices.eye);
   gl.uniform1f(at("radius"), settings.size * scene.size * 0.003);
   gl.uniform1f(at("focal"), matrices.focal);
@@ -106,13 +126,13 @@ function use(used, matrices) {
 }
 
 function drawPoints(matrices) {
-  const { points, colors, confidence } = scene.buffers, used = programs.points;
+  const { buffers, data } = scene, used = programs.points;
   use(used, matrices);
-  attribute(used, "place", points, 3);
-  attribute(used, "color", colors, 4, gl.UNSIGNED_BYTE, true);
-  attribute(used, "confidence", confidence, 1);
-  if (scene.buffers.normals) attribute(used, "normal", scene.buffers.normals, 4, gl.BYTE, true);
-  gl.drawArrays(gl.POINTS, 0, Math.min(settings.count, scene.data.points.length / 3));
+  attribute(used, "place", buffers[part("points")], 3);
+  attribute(used, "color", buffers[part("colors")], 4, gl.UNSIGNED_BYTE, true);
+  attribute(used, "confidence", buffers[part("confidence")], 1);
+  if (data[part("normals")]) attribute(used, "normal", buffers[part("normals")], 4, gl.BYTE, true);
+  gl.drawArrays(gl.POINTS, 0, Math.min(settings.count, data[part("points")].length / 3));
 }
 
 function sortSplats(view) {  // far to near; again only where the direction of view has changed
@@ -158,15 +178,15 @@ function drawSplats(matrices) {
   gl.depthMask(true);
 }
 
-function drawPlain(matrices, places, colors, kind, count, indexed) {
+function drawPlain(matrices, places, colors, primitive, count, indexed) {
   use(programs.plain, matrices);
-  if (kind === gl.LINES) gl.uniform1i(gl.getUniformLocation(programs.plain, "mode"), 0);
+  if (primitive === gl.LINES) gl.uniform1i(gl.getUniformLocation(programs.plain, "mode"), 0);
   attribute(programs.plain, "place", places, 3);
   attribute(programs.plain, "color", colors, 4, gl.UNSIGNED_BYTE, true);
-  if (!indexed) return gl.drawArrays(kind, 0, count);
+  if (!indexed) return gl.drawArrays(primitive, 0, count);
   gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, indexed);
   if (settings.inside) gl.enable(gl.CULL_FACE);
-  gl.drawElements(kind, count, gl.UNSIGNED_INT, 0);
+  gl.drawElements(primitive, count, gl.UNSIGNED_INT, 0);
   gl.disable(gl.CULL_FACE);
 }
 
@@ -176,19 +196,20 @@ function draw() {
   canvas.width = Math.max(1, Math.round(canvas.clientWidth * scale));
   canvas.height = Math.max(1, Math.round(canvas.clientHeight * scale));
   gl.viewport(0, 0, canvas.width, canvas.height);
-  gl.clearColor(...BACKGROUND, 1);
+  gl.clearColor(...(settings.dark ? DARK : LIGHT).map((value) => value / 255), 1);
   gl.enable(gl.DEPTH_TEST);
   gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
   if (!scene) return;
   const matrices = orbit.matrices(canvas.width, canvas.height), { data, buffers } = scene;
-  if (settings.cameras && data.lines)
-    drawPlain(matrices, buffers.lines, buffers.line_colors, gl.LINES, data.lines.length / 3);
-  if (settings.show === "Mesh" && data.faces)
-    drawPlain(matrices, buffers.vertices, buffers.vertex_colors, gl.TRIANGLES, data.faces.length, buffers.faces);
-  else if (settings.show === "Gaussians" && data.scales) drawSplats(matrices);
+  const lines = part("lines"), shown = kind();
+  if (settings.cameras && data[lines])
+    drawPlain(matrices, buffers[lines], buffers[part("line_colors")], gl.LINES, data[lines].length / 3);
+  if (shown === "Mesh")
+    drawPlain(matrices, buffers.vertices, buffers.vertex_colors, gl.TRIANGLES, data.triangles.length, buffers.triangles);
+  else if (shown === "Gaussians") drawSplats(matrices);
   else drawPoints(matrices);
-  const { show, threshold, mode } = settings;  // what is on the screen now, for whoever waits for it
-  Object.assign(canvas.dataset, { show, threshold, mode, width: canvas.clientWidth, final: scene.final });
+  const { show, level, state, mode, dark } = settings;  // what is on the screen now, for whoever waits for it
+  Object.assign(canvas.dataset, { show, level, state, mode, dark, width: canvas.clientWidth, final: scene.final });
 }
 
 export function redraw() {
@@ -196,17 +217,19 @@ export function redraw() {
 }
 
 function tell() {
+  document.documentElement.classList.toggle("dark", settings.dark);
   if (!scene) return;
-  const { confidence, faces } = scene.data, total = Math.min(settings.count, confidence.length);
-  if (settings.show === "Mesh" && faces) {
-    status.textContent = `${(faces.length / 3).toLocaleString("en")} triangles`;
+  if (kind() === "Mesh") {
+    status.textContent = `${(scene.data.triangles.length / 3).toLocaleString("en")} triangles`;
     return;
   }
+  const confidence = scene.data[part("confidence")], least = threshold();
+  const total = kind() === "Gaussians" ? confidence.length : Math.min(settings.count, confidence.length);
   let shown = 0;
-  for (let i = 0; i < total; i++) if (confidence[i] > settings.threshold) shown++;
-  const kind = settings.show === "Gaussians" && scene.data.scales ? "Gaussians" : "points";
-  status.textContent = scene.version.startsWith("0.") ? "Nothing to show yet"
-    : `${shown.toLocaleString("en")} ${kind}${scene.final ? "" : ", growing"}`;
+  for (let i = 0; i < total; i++) if (confidence[i] > least) shown++;
+  const after = isBefore() ? ", before refinement" : scene.final ? "" : ", growing";
+  status.textContent = scene.version.startsWith("0.") || !(total || scene.final) ? "Nothing to show yet"
+    : `${shown.toLocaleString("en")} ${kind() === "Gaussians" ? "Gaussians" : "points"}${after}`;
   status.dataset.shown = shown;
 }
 

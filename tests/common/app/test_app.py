@@ -17,12 +17,14 @@ pytest.importorskip("trimesh", reason="comes with the extra app")
 
 from starlette.testclient import TestClient
 
-from common.app.actions import Actions
-from common.app.contract import Cancelled, Cloud, Option, Outcome, PosedFrame, Watcher
-from common.app.controls import option_values, ordered_options
-from common.app.inputs import FILES, FOLDER, SAMPLE, open_input, plain_sentence
+from common.app.contract import Before, Cancelled, Cloud, Option, Outcome, PosedFrame, Watcher
+from common.app.inputs import FILES, FOLDER, SAMPLE, next_step, open_input, plain_sentence
 from common.app.jobs import INTERNAL, Job
-from common.app.scenes import SceneStore, pack
+from common.app.levels import levels_by_share
+from common.app.packing import Drawn, pack
+from common.app.pages.actions import Actions
+from common.app.pages.controls import option_values, ordered_options
+from common.app.scenes import SceneStore
 from common.app.server import make_server
 from common.app.settings import Limits
 from common.errors import InputError
@@ -56,7 +58,9 @@ class Stub:
         confidence = np.arange(1000, dtype=np.float32) / 100
         points = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
         frame = PosedFrame("a.png", 0.0, np.eye(4), np.eye(3), (10, 10))
-        return Outcome(Cloud(points, np.full((1000, 3), 90, np.uint8), confidence), [frame], 5.0)
+        return Outcome(
+            Cloud(points, np.full((1000, 3), 90, np.uint8), confidence), [frame], levels_by_share(confidence, 0.5)
+        )
 
 
 @pytest.fixture
@@ -85,17 +89,18 @@ def test_a_run_reports_then_gives_its_results(actions: Actions, stub: Stub) -> N
     assert "<progress" in next(steps)[0]
     stub.goes_on.set()
     *_, last = steps
-    assert "1,000 points" in last[0] and last[2]["value"] == 5.0 and last[2]["maximum"] >= 9.9
+    assert "1,000 points" in last[0] and last[2]["value"] == 50 and last[2]["maximum"] == 100
+    assert not last[3]["visible"], "there is nothing before refinement to look at"
     assert stub.asked == {"model": "one", "fine": True, "depth": 4}
 
 
-def test_files_hold_the_points_above_the_chosen_confidence_without_another_run(actions: Actions, stub: Stub) -> None:
+def test_files_hold_the_chosen_share_of_the_points_without_another_run(actions: Actions, stub: Stub) -> None:
     token = actions.begin(None)[0]
     stub.goes_on.set()
     list(run(actions, token))
     stub.started.clear()
-    for threshold, count in ((5.0, 499), (8.0, 199)):
-        said, files = actions.write_files(token, threshold)
+    for share, count in ((50, 500), (20, 200)):
+        said, files = actions.write_files(token, share)
         assert str(count) in said
         ply = next(file for file in files if file.endswith("points.ply"))
         assert len(read_ply(ply).points) == count
@@ -110,7 +115,7 @@ def test_cancel_stops_a_run_and_the_next_one_works(actions: Actions, stub: Stub,
     assert "Cancelled" in list(steps)[-1][0]
     scene = scenes.find(token)
     assert scene is not None and not scene.running, "the view does not wait for more"
-    assert "no finished" in actions.write_files(token, 1.0)[0]
+    assert "no finished" in actions.write_files(token, 1)[0]
     stub.goes_on.set()
     assert "Done" in list(run(actions, token))[-1][0]
 
@@ -126,12 +131,12 @@ def test_cancel_in_the_queue_counts_and_only_once(actions: Actions, stub: Stub) 
 
 def test_a_mesh_is_made_once_for_the_view_and_can_be_taken_home(actions: Actions, stub: Stub) -> None:
     token = actions.begin(None)[0]
-    assert "no finished" in list(actions.show(token, "Mesh", 0.0))[-1][0]
+    assert "no finished" in list(actions.show(token, "Mesh", 100))[-1][0]
     stub.goes_on.set()
     list(run(actions, token))
-    assert "triangles" in list(actions.show(token, "Mesh", 0.0))[-1][0]
-    assert len(list(actions.show(token, "Mesh", 0.0))) == 1, "there is one already"
-    assert any(file.endswith("mesh.glb") for file in actions.write_files(token, 0.0)[1])
+    assert "triangles" in list(actions.show(token, "Mesh", 100))[-1][0]
+    assert len(list(actions.show(token, "Mesh", 100))) == 1, "there is one already"
+    assert any(file.endswith("mesh.glb") for file in actions.write_files(token, 100)[1])
 
 
 def test_a_visitor_who_leaves_stops_the_run_and_leaves_nothing(
@@ -196,6 +201,19 @@ def test_what_visitors_may_give(tmp_path: Path) -> None:
             open_input(FILES, uploads, 3, LIMITS)
 
 
+def test_the_page_says_what_is_chosen_and_what_to_do_next(actions: Actions, stub: Stub, scenes: SceneStore) -> None:
+    assert "sample room is chosen" in next_step(SAMPLE, None, None)
+    assert "Choose" in next_step(FILES, None, ["a.png"]) and "Choose" in next_step(FOLDER, ["a.png"], [])
+    assert next_step(FILES, ["a.png", "b.png"], None).startswith("2 files are chosen")
+    assert "One file is" in actions.input_changed(None, FOLDER, None, ["a.mp4"])
+    token = actions.begin(None)[0]
+    steps = run(actions, token)
+    next(steps)
+    assert "chosen" not in str(actions.input_changed(token, SAMPLE, None, None)), "the run is reporting"
+    stub.goes_on.set()
+    list(steps)
+
+
 def test_sentences_do_not_tell_where_uploads_lie() -> None:
     error = InputError("cannot read /srv/cache/7f/broken.jpg: it ends early")
     assert plain_sentence(error, ["/srv/cache/7f/broken.jpg"]) == "Cannot read broken.jpg: it ends early."
@@ -226,10 +244,12 @@ def test_a_job_that_nobody_follows_any_more_ends() -> None:
 
 def test_the_viewers_file_holds_what_was_packed() -> None:
     cloud = Cloud(np.eye(3, dtype=np.float32), np.full((3, 3), 7, np.uint8), np.array([1, 2, 3], np.float32))
-    data = pack("1.done", cloud, np.eye(4)[None], final=True)
+    before = Before(Cloud(*(column[:2] for column in vars(cloud).values())), np.eye(4)[None])
+    data = pack("1.done", Drawn(cloud, np.eye(4)[None], [3.0, 0.5], before=before), final=True)
     length = int.from_bytes(data[:4], "little")
     header = json.loads(data[4 : 4 + length])
     assert length % 4 == 0 and header["version"] == "1.done" and header["final"]
+    assert header["thresholds"] == [3.0, 0.5]
     np.testing.assert_allclose(header["up"], [0, -1, 0])
     offset, arrays = 4 + length, {}
     for name, kind, shape in header["arrays"]:
@@ -239,6 +259,7 @@ def test_the_viewers_file_holds_what_was_packed() -> None:
     assert offset == len(data)
     np.testing.assert_array_equal(arrays["points"], np.eye(3))
     assert arrays["colors"].tolist() == [[7, 7, 7, 255]] * 3 and len(arrays["lines"]) == 8
+    assert len(arrays["before_points"]) == 2 and len(arrays["before_lines"]) == 8
 
 
 @pytest.fixture(scope="module")
@@ -284,12 +305,14 @@ def test_a_file_that_was_not_uploaded_cannot_be_given_as_input(client: TestClien
 def test_slam3r_through_the_contract(tmp_path: Path) -> None:
     system = Slam3rSystem(models=(str(save_weights(tmp_path / "weights")),), device="cpu", size=(48, 64))
     values = {option.name: option.default for option in system.options} | {"keyframe_stride": 2, "initial_window": 3}
+    values["refinement"] = "off"
     uploads = [str(path) for path in photos(tmp_path / "photos").iterdir()]
     watcher = Watcher()
     with open_input(FILES, uploads, 3, LIMITS) as source:
         outcome = system.run(source, system.models[0], values, watcher)
     assert len(outcome.cloud.points) == len(outcome.cloud.confidence) > 1000
-    assert outcome.strip and outcome.figures["Keyframe stride"] == "2"
+    assert outcome.strip and outcome.figures["Keyframe stride"] == "2" and outcome.verdict
+    assert outcome.levels.chosen(outcome.cloud.confidence, 100).all() and outcome.before is None
     shown, poses = watcher.grown()
     assert watcher.version == 12 and len(shown.points) > 1000 and len(poses) == len(outcome.frames)
     watcher.cancel()

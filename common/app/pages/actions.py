@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from common.app.bundle import write_bundle
-from common.app.contract import Outcome, Picture, System
-from common.app.controls import option_values
-from common.app.inputs import FOLDER, open_input, plain_sentence
+from common.app.contract import Outcome, System
+from common.app.inputs import FOLDER, next_step, open_input, plain_sentence
 from common.app.jobs import Job, message
+from common.app.pages.controls import option_values, view_updates
+from common.app.pages.wording import describe, figures_table, gallery, legend, view_frame
 from common.app.scenes import SceneStore, StoredScene
 from common.app.settings import Limits
 from common.export.mesh import mesh_of_cloud, write_mesh_glb
 
 _NOTHING = "There is no finished reconstruction yet."
-_RESULTS = 6
+_RESULTS = 7
 """Components besides the status that a run fills."""
 
 
@@ -38,11 +37,11 @@ class Actions:
             scene.unwanted = False
         if token is None or scene is None:
             token = self._scenes.add()
-            return token, _view(token), message("Waiting for a free place.")
+            return token, view_frame(token), message("Waiting for a free place.")
         return token, gr.skip(), message("Waiting for a free place.")
 
     def run(self, token: str | None, *values: Any) -> Iterator[tuple[Any, ...]]:
-        """Reconstruct; yields status, kind of view, threshold, figures, strip, legend and the last tab."""
+        """Reconstruct; yields status, the first view controls, figures, strip, legend and the last tab."""
         scene = self._scenes.find(token)
         if scene is None:
             yield _said("This session is over; load the page again.", _RESULTS)
@@ -73,6 +72,13 @@ class Actions:
             return
         yield _results(job.result)
 
+    def input_changed(
+        self, token: str | None, kind: str, files: Sequence[str] | None, folder: Sequence[str] | None
+    ) -> Any:
+        """Say what is chosen, unless a run is reporting."""
+        scene = self._scenes.find(token)
+        return gr.skip() if scene is not None and scene.running else message(next_step(kind, files, folder))
+
     def cancel(self, token: str | None) -> Any:
         """Stop the visitor's work at its next step."""
         scene = self._scenes.find(token)
@@ -82,44 +88,44 @@ class Actions:
         scene.unwanted = not scene.running
         return message("Stopping.") if scene.running else gr.skip()
 
-    def write_files(self, token: str | None, threshold: float) -> tuple[Any, Any]:
-        """Files to download with the points above a confidence."""
+    def write_files(self, token: str | None, level: float) -> tuple[Any, Any]:
+        """Files to download with the points of a level (`common.app.levels`)."""
         found = self._finished(token)
         if found is None:
             return _said(_NOTHING, 1)
         scene, outcome = found
         folder = scene.folder / "files"
-        written = write_bundle(folder, outcome.cloud, outcome.frames, float(threshold))
+        written = write_bundle(folder, outcome.cloud, outcome.frames, outcome.levels.threshold(level))
         if outcome.write_more is not None:
             written += outcome.write_more(folder)
         if scene.mesh is not None:
             written.append(write_mesh_glb(folder / "mesh.glb", scene.mesh, outcome.cameras))
-        count = int((outcome.cloud.confidence > threshold).sum())
+        count = int(outcome.levels.chosen(outcome.cloud.confidence, level).sum())
         return message(f"The files hold {count:,} points."), [str(path) for path in written]
 
-    def show(self, token: str | None, kind: str, threshold: float) -> Iterator[tuple[Any, Any]]:
+    def show(self, token: str | None, kind: str, level: float) -> Iterator[tuple[Any, Any]]:
         """Make the mesh when it is to be shown and there is none."""
         found = self._finished(token)
         if kind == "Mesh" and (found is None or found[0].mesh is None):
-            yield from self.make_mesh(token, threshold)
+            yield from self.make_mesh(token, level)
         else:
             yield gr.skip(), gr.skip()
 
-    def make_mesh(self, token: str | None, threshold: float) -> Iterator[tuple[Any, Any]]:
-        """A mesh of the points above a confidence, in the view."""
+    def make_mesh(self, token: str | None, level: float) -> Iterator[tuple[Any, Any]]:
+        """A mesh of the points of a level, in the view."""
         found = self._finished(token)
         if found is None:
             yield _said(_NOTHING, 1)
             return
         scene, outcome = found
-        cloud, keep = outcome.cloud, outcome.cloud.confidence > threshold
+        cloud, keep = outcome.cloud, outcome.levels.chosen(outcome.cloud.confidence, level)
         watcher = scene.watch()
         watcher.report("making a mesh")
         job = Job(lambda: mesh_of_cloud(cloud.points[keep], cloud.colors[keep], outcome.cameras), watcher)
         for progress in job:
             yield progress, gr.skip()
         if job.result is None or not len(job.result.triangles):
-            yield _said(job.error or "There are too few points above this confidence for a mesh.", 1)
+            yield _said(job.error or "There are too few points for a mesh; choose more of them.", 1)
             return
         scene.mesh = job.result
         yield message(f"The mesh has {len(job.result.triangles):,} triangles."), gr.update(value="Mesh")
@@ -156,7 +162,7 @@ class Actions:
             return
         yield (
             message("Bright is where a word fits best."),
-            gr.update(value=_gallery(job.result), columns=max(2, min(4, len(job.result) // len(asked)))),
+            gr.update(value=gallery(job.result), columns=max(2, min(4, len(job.result) // len(asked)))),
         )
 
     def _system(self, name: str, options: Sequence[Any]) -> tuple[System, dict[str, Any]]:
@@ -174,48 +180,16 @@ class Actions:
 
 
 def _results(outcome: Outcome) -> tuple[Any, ...]:
-    confidence = outcome.cloud.confidence
-    highest = float(np.quantile(confidence, 0.999)) if len(confidence) else 0.0
-    highest = max(highest, outcome.threshold, 1e-3)
-    digits = 1 - int(np.floor(np.log10(highest / 10)))  # a hundred steps or more
-    threshold = gr.update(
-        minimum=0,
-        maximum=float(np.ceil(highest * 10.0**digits)) / 10.0**digits,
-        step=round(10.0**-digits, max(digits, 0)),
-        value=min(outcome.threshold, highest),
-    )
-    kind = "points" if outcome.splats is None else "Gaussians"
-    frames = f"{len(outcome.frames)} posed frame{'' if len(outcome.frames) == 1 else 's'}"
-    said = message(f"Done: {len(confidence):,} {kind} from {frames}.")
-    said += "".join(message(plain_sentence(warning, ())) for warning in outcome.warnings)
-    shows = ["Points", "Mesh"] if outcome.splats is None else ["Gaussians", "Points", "Mesh"]
-    show = gr.update(choices=shows, value=shows[0])
     more = gr.update(visible=outcome.film is not None or outcome.search is not None)
-    return said, show, threshold, _table(outcome), _gallery(outcome.strip), _legend(outcome), more
-
-
-def _view(token: str) -> str:
-    return f'<iframe class="viewer" title="Three-dimensional view" src="viewer/viewer.html?scene={token}"></iframe>'
+    return (
+        describe(outcome),
+        *view_updates(outcome),
+        figures_table(outcome),
+        gallery(outcome.strip),
+        legend(outcome),
+        more,
+    )
 
 
 def _said(text: str, others: int) -> tuple[Any, ...]:
     return message(text, alert=True), *(gr.skip() for _ in range(others))
-
-
-def _table(outcome: Outcome) -> str:
-    rows = (
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in outcome.figures.items()
-    )
-    return f'<table class="figures">{"".join(rows)}</table>'
-
-
-def _legend(outcome: Outcome) -> str:
-    entries = (
-        f'<span class="swatch" style="background: rgb{color}"></span>{html.escape(name)} '
-        for name, color in outcome.legend
-    )
-    return "".join(entries)
-
-
-def _gallery(pictures: Sequence[Picture]) -> list[tuple[Any, str]]:
-    return [(picture.image, picture.caption) for picture in pictures]
