@@ -18,13 +18,15 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 
 from common.errors import ConfigurationError
+from common.paths import user_path
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
 
 MISSING = "???"
 """OmegaConf's mark for a value that must be given."""
-UserPath = Annotated[Path, AfterValidator(Path.expanduser)]
+
+UserPath = Annotated[Path, AfterValidator(user_path)]
 """A path that a user gives; ``~`` stands for the home folder."""
 
 _NEEDS_A_VALUE = "needs a value"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from common.errors import InputError
+from common.paths import user_path
 
 _LONGEST_NAME = 255 - len(".0123456789ab.tmp")
 """Bytes of a file or folder name that leave room for that of its temporary file; 255 is what file systems take."""
@@ -90,7 +91,7 @@ def check_writable(folder: str | os.PathLike[str], files: Iterable[str] = ()) ->
         InputError: something in the way is a file, a broken link or a folder, may not be written to, or has a name that
             is too long.
     """
-    place = Path(folder).expanduser().absolute()
+    place = user_path(folder).absolute()
     for part in place.parts[1:]:
         if len(os.fsencode(part)) > _LONGEST_NAME:
             raise InputError(f"output {folder}: the name {part[:40]}... is too long")

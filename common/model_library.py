@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from common.configuration import config_folder, load_yaml, to_dataclass
 from common.errors import CheckpointError, ConfigurationError
+from common.paths import user_path
 from common.revision import weights_revision
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def find_description(choice: str | Path | Mapping, kind: type[DescriptionT]) -> 
     """
     if isinstance(choice, Mapping) or OmegaConf.is_config(choice):
         return to_dataclass(choice, kind)
-    path = Path(choice).expanduser()
+    path = user_path(choice)
     named = config_folder() / "model" / f"{choice}.yaml"
     file = named if path.name == str(choice) and named.is_file() else path
     if file.suffix not in (".yaml", ".yml") or not file.is_file():
@@ -111,7 +112,7 @@ def load_network(kind: type[PretrainedT], source: str, description: ModelDescrip
         CheckpointError: the weights are missing (the message says how to get them), damaged, or of another model.
         ConfigurationError: the described sizes are invalid for such a network.
     """
-    place = Path(source).expanduser()
+    place = user_path(source)
     in_checkout = config_folder().parent / place
     is_here = place.exists() or in_checkout.exists()
     try:

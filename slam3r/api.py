@@ -20,6 +20,7 @@ from common.data.sources.memory import ArraySource
 from common.data.sources.open import open_source
 from common.errors import ConfigurationError
 from common.files import atomic_folder
+from common.paths import user_path
 from common.refinement.settings import Mode, RefinementSettings
 from slam3r.pretrained import ModelChoice, ReadySlam3r, ready_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
@@ -77,7 +78,7 @@ def reconstruct(
     run_settings, export = to_dataclass(options, RunSettings), to_dataclass(export or {}, ExportSettings)
     wish = {"mode": refinement} if isinstance(refinement, str) else refinement
     refining = wish if isinstance(wish, RefinementSettings) else to_dataclass(wish or {}, RefinementSettings)
-    folder = None if output is None else Path(output).expanduser()
+    folder = None if output is None else user_path(output)
     if folder is not None:
         wanted = {COLMAP: export.colmap, PREDICTIONS: save_predictions}
         wanted |= {IMAGES: bool(export.images), DEPTHS: export.depths}

@@ -20,6 +20,7 @@ from common.model_library import (
     load_network,
     unknown_model,
 )
+from common.paths import user_path
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.models.description import ModelConfidence, Slam3rDescription, WeightPaths
 from slam3r.reconstruction.networks import Networks
@@ -52,7 +53,7 @@ def find_model(choice: ModelChoice) -> Slam3rDescription | LoadedSlam3r:
         found = find_description(choice, Slam3rDescription)
         if found is not None:
             return found
-    if isinstance(choice, (str, Path)) and (folder := Path(choice).expanduser()).is_dir():
+    if isinstance(choice, (str, Path)) and (folder := user_path(choice)).is_dir():
         weights = WeightPaths(str(folder / "image_to_points"), str(folder / "local_to_world"))
         return Slam3rDescription(name=folder.name, weights=weights)
     if isinstance(choice, Sequence) and not isinstance(choice, str) and len(choice) == 2:

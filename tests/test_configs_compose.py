@@ -15,7 +15,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError
 
-from common.command.sources import SOURCES
+from common.data.sources.recognition import SOURCES
 from tests.support.configs import VERBS, register_all, registered_by, small_verbs
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

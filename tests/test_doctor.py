@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from common.command import doctor
 
 DOCTOR = "scripts/doctor.py"
 
@@ -24,8 +29,22 @@ def test_reports_a_working_installation(root: Path) -> None:
     findings = _findings(_run(root, DOCTOR, "--json"))
     for name in ("Python", "torch", "torchvision", "open3d", "cv2"):
         assert findings[name]["state"] == "ok", findings[name]
-    for name in ("Processor", "GPU" if "GPU" in findings else "GPU 0", "gsplat", "ffmpeg", "Model hub"):
+    for name in ("Processor", "GPU" if "GPU" in findings else "GPU 0", "extra uni3r", "ffmpeg", "Model hub"):
         assert findings[name]["text"]
+
+
+def test_every_package_of_every_extra_is_looked_for(root: Path) -> None:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11")
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = {
+        extra: {re.split(r"[^\w-]", package)[0] for package in packages}
+        for extra, packages in project["optional-dependencies"].items()
+    }
+    del extras["all"]
+    for extra, packages in extras.items():
+        _, modules = doctor.OPTIONAL[extra]
+        known = {doctor.DISTRIBUTIONS.get(module, module) for module in modules}
+        assert packages - {"async-timeout", "setuptools"} <= known, extra
 
 
 def test_works_without_any_package(root: Path) -> None:

@@ -20,7 +20,7 @@ FORBIDDEN = {
 
 LEVELS: Mapping[str, Sequence[Sequence[str]]] = {
     "common": (
-        ("errors", "image_size", "lazy", "ranges", "views"),
+        ("errors", "image_size", "lazy", "paths", "ranges", "views"),
         ("configuration", "device", "files", "revision"),
         ("backbone", "checkpoints", "geometry", "meters", "progress", "rooms"),
         ("model_library", "heads", "data", "metrics", "refinement"),
@@ -66,8 +66,8 @@ ROOTS = {
 """The public face: the only modules that lie beside the folders."""
 
 FOLDERS = {
-    "common": "app app/pages backbone checkpoints checkpoints/families command data/scenes data/sources drawing "
-    "evaluation export geometry heads metrics profiling refinement rooms training",
+    "common": "app app/pages backbone checkpoints checkpoints/families command command/line data/scenes data/sources "
+    "drawing evaluation export geometry heads metrics profiling refinement rooms training",
     "slam3r": "evaluation live models profiling reconstruction scene service service/wire training",
     "uni3r": "evaluation gaussians models posing profiling rasterization scene semantics training",
 }
@@ -81,8 +81,10 @@ EXTRAS = (
 """Modules of the optional dependencies of ``pyproject.toml``: imported inside the function that needs them."""
 PLATFORM = ("fcntl",)
 """Not there on every system."""
-SLOW = ("open3d",)
-"""Takes a second to import, which commands that do not need it should not wait for."""
+SLOW = ("av", "cv2", "open3d")
+"""Take up to a second to import, which commands and help pages that do not need them should not wait for."""
+EXAMINER = "common.command.doctor"
+"""Looks whether packages load, so it can need none of them."""
 
 
 def test_the_folders_are_there() -> None:
@@ -154,6 +156,7 @@ def test_late_imports_are_of_optional_extras() -> None:
         f"{one.place} imports {one.imported}"
         for one in imports(*PACKAGES)
         if one.is_late and not _is_of(one, (*EXTRAS, *PLATFORM, *SLOW)) and one.imported not in needs_extra
+        if one.importer != EXAMINER
     }
     assert_none(sorted(offences), "imports stand at the top, but for optional extras and their modules")
 

@@ -77,7 +77,7 @@ def test_files_stay_small() -> None:
 
 def _core() -> list[Path]:
     """The packages without their commands, which are faces like the scripts."""
-    return [file for file in files(*CORE) if file.parent.name != "command"]
+    return [file for file in files(*CORE) if "command" not in file.relative_to(ROOT).parts]
 
 
 def _is_weights_only(keyword: ast.keyword) -> bool:

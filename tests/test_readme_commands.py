@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from common.command.help_page import text_keys
-from common.command.overrides import literal_overrides
+from common.command.line.help_page import text_keys
+from common.command.line.overrides import literal_overrides
 from common.command.verb import Verb
 from tests.support.configs import compose_config
 

@@ -21,6 +21,7 @@ from common.model_library import (
     load_network,
     unknown_model,
 )
+from common.paths import user_path
 from uni3r.models.description import InferenceSettings, Uni3rDescription
 from uni3r.models.uni3r import Uni3R
 from uni3r.semantics.teacher import Teacher
@@ -43,7 +44,7 @@ def find_model(choice: str | Path | Mapping | Uni3rDescription | LoadedModel) ->
     found = find_description(choice, Uni3rDescription)
     if found is not None:
         return found
-    if Path(str(choice)).expanduser().exists() or str(choice).count("/") == 1:  # weights here, or a hub id
+    if user_path(str(choice)).exists() or str(choice).count("/") == 1:  # weights here, or a hub id
         return Uni3rDescription(name=Path(str(choice)).name, weights=str(choice))
     raise unknown_model(choice, Uni3rDescription, "a weights folder, file or hub id")
 

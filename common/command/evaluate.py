@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -19,6 +18,7 @@ from common.evaluation.references import read_references
 from common.evaluation.report import REPORT, markdown_table, write_report
 from common.evaluation.runner import SceneResult, run_benchmark
 from common.files import atomic_write
+from common.paths import user_path
 from common.profiling.report import machine
 from common.progress import between_bars
 from common.revision import code_revision
@@ -39,7 +39,7 @@ def show(text: str) -> None:
 
 def evaluate(chosen: EvaluateCommand) -> None:
     """Run every scene without a result, gather the results, print the table."""
-    output = Path(chosen.output).expanduser()
+    output = user_path(chosen.output)
     if chosen.compare:
         text = comparison_report(*chosen.compare)
         with atomic_write(output / "compare.md", "w") as file:

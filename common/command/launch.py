@@ -6,8 +6,9 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import wraps
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import hydra
 from hydra.errors import HydraException
@@ -15,16 +16,14 @@ from hydra.utils import get_method, get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from common.command.help_page import help_page, text_keys
-from common.command.overrides import literal_overrides
+from common.command.line.arguments import read_arguments
+from common.command.line.help_page import help_page, setting_keys, text_keys
+from common.command.line.outcome import EXIT_INTERRUPTED, stop
 from common.command.verb import Verb
 from common.configuration import config_folder, signature_dataclass, to_dataclass
 from common.errors import CheckpointError, ConfigurationError, InputError
 
 USER_ERRORS: tuple[type[Exception], ...] = (InputError, CheckpointError, ConfigurationError)
-EXIT_USER_ERROR = 2
-EXIT_INTERRUPTED = 130
-_LONGEST_MESSAGE = 1500
 _HYDRA_NOISE = ("To append to your config", "Set the environment variable", "full_key:", "object_type=")
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -38,7 +37,7 @@ def clear_errors(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except USER_ERRORS as error:
-            _stop(str(error) or type(error).__name__)
+            stop(str(error) or type(error).__name__)
         except KeyboardInterrupt:
             sys.stderr.write("interrupted\n")
             sys.exit(EXIT_INTERRUPTED)
@@ -49,9 +48,9 @@ def clear_errors(function: F) -> F:
 def launch(verb: Verb, arguments: Sequence[str] | None = None) -> None:
     """Run a command with arguments of the command line (those of this process, where none are given).
 
-    ``--help`` prints the command's own page. Unknown keys, missing choices and values that do not fit end it like
-    `clear_errors`, before the libraries of the command are loaded. Other exceptions come with their traceback, as they
-    are faults of the program.
+    ``--help`` prints the command's own page. Unknown keys, missing choices, inputs that do not exist and values that do
+    not fit end it like `clear_errors`, before the libraries of the command are loaded. Other exceptions come with their
+    traceback, as they are faults of the program.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     verb.register()
@@ -59,26 +58,30 @@ def launch(verb: Verb, arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(help_page(verb))
         return
     try:
-        overrides = literal_overrides([*verb.fixed, *arguments], text_keys(verb).__contains__)
-    except ConfigurationError as error:
-        _stop(str(error))
-    sys.argv[1:] = overrides
+        words = read_arguments(verb, arguments, setting_keys(verb), text_keys(verb))
+    except USER_ERRORS as error:
+        stop(str(error))
+    typed, sys.argv[1:] = list(sys.argv), words
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra formats errors itself and exits with 1
 
     @clear_errors
     def task(config: DictConfig) -> Any:
-        settings: Any = config if verb.composed else _checked(config, verb)
+        sys.argv[:] = typed  # Lightning starts further ranks by it
+        settings = _checked(config, verb)
         return (get_method(verb.run) if isinstance(verb.run, str) else verb.run)(settings)
 
     try:
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=verb.config)(task)()
     except (HydraException, OmegaConfBaseException) as error:
         lines = [line.strip() for line in str(error).splitlines()]
-        _stop(" ".join(line for line in lines if line and not line.startswith(_HYDRA_NOISE)) + _suggestion(error))
+        stop(" ".join(line for line in lines if line and not line.startswith(_HYDRA_NOISE)) + _suggestion(error))
 
 
 def _checked(config: DictConfig, verb: Verb) -> Any:
-    """The settings of a configuration; what is wrong with its source is told together with the rest."""
+    """What a command's function takes; what is wrong with the source is told together with the rest."""
+    if verb.composed is not None:
+        to_dataclass({field.name: config[field.name] for field in fields(verb.composed)}, verb.composed)
+        return config
     faults: list[str] = []
     settings: Any = None
     try:
@@ -104,12 +107,3 @@ def _suggestion(error: Exception) -> str:
     known = [str(key) for key in cause.parent_node]
     close = difflib.get_close_matches(str(cause.key), known, n=1)
     return f" No such key; did you mean {close[0]}?" if close else f" No such key; there are: {', '.join(known)}"
-
-
-def _stop(message: str) -> NoReturn:
-    first, *rest = (line.strip() for line in message.splitlines())
-    message = f"{first} {'; '.join(rest)}".strip()
-    if len(message) > _LONGEST_MESSAGE:  # a checkpoint of another model can misfit in a thousand names
-        message = message[:_LONGEST_MESSAGE] + " ..."
-    sys.stderr.write(f"error: {message}\n")
-    sys.exit(EXIT_USER_ERROR)

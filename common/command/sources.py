@@ -3,18 +3,7 @@
 from __future__ import annotations
 
 from common.command.registry import register_target
-from common.data.sources.camera import CameraSource
-from common.data.sources.image_files import FolderSource, GlobSource, ListSource
-from common.data.sources.video import VideoSource
-
-SOURCES = {
-    "folder": FolderSource,
-    "video": VideoSource,
-    "glob": GlobSource,
-    "list": ListSource,
-    "camera": CameraSource,
-}
-"""Option -> class; its docstring explains the settings."""
+from common.data.sources.recognition import SOURCES
 
 
 def register_sources() -> None:

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+SHORT = {"-o": "output", "--output": "output", "--model": "model"}
+"""Option of every command that has the setting -> the setting that it stands for."""
+
 
 @dataclass(frozen=True)
 class Verb:
@@ -27,7 +30,14 @@ class Verb:
     """Command lines that work."""
     fixed: tuple[str, ...] = ()
     """Overrides that make this command what it is, such as ``live=true``."""
-    composed: bool = False
-    """`run` takes the composed configuration, as it builds objects from it; else an instance of `settings`."""
+    usual: tuple[str, ...] = ()
+    """Overrides for keys that the user does not give, where the primary file serves another command as well."""
+    input: str = ""
+    """Setting that a word without ``=`` gives; ``source`` for whatever frames come from, which is recognized."""
+    input_name: str = ""
+    """What that word is, for the help page, such as ``RUN``."""
+    composed: type | None = None
+    """Dataclass of the values that are checked at once, where `run` takes the composed configuration, as it builds
+    objects from it; else `run` takes an instance of `settings`."""
     see: str = ""
     """Reference to further documentation."""

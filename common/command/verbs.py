@@ -5,6 +5,7 @@ from __future__ import annotations
 from common.command.settings import AppCommand, EvaluateCommand, TrainCommand
 from common.command.systems import register_systems
 from common.command.verb import Verb
+from common.training.settings import TrainSettings
 
 EVALUATE = Verb(
     name="evaluate",
@@ -15,10 +16,12 @@ EVALUATE = Verb(
     summary="Scores of a model on a benchmark: metrics.json, report.md and pictures. Started again, it continues. "
     "Or two finished runs side by side.",
     examples=(
-        "python scripts/evaluate.py benchmark=rooms model=slam3r_tiny output=out",
-        "python scripts/evaluate.py benchmark=replica benchmark.path=DIR model=slam3r_large output=out",
-        "python scripts/evaluate.py compare=[out_a,out_b] output=out_c",
+        "slam3r evaluate rooms -o out",
+        "slam3r evaluate replica benchmark.path=DIR --model slam3r_large -o out",
+        "slam3r evaluate compare=[out_a,out_b] -o out_c",
     ),
+    input="benchmark",
+    input_name="[BENCHMARK]",
     see="each benchmark's settings in its file of configs/benchmark.",
 )
 TRAIN = Verb(
@@ -30,19 +33,21 @@ TRAIN = Verb(
     summary="Train a network by a recipe of configs/experiment. Exit codes: 0 done, 2 a mistake in the configuration "
     "or the data, 75 stopped by SIGTERM or SIGUSR1 with everything saved (continue with resume=auto).",
     examples=(
-        "python scripts/train.py experiment=tiny_i2p",
-        "python scripts/train.py experiment=i2p_stage1 trainer=ddp trainer.devices=8",
-        "python scripts/train.py experiment=tiny_i2p debug=true",
+        "slam3r train tiny_i2p",
+        "slam3r train i2p_stage1 trainer=ddp trainer.devices=8",
+        "slam3r train tiny_i2p debug=true",
     ),
-    composed=True,
+    input="experiment",
+    input_name="EXPERIMENT",
+    composed=TrainSettings,
     see="the recipe's own settings in its file of configs/experiment.",
 )
 APP = Verb(
-    name="app",
+    name="slam3r app",
     config="app",
     settings=AppCommand,
     run="common.command.app.app",
     register=register_systems,
     summary="The web application: photographs or a video to a scene to look at and to download.",
-    examples=("python scripts/app.py", "python scripts/app.py server.port=8000"),
+    examples=("slam3r app", "slam3r app server.port=8000"),
 )

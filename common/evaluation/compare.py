@@ -11,6 +11,7 @@ from common.evaluation.benchmark import Row
 from common.evaluation.bootstrap import Interval, bootstrap_mean
 from common.evaluation.columns import column, columns_of
 from common.files import read_json
+from common.paths import user_path
 
 METRICS = "metrics.json"
 FEWEST_SCENES = 6
@@ -42,7 +43,7 @@ def read_metrics(run: str | Path) -> dict[str, Any]:
     Raises:
         ConfigurationError: it is not there, or not of this kind.
     """
-    path = Path(run).expanduser()
+    path = user_path(run)
     path = path / METRICS if path.is_dir() else path
     try:
         content = read_json(path)

@@ -18,6 +18,7 @@ from common.errors import InputError
 from common.export.ply import write_ply
 from common.export.trajectory import write_tum
 from common.files import atomic_path, check_writable, read_json, write_json
+from common.paths import user_path
 
 POINTS, TRAJECTORY, TRANSFORMS, SUMMARY = "points.ply", "trajectory.txt", "transforms.json", "summary.json"
 GAUSSIANS, MESH = "gaussians.ply", "mesh.ply"
@@ -51,7 +52,7 @@ class ResultFolder:
             OutputExists: there are results and `overwrite` is off, or a folder is of unknown origin.
             InputError: nothing can be written there; see `common.files.check_writable`.
         """
-        path = Path(path).expanduser()
+        path = user_path(path)
         check_writable(path, self.files)
         found = [name for name in self.files if (path / name).exists()]
         if found and not overwrite:

@@ -15,6 +15,7 @@ from torchvision.models import VGG16_Weights
 
 from common.checkpoints.reading import read_state_dict
 from common.errors import CheckpointError
+from common.paths import user_path
 
 ImageRange = Literal["zero_to_one", "minus_one_to_one"]
 _SLICES = (4, 9, 16, 23, 30)
@@ -54,7 +55,7 @@ class Lpips(nn.Module):
             from torchmetrics.functional.image.lpips import _LPIPS
         except ImportError as error:
             raise ImportError("LPIPS needs torchmetrics: pip install 'slam3r-uni3r[train]'") from error
-        path = vgg_weights_path() if weights is None else Path(weights).expanduser()
+        path = vgg_weights_path() if weights is None else user_path(weights)
         if not path.is_file():
             raise CheckpointError(
                 f"LPIPS needs torchvision's VGG-16 at {path}; fetch it once with "

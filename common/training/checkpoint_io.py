@@ -13,6 +13,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from common.checkpoints.reading import failure_reason
 from common.errors import CheckpointError, InputError
 from common.files import atomic_path
+from common.paths import user_path
 from common.training.identity import differences, identity_of
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def choose_checkpoint(
         _make_room(present, Path(folder), overwrite)
         return None
     if resume != "auto":
-        path = Path(resume).expanduser()
+        path = user_path(resume)
         content = read_checkpoint(path)
         if (damaged := _damaged_part(path)) is not None:
             raise CheckpointError(f"{path} is not a readable checkpoint: the checksum of {damaged} does not fit")

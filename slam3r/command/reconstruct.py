@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 
 import slam3r
-from common.command.launch import EXIT_INTERRUPTED
+from common.command.line.outcome import EXIT_INTERRUPTED
+from common.command.line.output_folder import chosen_output
 from common.data.sources.image_files import FrameSource
 from common.data.sources.open import source_from_config
 from common.errors import ConfigurationError
@@ -21,14 +22,15 @@ def reconstruct(chosen: ReconstructCommand) -> None:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     with source_from_config(chosen.source) as source:
+        output = chosen_output(chosen.output, chosen.source, "live" if chosen.live else "reconstruction")
         if chosen.live:
-            return _run_live(source, chosen)
+            return _run_live(source, chosen, output)
         if chosen.camera is not None:
             raise ConfigurationError("camera: a calibration is used by live sessions only; add live=true")
         scene = slam3r.reconstruct(
             source,
             chosen.model,
-            chosen.output,
+            output,
             settings=chosen.reconstruction,
             export=chosen.export,
             refinement=chosen.refinement,
@@ -38,18 +40,18 @@ def reconstruct(chosen: ReconstructCommand) -> None:
         )
     print(
         f"{len(scene.frames)} frames at stride {scene.stride}, {len(scene.points)} points, "
-        f"{scene.frames_per_second:.2f} frames per second, peak {scene.peak_memory}: {chosen.output}"
+        f"{scene.frames_per_second:.2f} frames per second, peak {scene.peak_memory}: {output}"
     )
     print(scene.verdict.sentence())
     if scene.interrupted:
         sys.exit(EXIT_INTERRUPTED)
 
 
-def _run_live(source: FrameSource, chosen: ReconstructCommand) -> None:
+def _run_live(source: FrameSource, chosen: ReconstructCommand, output: Path) -> None:
     statistics, written = reconstruct_live(
         source,
         chosen.model,
-        Path(chosen.output),
+        output,
         chosen.reconstruction,
         chosen.streaming,
         chosen.run,

@@ -25,7 +25,7 @@ class ReconstructCommand:
     """``slam3r reconstruct`` and ``slam3r live``: ``configs/reconstruct.yaml``."""
 
     source: dict[str, Any] = field(metadata={"group": "source"})
-    """Source of the frames: folder, video, glob, list or camera."""
+    """Source of the frames: folder, video, glob, list, files or camera."""
     model: Slam3rDescription = field(metadata={"group": "model"})
     """Model to run: slam3r_tiny or slam3r_large."""
     reconstruction: ReconstructionSettings = field(metadata={"group": "reconstruction"})
@@ -36,8 +36,8 @@ class ReconstructCommand:
     """Settings of a live session."""
     camera: Calibration | None = field(default=None, metadata={"group": "camera"})
     """Calibration of the camera, for a live session (a file of ``configs/camera``); null: estimated."""
-    output: str
-    """Folder for the results."""
+    output: str | None = None
+    """Folder for the results; null: beside the input, ``photos_reconstruction``, and never one that exists."""
     overwrite: bool = False
     """Replace results of an earlier run in that folder."""
     save_predictions: bool = False
@@ -61,7 +61,7 @@ class ReplayCommand:
     run: str
     """Result folder of a run with save_predictions=true."""
     output: str | None = None
-    """Film to write: .mp4 or .gif."""
+    """Film to write: .mp4 or .gif; null, if nothing else is asked for: replay.mp4 in the run's folder."""
     rerun: str | None = None
     """Recording to write for rerun's viewer: .rrd (needs the extra ``viewer``)."""
     picture: str | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from common.command import verbs
 from common.command.systems import register_systems
 from common.command.verb import Verb
 from slam3r.command.settings import DemoCommand, ReconstructCommand, ReplayCommand, ViewCommand
@@ -17,10 +20,12 @@ RECONSTRUCT = Verb(
     summary="Photographs taken in order, or a video, to a coloured point cloud with a camera pose per frame. "
     "slam3r/scene/outputs.py says what is written.",
     examples=(
-        "python scripts/reconstruct.py source=folder source.path=photos output=out",
-        "python scripts/reconstruct.py source=video source.path=tour.mp4 source.fps=5 export.colmap=true output=out",
-        "python scripts/reconstruct.py source=folder source.path=photos model=slam3r_large output=out",
+        "slam3r reconstruct photos",
+        "slam3r reconstruct tour.mp4 -o out source.fps=5 export.colmap=true",
+        "slam3r reconstruct 'photos/left_*.jpg' --model slam3r_large",
     ),
+    input="source",
+    input_name="INPUT",
 )
 LIVE = Verb(
     name="slam3r live",
@@ -30,8 +35,10 @@ LIVE = Verb(
     register=register_systems,
     summary="A camera, a stream or a video while it goes on: poses and points with every frame, a folder per segment "
     "of the stream, and a viewer where rerun is installed. Ctrl-C ends it and keeps everything.",
-    examples=("python scripts/reconstruct.py source=camera live=true output=out",),
+    examples=("slam3r live camera:0", "slam3r live rtsp://host/stream -o out"),
     fixed=("live=true",),
+    input="source",
+    input_name="INPUT",
 )
 SERVE = Verb(
     name="slam3r serve",
@@ -42,7 +49,7 @@ SERVE = Verb(
     summary="The live service: frames from RabbitMQ in; poses, points and meshes out, until SIGTERM. The messages are "
     "described in slam3r/service/wire/schema.json. RABBITMQ_URL, RABBITMQ_HOST, ENABLE_MESH_GENERATION, SAVE_SEGMENTS "
     "and SEGMENT_OUTPUT_DIR are read where given.",
-    examples=("RABBITMQ_URL=amqp://user:password@host/ python scripts/serve.py model=slam3r_large",),
+    examples=("RABBITMQ_URL=amqp://user:password@host/ slam3r serve --model slam3r_large",),
     see="slam3r/service/README.md tells how to run it.",
 )
 REPLAY = Verb(
@@ -53,7 +60,9 @@ REPLAY = Verb(
     register=register_systems,
     summary="Replay of a finished run (one with save_predictions=true): the map grows frame by frame, as a film, a "
     "recording for rerun, a picture, or in a window. Films are drawn on the processor, without a display.",
-    examples=("python scripts/replay.py run=out output=replay.mp4", "python scripts/replay.py run=out picture=map.png"),
+    examples=("slam3r replay out", "slam3r replay out -o tour.gif", "slam3r replay out picture=map.png"),
+    input="run",
+    input_name="RUN",
 )
 VIEW = Verb(
     name="slam3r view",
@@ -74,10 +83,12 @@ PROFILE = Verb(
     summary="Speed on this machine: the peak of matrix products first, then every stage as time, achieved share of "
     "that peak, and peak memory.",
     examples=(
-        "python scripts/profile_speed.py",
-        "python scripts/profile_speed.py sizes=[tiny] stages=[peak,encode,i2p]",
+        "slam3r profile",
+        "slam3r profile sizes=[tiny] stages=[peak,encode,i2p]",
     ),
 )
+EVALUATE = replace(verbs.EVALUATE, name="slam3r evaluate")
+TRAIN = replace(verbs.TRAIN, name="slam3r train")
 DEMO = Verb(
     name="demo",
     config="demo",
@@ -87,4 +98,6 @@ DEMO = Verb(
     summary="Film a room that no training saw, reconstruct it with the shipped weights, and compare with the truth; "
     "or reconstruct photographs of your own.",
     examples=("bash scripts/demo.sh", "bash scripts/demo.sh 'my photos'"),
+    input="photos",
+    input_name="[PHOTOS]",
 )

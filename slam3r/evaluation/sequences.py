@@ -15,6 +15,7 @@ from common.evaluation.benchmark import VARIANT, BenchmarkBase, Row
 from common.evaluation.pointmaps import PointsProtocol
 from common.evaluation.sequence import FrameChoice, RgbdSequence, SequenceReader, choose_scenes, open_readers
 from common.evaluation.truth import SequenceTruth, load_truth
+from common.paths import user_path
 from common.ranges import FramesPerSecond, Pixels
 from common.refinement.settings import Mode
 from slam3r.evaluation.model_under_test import ModelUnderTest
@@ -111,7 +112,7 @@ class SequenceBenchmark(BenchmarkBase[SequenceSettings, ModelUnderTest]):
         key = {
             **self.model.describe(),
             "frames": sequence.numbers.tolist(),
-            "path": str(Path(settings.path).expanduser().resolve()),
+            "path": str(user_path(settings.path).resolve()),
             "variant": variant,
         }
         truth = self._truth(sequence, folder)  # first: a damaged file should not cost a reconstruction
@@ -140,7 +141,7 @@ class SequenceBenchmark(BenchmarkBase[SequenceSettings, ModelUnderTest]):
         settings = self.settings
         if not {"points", "depth"} & set(settings.measures):
             return None
-        cache = folder if settings.truth_cache is None else Path(settings.truth_cache).expanduser() / sequence.name
+        cache = folder if settings.truth_cache is None else user_path(settings.truth_cache) / sequence.name
         return load_truth(sequence, settings.size, cache / _TRUTH)
 
     def _scores(
@@ -160,4 +161,4 @@ class SequenceBenchmark(BenchmarkBase[SequenceSettings, ModelUnderTest]):
     @cached_property
     def _readers(self) -> dict[str, SequenceReader]:
         settings = self.settings
-        return {reader.name: reader for reader in open_readers(Path(settings.path).expanduser(), settings.split)}
+        return {reader.name: reader for reader in open_readers(user_path(settings.path), settings.split)}

@@ -15,6 +15,7 @@ from common.errors import ConfigurationError, InputError
 from common.export.result_folder import OutputExists
 from common.files import check_writable
 from common.geometry.calibration import Calibration
+from common.paths import user_path
 from common.progress import ProgressReporter
 from slam3r.live.frame_preparer import PreparedFrame
 from slam3r.live.outputs import LIVE_SUMMARY, SegmentWriter, write_statistics
@@ -123,7 +124,7 @@ def reconstruct_live(
     Raises:
         InputError, ConfigurationError, CheckpointError: errors that the user can correct.
     """
-    folder = Path(output).expanduser()
+    folder = user_path(output)
     check_writable(folder, (LIVE_SUMMARY,))
     if (folder / LIVE_SUMMARY).exists() and not overwrite:
         raise OutputExists(f"output {folder} already holds {LIVE_SUMMARY}; choose another folder, or overwrite=true")

@@ -33,6 +33,7 @@ from common.export.result_folder import (
 )
 from common.export.trajectory import write_tum
 from common.files import relative_name, write_json
+from common.paths import user_path
 from slam3r.scene.frame_strip import draw_strip
 from slam3r.scene.scene_data import SceneData, SceneFrame, SceneTracks
 from slam3r.scene.settings import ExportSettings
@@ -68,7 +69,7 @@ def write_results(
     Returns:
         The files and folders that were written.
     """
-    folder, export = Path(folder).expanduser(), export or ExportSettings()
+    folder, export = user_path(folder), export or ExportSettings()
     folder.mkdir(parents=True, exist_ok=True)
     for name in RESULTS.written_before(folder) - {path.name for path in streamed}:  # would not belong to the new points
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -15,6 +15,7 @@ from common.export.npy import NpyWriter, open_npy
 from common.export.result_folder import SUMMARY, TRAJECTORY
 from common.export.trajectory import read_tum
 from common.files import read_json, write_json
+from common.paths import user_path
 from common.refinement.outcome import Refinement
 from slam3r.reconstruction.frames import RegisteredFrame
 from slam3r.scene.outputs import PREDICTIONS
@@ -193,7 +194,7 @@ def read_run(folder: str | Path, confidence: float | None = None, max_points: in
     Raises:
         InputError: the folder does not hold such a run.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     predictions = folder / PREDICTIONS
     if not (predictions / METADATA).is_file() or not (folder / SUMMARY).is_file():
         raise InputError(

@@ -18,7 +18,7 @@ class RenderCommand:
     """``uni3r render``: ``configs/render.yaml``."""
 
     source: dict[str, Any] = field(metadata={"group": "source"})
-    """Source of the pictures: folder, video, glob, list or camera."""
+    """Source of the pictures: folder, video, glob, list, files or camera."""
     model: Uni3rDescription = field(metadata={"group": "model"})
     """Model to run: uni3r_tiny, uni3r_large or uni3r_multiview."""
     queries: tuple[str, ...] = ()
@@ -27,8 +27,8 @@ class RenderCommand:
     """Known poses and intrinsics: transforms.json, a COLMAP model, or a folder with ``pose`` (ScanNet)."""
     teacher_source: str | None = None
     """Weights of the teacher that words come from: uni3r_large needs LSeg's demo_e200.ckpt."""
-    output: str
-    """Folder for the results."""
+    output: str | None = None
+    """Folder for the results; null: beside the input, ``photos_gaussians``, and never one that exists."""
     overwrite: bool = False
     """Replace results of an earlier run in that folder."""
     export: ExportSettings = field(default_factory=ExportSettings)

@@ -17,6 +17,7 @@ from common.export.nerfstudio_reading import read_nerfstudio_frames
 from common.geometry.camera_faults import pose_fault
 from common.geometry.lens import Lens
 from common.geometry.undistortion import Undistorter
+from common.paths import user_path
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ def read_cameras(path: str | Path) -> KnownCameras:
     Raises:
         InputError: naming the path and what was expected there, or no camera is usable.
     """
-    place = Path(path).expanduser()
+    place = user_path(path)
     if not place.exists():
         raise InputError(f"no cameras at {place}: give a transforms.json, a COLMAP model or a folder with pose/")
     if place.is_file():

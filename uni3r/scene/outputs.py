@@ -21,6 +21,7 @@ from common.export.nerfstudio import write_nerfstudio
 from common.export.result_folder import GAUSSIANS, SUMMARY, TRAJECTORY, TRANSFORMS, ResultFolder, write_image
 from common.export.trajectory import write_tum
 from common.files import atomic_folder, relative_name, write_json
+from common.paths import user_path
 from common.progress import ProgressReporter
 from common.views import Cameras
 from uni3r.gaussians.files import save_ply, save_splat
@@ -54,7 +55,7 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
     Raises:
         ConfigurationError: there are queries, and the scene has no text encoder.
     """
-    folder, export = Path(folder).expanduser(), export or ExportSettings()
+    folder, export = user_path(folder), export or ExportSettings()
     painter = Painter(scene, export.queries)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SUMMARY).unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from torch.nn.functional import normalize
 from common.checkpoints.families.lseg import LSEG_TEXT
 from common.checkpoints.reading import read_state_dict
 from common.errors import CheckpointError
+from common.paths import user_path
 from uni3r.semantics.lseg_checkpoint import fill_strictly, read_lseg
 from uni3r.semantics.text_encoder import BARE_WORD, Words, embed_words
 
@@ -75,7 +76,7 @@ class ClipTextEncoder(nn.Module):
         Raises:
             CheckpointError: the source cannot be read or does not fit; the message names it.
         """
-        state = _from_hub() if str(source) == OPENAI else _read_clip(Path(source).expanduser())
+        state = _from_hub() if str(source) == OPENAI else _read_clip(user_path(source))
         return cls.from_state(state, str(source))
 
     @classmethod

@@ -18,6 +18,7 @@ from common.checkpoints.hub import LoadReport
 from common.checkpoints.inert import inert_globals
 from common.checkpoints.reading import read_state_dict
 from common.errors import CheckpointError
+from common.paths import user_path
 from uni3r.semantics.lseg import LSeg, LSegSizes
 
 _TRAINERS = ("pytorch_lightning", "lightning")
@@ -33,7 +34,7 @@ def read_lseg(path: str | Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file cannot be read or holds no LSeg.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     try:
         trainers = inert_globals(path, _TRAINERS)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError) as error:

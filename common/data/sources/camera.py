@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -208,6 +207,8 @@ class _LocalCamera:
     finite = False
 
     def __init__(self, device: str, name: str, patience: float):
+        import cv2
+
         self._capture = cv2.VideoCapture(int(device) if device.isdigit() else device)
         self._patience = patience
         self.damage = Damage()
@@ -231,7 +232,8 @@ class _LocalCamera:
         decoded, image = self._capture.retrieve()
         if not decoded or image is None:
             return None
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB), np.uint8)
+        rgb = np.stack([image] * 3, -1) if image.ndim == 2 else image[..., ::-1]  # OpenCV orders colours BGR
+        return np.ascontiguousarray(rgb, np.uint8)
 
     def close(self) -> None:
         self._capture.release()

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from common.data.sources.cropping import crop_warning
-from common.data.sources.file_names import drop_twins, list_files, select_names
+from common.data.sources.file_names import drop_twins, list_files, natural_key, select_names
 from common.data.sources.images import (
     IMAGE_SUFFIXES,
     ImageReadError,
@@ -25,6 +25,7 @@ from common.data.sources.images import (
     read_picture,
 )
 from common.errors import InputError
+from common.paths import user_path
 
 logger = logging.getLogger(__name__)
 
@@ -236,7 +237,7 @@ class FolderSource(ImageFileSource):
         on_bad_image: str = "error",
         min_frames: int = 2,
     ):
-        folder = Path(path).expanduser()
+        folder = user_path(path)
         if not folder.exists():
             raise SourceError(f"folder {folder} does not exist")
         if not folder.is_dir():
@@ -260,7 +261,8 @@ class GlobSource(ImageFileSource):
     """The images that match a pattern, in the natural order of their whole paths.
 
     Args:
-        pattern: such as ``photos/*/left_*.jpg``; ``**`` for folders at any depth.
+        pattern: such as ``photos/*/left_*.jpg``; ``**`` for folders at any depth. Folders that exist are meant
+            literally, whatever characters their names have.
         exclude, every, fps, on_bad_image, min_frames: as for `FolderSource`.
 
     Raises:
@@ -276,7 +278,7 @@ class GlobSource(ImageFileSource):
         on_bad_image: str = "error",
         min_frames: int = 2,
     ):
-        matches = glob.glob(str(Path(pattern).expanduser()), recursive=True)
+        matches = glob.glob(_literal_where_it_exists(pattern), recursive=True)
         everything = [Path(match).as_posix() for match in matches if not Path(match).is_dir()]
         names, twins = drop_twins(select_names(everything, None, exclude))
         if not names:
@@ -284,6 +286,36 @@ class GlobSource(ImageFileSource):
         super().__init__(
             [(name, Path(name)) for name in names], f"pattern {pattern}", every, fps, on_bad_image, min_frames
         )
+        self.note_twins(twins)
+
+
+class FilesSource(ImageFileSource):
+    """Image files named one by one, in the order given; in that of their numbers if they stand in alphabetical order,
+    as a shell lists a pattern.
+
+    Args:
+        paths: the files.
+        exclude, every, fps, on_bad_image, min_frames: as for `FolderSource`.
+
+    Raises:
+        SourceError: too few files.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str],
+        exclude: str | None = "depth",
+        every: int = 1,
+        fps: float = 30.0,
+        on_bad_image: str = "error",
+        min_frames: int = 2,
+    ):
+        names = [Path(path).as_posix() for path in paths]
+        if names == sorted(names, key=str.casefold) or names == sorted(names):
+            names = sorted(names, key=natural_key)
+        names = [name for name in names if not (exclude and exclude.lower() in Path(name).name.lower())]
+        names, twins = drop_twins(names)
+        super().__init__([(name, user_path(name)) for name in names], "files", every, fps, on_bad_image, min_frames)
         self.note_twins(twins)
 
 
@@ -308,7 +340,7 @@ class ListSource(ImageFileSource):
         on_bad_image: str = "error",
         min_frames: int = 2,
     ):
-        file = Path(path).expanduser()
+        file = user_path(path)
         if file.exists() and not file.is_file():
             raise SourceError(f"image list {file} cannot be read as text: it is a folder, a pipe or a device")
         try:
@@ -321,6 +353,16 @@ class ListSource(ImageFileSource):
             seconds, names = _split_times(names, file)
         files = [(name, file.parent / name) for name in names]
         super().__init__(files, f"image list {file}", every, fps, on_bad_image, min_frames, seconds)
+
+
+def _literal_where_it_exists(pattern: str) -> str:
+    """A pattern in which the folders that exist have no signs of a pattern."""
+    place, *rest = user_path(pattern).parts
+    escaped = [glob.escape(place) if Path(place).exists() else place]
+    for part in rest:
+        place = f"{place}/{part}"
+        escaped.append(glob.escape(part) if Path(place).exists() else part)
+    return str(Path(*escaped))
 
 
 def _split_times(lines: Sequence[str], file: Path) -> tuple[list[float], list[str]]:

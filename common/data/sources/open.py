@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,11 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from common.configuration import call_target
-from common.data.sources.image_files import (
-    FolderSource,
-    FrameSource,
-    GlobSource,
-    ImageFileSource,
-    ListSource,
-    SourceError,
-)
-from common.data.sources.images import IMAGE_SUFFIXES
+from common.data.sources.image_files import FrameSource, ImageFileSource, SourceError
 from common.data.sources.memory import ArraySource
-from common.data.sources.video import VideoSource
+from common.data.sources.recognition import SOURCES, recognize
 from common.errors import ConfigurationError
-
-LIST_SUFFIXES = (".txt", ".lst", ".list")
+from common.paths import user_path
 
 
 def open_source(what: Any, **options: Any) -> FrameSource:
@@ -34,7 +25,7 @@ def open_source(what: Any, **options: Any) -> FrameSource:
 
     Args:
         what: a `FrameSource`; a folder of images; a text list of images (.txt); a pattern with ``*``; a video file;
-            a sequence of image paths; or images in memory as for `ArraySource`.
+            the address of a stream; ``camera:0``; a sequence of image paths; or images in memory as for `ArraySource`.
         **options: for the source that is chosen, e.g. ``every=2`` or ``on_bad_image="skip"``.
 
     Raises:
@@ -45,10 +36,11 @@ def open_source(what: Any, **options: Any) -> FrameSource:
     if isinstance(what, (Tensor, np.ndarray)):
         return ArraySource(what, **options)
     if isinstance(what, (str, os.PathLike)):
-        return _open_path(os.fspath(what), options)
+        found = recognize([os.fspath(what)])
+        return SOURCES[found.kind](found.value, **options)  # type: ignore[call-arg]
     if isinstance(what, Sequence) and what:
         if all(isinstance(item, (str, os.PathLike)) for item in what):
-            files = [(Path(item).as_posix(), Path(item).expanduser()) for item in what]
+            files = [(Path(item).as_posix(), user_path(item)) for item in what]
             return ImageFileSource(files, "list of files", **options)
         return ArraySource(what, **options)
     raise SourceError(f"cannot read frames from {type(what).__name__}; give a folder, a pattern, a video or images")
@@ -67,18 +59,3 @@ def source_from_config(config: Any) -> FrameSource:
     if target is None:
         raise ConfigurationError("source: no _target_, choose one of the files in configs/source")
     return call_target(get_object(target), arguments, "source")
-
-
-def _open_path(text: str, options: Mapping[str, Any]) -> FrameSource:
-    path = Path(text).expanduser()
-    if path.is_dir():
-        return FolderSource(path, **options)
-    if not path.exists():
-        if any(sign in text for sign in "*?["):
-            return GlobSource(text, **options)
-        raise SourceError(f"{text} does not exist")
-    if path.suffix.lower() in LIST_SUFFIXES:
-        return ListSource(path, **options)
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        raise SourceError(f"{text} is a single image; a reconstruction needs several of one scene")
-    return VideoSource(path, **options)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.data.sources.image_files import Frame, FrameSource, SourceError
 from common.data.sources.video_decoding import DecodedFrame, VideoDecoder, VideoOpenError, open_video
+from common.paths import user_path
 
 _TIME_SLACK = 5e-4
 """Seconds; containers round times to milliseconds or worse."""
@@ -86,7 +87,7 @@ class VideoSource(FrameSource):
         FrameSelector(every, fps)
         if not 0 <= start < math.inf or (end is not None and not start < end < math.inf):
             raise ValueError(f"need 0 <= start < end, got start={start} and end={end}")
-        self.path = Path(path).expanduser()
+        self.path = user_path(path)
         self.every, self.fps, self.start, self.end, self.min_frames = every, fps, start, end, min_frames
         with self._open() as video:
             self.native_fps, self.stated_frames, self.stated_seconds = video.fps, video.stated_frames, video.seconds

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -131,7 +130,7 @@ class VideoDecoder:
                 heapq.heappush(self._waiting, packet.pts)
             try:
                 pictures = self._stream.codec_context.decode(packet if packet.size else None)
-            except av.error.FFmpegError:
+            except _av().error.FFmpegError:
                 if is_frame and packet.pts is None:
                     self._lose()
                 continue
@@ -143,16 +142,16 @@ class VideoDecoder:
 
     def _packets(self) -> Iterator[Any]:
         """All packets; a damaged stretch is passed over. The last one is empty and flushes the decoder."""
-        errors = 0
+        errors, error = 0, _av().error
         while errors < _MAX_ERRORS:
             try:
                 for packet in self._container.demux(self._stream):
                     yield packet
                     errors = 0
                 return
-            except (av.error.EOFError, av.error.ConnectionResetError, av.error.TimeoutError, av.error.ExitError):
+            except (error.EOFError, error.ConnectionResetError, error.TimeoutError, error.ExitError):
                 return
-            except av.error.FFmpegError:
+            except error.FFmpegError:
                 errors += 1
 
     def _numbered(self, picture: Any) -> DecodedFrame:
@@ -205,10 +204,17 @@ def open_stream(url: str, open_timeout: float, read_timeout: float) -> VideoDeco
     return VideoDecoder(_open(url, options, (open_timeout, read_timeout)), frame_threads=False)
 
 
+def _av() -> Any:
+    """FFmpeg's bindings, loaded when the first video is opened: no help page waits for them."""
+    import av
+
+    return av
+
+
 def _open(what: str | IO[bytes], options: Mapping[str, str], timeout: tuple[float, float] | None) -> Any:
     try:
-        return av.open(what, options=dict(options), timeout=timeout)
-    except (av.error.FFmpegError, OSError) as error:
+        return _av().open(what, options=dict(options), timeout=timeout)
+    except (_av().error.FFmpegError, OSError) as error:
         raise VideoOpenError(error.strerror or type(error).__name__) from error
 
 
@@ -218,7 +224,7 @@ def _stated_seconds(container: Any, stream: Any) -> float | None:
     if container.duration is None:
         return None
     start = stream.start_time * stream.time_base if stream.start_time is not None else 0
-    return max(0.0, float(container.duration / av.time_base - start))
+    return max(0.0, float(container.duration / _av().time_base - start))
 
 
 def _pixel_aspect(stream: Any) -> float:

@@ -13,10 +13,11 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from common.command.settings_tree import Setting, settings_of, target_settings, type_name
-from common.command.sources import SOURCES
+from common.command.line.settings_tree import Setting, settings_of, target_settings, type_name
+from common.command.systems import SYSTEMS
 from common.command.verb import Verb
 from common.configuration import MISSING, config_folder
+from common.data.sources.recognition import EXPECTED, SOURCES
 
 _WIDEST = 110
 
@@ -24,7 +25,10 @@ _WIDEST = 110
 def help_page(verb: Verb) -> str:
     """The whole page as text, ending with a newline."""
     width = min(shutil.get_terminal_size((100, 24)).columns, _WIDEST)
-    lines = [f"{verb.name}: [key=value ...]", "", *textwrap.wrap(verb.summary, width), "", "Examples:"]
+    lines = [_usage(verb), "", *textwrap.wrap(verb.summary, width)]
+    if verb.input == "source":
+        lines += ["", *textwrap.wrap(f"{verb.input_name} is {EXPECTED}.", width)]
+    lines += ["", "Examples:"]
     lines += [f"  {example}" for example in verb.examples]
     sections = groupby(_settings(verb), key=lambda setting: setting.key.rpartition(".")[0])
     for section, settings in sections:
@@ -34,6 +38,19 @@ def help_page(verb: Verb) -> str:
     rest = f"All settings are in configs/{verb.config}.yaml and the groups it names; {verb.see}".rstrip("; .")
     lines += ["", *textwrap.wrap(f"{rest}. Show them composed, without running: --cfg job", width)]
     return "\n".join(lines) + "\n"
+
+
+def _usage(verb: Verb) -> str:
+    """The forms of the command line: ``slam3r reconstruct INPUT [-o OUTPUT] [--model MODEL] [key=value ...]``."""
+    options = {"output": "[-o OUTPUT]", "model": "[--model MODEL]"}
+    shown = [text for key, text in options.items() if key in setting_keys(verb)]
+    return " ".join([*filter(None, (verb.name, verb.input_name)), *shown, "[key=value ...]"])
+
+
+@cache
+def setting_keys(verb: Verb) -> frozenset[str]:
+    """Keys of a command's settings and groups."""
+    return frozenset(setting.key for setting in _settings(verb))
 
 
 @cache
@@ -74,7 +91,7 @@ def _entry(setting: Setting, width: int) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, initial_indent="      ", subsequent_indent="      ")
+    return textwrap.wrap(text.replace("``", ""), width, initial_indent="      ", subsequent_indent="      ")
 
 
 def _shown(value: Any) -> str:
@@ -97,10 +114,13 @@ def _with_options(setting: Setting, verb: Verb) -> Setting:
     files = {file.stem for file in (config_folder() / str(setting.group)).glob("*.yaml")}
     stored = ConfigStore.instance().repo.get(str(setting.group), {})
     options = files | {str(name).removesuffix(".yaml") for name in stored}
-    chosen = [entry[setting.key] for entry in _primary(verb).get("defaults", []) if setting.key in entry]
-    own = verb.name.split()[0] if setting.group == "model" else ""
+    usual = [override.partition("=")[2] for override in verb.usual if override.startswith(f"{setting.key}=")]
+    stated = [entry[setting.key] for entry in _primary(verb).get("defaults", []) if setting.key in entry]
+    chosen = [*usual, *(option for option in stated if not usual)]
+    program = verb.name.split()[0]
+    own = program if setting.group == "model" and program in SYSTEMS else ""
     shown = sorted(option for option in options if not option.startswith("_") and option.startswith(own))
-    first = [str(option) for option in chosen if option not in (MISSING, None)]
+    first = [str(option) for option in chosen if option not in (MISSING, None) and str(option).startswith(own)]
     listed = " | ".join([*first, *(option for option in shown if option not in first)])
     return Setting(setting.key, setting.kind, listed, setting.sentence, setting.group)
 
