@@ -68,14 +68,13 @@ def _sorted(arguments: Sequence[str], keys: Collection[str]) -> _Words:
         if argument == "--":
             words.inputs += rest
         elif option in SHORT:
-            words.overrides.append(
-                f"{_known(SHORT[option], option, keys)}={value if has_value else _next(rest, option)}"
-            )
+            key, value = _known(SHORT[option], option, keys), value if has_value else _next(rest, option)
+            words.overrides.append(f"{key}={value if key == 'model' else literal(value)}")
         elif option in _HYDRA_FLAGS:
             words.hydra.append(argument)
         elif option in _HYDRA_OPTIONS:
             words.hydra += [argument] if has_value else [argument, _next(rest, option)]
-        elif argument.startswith("-") and not os.path.lexists(argument):
+        elif argument.startswith("-") and not _is_path(argument):
             raise ConfigurationError(_unknown_option(option, keys))
         elif _is_override(argument, keys):
             words.overrides.append(argument)
@@ -88,11 +87,15 @@ def _is_override(argument: str, keys: Collection[str]) -> bool:
     """Whether a word sets something; one with ``=`` may be the name of a file as well."""
     match = OVERRIDE.fullmatch(argument)
     if match is None:
-        return argument.startswith("~") and "/" not in argument and not os.path.lexists(argument)
+        return argument.startswith("~") and "/" not in argument and not _is_path(argument)
     key = match["key"].lstrip("+~")
+    return not _is_path(argument) or any(key == known or known.startswith(f"{key}.") for known in keys)
+
+
+def _is_path(argument: str) -> bool:
+    """Whether a word that looks like an option or a setting names what exists, or a pattern of files in a folder."""
     folder = os.path.dirname(argument)
-    is_path = os.path.lexists(argument) or ("=" in folder and os.path.isdir(folder))
-    return not is_path or any(key == known or known.startswith(f"{key}.") for known in keys)
+    return os.path.lexists(argument) or (("=" in folder or folder.startswith("-")) and os.path.isdir(folder))
 
 
 def _next(rest: Iterator[str], option: str) -> str:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from omegaconf import DictConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 
 from common.command.line.arguments import read_arguments
 from common.command.line.help_page import setting_keys, text_keys
 from common.command.verb import Verb
+from common.data.sources.image_files import FolderSource, GlobSource
 from common.data.sources.open import source_from_config
 from common.errors import ConfigurationError, InputError
 from slam3r.command.verbs import LIVE, RECONSTRUCT, REPLAY, SERVE
 from tests.support.configs import compose_config
 from tests.support.paths import ROOT
-from uni3r.command.verbs import EVALUATE, RENDER
+from uni3r.command.verbs import EVALUATE
 
 NAMES = [
     *("my photos", "[x] 1", "a=b", "7", "1e5", "2024_05_01", "it's", 'q"q', "ü中", "a,b", "$HOME", "${x}", "~tilde"),
@@ -45,60 +48,75 @@ def compose(verb: Verb, *arguments: str) -> DictConfig:
     return compose_config(verb.config, [word for word in words if not word.startswith("--")])
 
 
+def read(verb: Verb, *arguments: str) -> dict[str, Any]:
+    """The values of the overrides that a command line makes, as Hydra and OmegaConf read them."""
+    verb.register()
+    words = read_arguments(verb, arguments, setting_keys(verb), text_keys(verb))
+    overrides = OverridesParser.create().parse_overrides(words)
+    return {override.key_or_group: OmegaConf.create({"value": override.value()}).value for override in overrides}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_literal(name: str, folder: Path) -> None:
     photographs(folder / name)
-    for words in ([name], [f"source.path={name}"], ["source=folder", f"source.path={name}"]):
-        if words == ["source=folder", "source.path=null"] or words == ["source.path=null"]:
-            continue  # says that there is none
-        config = compose(RECONSTRUCT, *words, "-o", name)
-        assert config.output == name
-        assert source_from_config(config.source).length == 2
-    assert source_from_config(compose(RENDER, f"{name}/*.jpg").source).length == 2
-    assert compose(REPLAY, name).run == name
+    assert read(RECONSTRUCT, name, "-o", name) == {"source": "folder", "source.path": name, "output": name}
+    assert read(RECONSTRUCT, f"{name}/*.jpg")["source.pattern"] == f"{name}/*.jpg"
+    assert GlobSource(f"{name}/*.jpg").length == 2
+    assert FolderSource(name).length == 2
+    assert read(REPLAY, name)["run"] == name
+    if name != "null":  # says that there is none
+        assert read(RECONSTRUCT, f"source.path={name}") == {"source": "folder", "source.path": name}
+        assert read(RECONSTRUCT, "source=folder", f"output={name}")["output"] == name
+
+
+def test_a_literal_name_comes_through_composition(folder: Path) -> None:
+    name = "[x] ${a} = 'ü' 中,~"
+    photographs(folder / name)
+    config = compose(RECONSTRUCT, name, "-o", f"{name}/out")
+    assert source_from_config(config.source).length == 2
+    assert config.output == f"{name}/out"
 
 
 def test_a_folder_called_like_a_missing_value(folder: Path) -> None:
     photographs(folder / "???")
-    assert source_from_config(compose(RECONSTRUCT, "???").source).length == 2
+    assert read(RECONSTRUCT, "???")["source.path"] == "./???"
 
 
 @pytest.mark.parametrize(
     ("words", "kind", "argument", "value"),
     [
-        (["photos"], "FolderSource", "path", "photos"),
-        (["tour.mp4"], "VideoSource", "path", "tour.mp4"),
-        (["photos/*.jpg"], "GlobSource", "pattern", "photos/*.jpg"),
-        (["frames.txt"], "ListSource", "path", "frames.txt"),
-        (["photos/0.jpg", "photos/1.jpg"], "FilesSource", "paths", ["photos/0.jpg", "photos/1.jpg"]),
-        (["camera:0"], "CameraSource", "device", "0"),
-        (["camera"], "CameraSource", "device", "0"),
-        (["camera:/dev/video2"], "CameraSource", "device", "/dev/video2"),
-        (["rtsp://me:secret@host/stream?a=b"], "CameraSource", "device", "rtsp://me:secret@host/stream?a=b"),
-        (["photos", "source=folder"], "FolderSource", "path", "photos"),
-        (["tour.mp4", "source=list"], "ListSource", "path", "tour.mp4"),
+        (["photos"], "folder", "path", "photos"),
+        (["tour.mp4"], "video", "path", "tour.mp4"),
+        (["photos/*.jpg"], "glob", "pattern", "photos/*.jpg"),
+        (["frames.txt"], "list", "path", "frames.txt"),
+        (["photos/0.jpg", "photos/1.jpg"], "files", "paths", ["photos/0.jpg", "photos/1.jpg"]),
+        (["camera:0"], "camera", "device", "0"),
+        (["camera"], "camera", "device", "0"),
+        (["camera:/dev/video2"], "camera", "device", "/dev/video2"),
+        (["rtsp://me:secret@host/stream?a=b"], "camera", "device", "rtsp://me:secret@host/stream?a=b"),
+        (["photos", "source=folder"], "folder", "path", "photos"),
+        (["tour.mp4", "source=list"], "list", "path", "tour.mp4"),
     ],
 )
 def test_the_input_is_recognized(words: list[str], kind: str, argument: str, value: object, folder: Path) -> None:
     photographs(folder / "photos")
     (folder / "tour.mp4").touch()
     (folder / "frames.txt").touch()
-    source = compose(RECONSTRUCT, *words, "source.every=2").source
-    assert source._target_.rpartition(".")[2] == kind
-    assert (source[argument], source.every) == (value, 2)
+    values = read(RECONSTRUCT, *words, "source.every=2")
+    assert values == {"source": kind, f"source.{argument}": value, "source.every": 2}
 
 
 def test_short_options(folder: Path) -> None:
     photographs(folder / "photos")
-    config = compose(RECONSTRUCT, "photos", "--output=out", "--model", "slam3r_large", "export.colmap=true")
-    assert (config.output, config.model.name, config.export.colmap) == ("out", "slam3r_large", True)
-    assert compose(LIVE, "photos").live
+    values = read(RECONSTRUCT, "photos", "--output=out", "--model", "slam3r_large", "export.colmap=true")
+    assert (values["output"], values["model"], values["export.colmap"]) == ("out", "slam3r_large", True)
+    assert read(LIVE, "photos")["live"] is True
 
 
 def test_uni3r_evaluates_its_own_model_unless_told_otherwise() -> None:
-    assert compose(EVALUATE).model.name == "uni3r_tiny"
-    config = compose(EVALUATE, "uni3r_scannet", "--model", "uni3r_multiview")
-    assert (config.benchmark.name, config.model.name) == ("uni3r_scannet", "uni3r_multiview")
+    assert read(EVALUATE) == {"benchmark": "uni3r_rooms", "model": "uni3r_tiny"}
+    chosen = read(EVALUATE, "uni3r_scannet", "--model", "uni3r_multiview")
+    assert chosen == {"benchmark": "uni3r_scannet", "model": "uni3r_multiview"}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -43,14 +42,14 @@ def test_an_unknown_command_gets_a_suggestion() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("reconstruct", "--help"), ("evaluate", "--help"), ("train", "--help"), ("serve", "--help"), ("app", "--help")],
+    [("reconstruct", "--help"), ("evaluate", "--help"), ("train", "--help"), ("app", "--help")],
 )
 def test_help_loads_no_heavy_package(arguments: tuple[str, ...]) -> None:
-    began = time.process_time(), os.times().children_user
+    before = os.times().children_user
     page = run("slam3r", *arguments)
     assert page.returncode == 0
     assert page.stderr == "loaded:\n"
-    assert os.times().children_user - began[1] < 2, "seconds of one core; under one on a machine of 2024"
+    assert os.times().children_user - before < 2, "seconds of one core, here twice what they should be"
 
 
 @pytest.mark.parametrize(
