@@ -18,7 +18,7 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 
 from common.errors import ConfigurationError
-from common.paths import user_path
+from common.paths import shipped_folder, user_path
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
@@ -119,10 +119,10 @@ def signature_dataclass(target: Any) -> type:
 
 
 def config_folder() -> Path:
-    """The folder of the Hydra configuration files, beside the packages in the checkout."""
-    folder = Path(__file__).resolve().parents[1] / "configs"
+    """The folder of the Hydra configuration files."""
+    folder = shipped_folder() / "configs"
     if not folder.is_dir():
-        raise FileNotFoundError(f"no configuration folder at {folder}: install from a checkout with `pip install -e .`")
+        raise FileNotFoundError(f"no configuration folder at {folder}: the installation is damaged, repeat it")
     return folder
 
 

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from common.configuration import config_folder, load_yaml, to_dataclass
 from common.errors import CheckpointError, ConfigurationError
-from common.paths import user_path
+from common.paths import shipped_path, user_path
 from common.revision import weights_revision
 
 if TYPE_CHECKING:
@@ -105,19 +105,17 @@ def load_network(kind: type[PretrainedT], source: str, description: ModelDescrip
 
     Args:
         kind: class of the network.
-        source: hub id, folder or file; a relative path is looked for here, then in the checkout.
+        source: hub id, folder or file; a relative path is looked for here, then beside the code.
         description: of the model.
 
     Raises:
         CheckpointError: the weights are missing (the message says how to get them), damaged, or of another model.
         ConfigurationError: the described sizes are invalid for such a network.
     """
-    place = user_path(source)
-    in_checkout = config_folder().parent / place
-    is_here = place.exists() or in_checkout.exists()
     try:
-        network = kind.from_pretrained(str(in_checkout) if is_here and not place.exists() else source)
+        network = kind.from_pretrained(source)
     except CheckpointError as error:
+        is_here = shipped_path(source).exists()
         hint = f" ({description.how_to_get})" if description.how_to_get and not is_here else ""
         raise CheckpointError(f"model {description.name}: {error}{hint}") from error
     own = network.config.to_dict()

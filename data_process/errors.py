@@ -14,6 +14,10 @@ class SceneError(InputError):
     """Raised for a raw scene that cannot be converted; other scenes are not affected."""
 
 
+class EmptySceneError(SceneError):
+    """Raised for a raw scene without a single frame: nothing to convert, and nothing that failed."""
+
+
 class SceneTakenError(InputError):
     """Raised if another run is writing this scene, or has written it."""
 

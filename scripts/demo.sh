@@ -3,7 +3,7 @@
 #   bash scripts/demo.sh [FOLDER OR VIDEO] [key=value ...]      your own photographs instead; knobs in configs/demo.yaml
 set -euo pipefail
 photos=()
-if [[ $# -gt 0 && $1 != *=* ]]; then
+if [[ $# -gt 0 && ($1 != *=* || -e $1) ]]; then
     photos=("photos=$(realpath -- "$1")")
     shift
 fi

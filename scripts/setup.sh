@@ -28,7 +28,7 @@ quietly() {
     fi
 }
 
-checksum() { { cat pyproject.toml && pwd; } | cksum; }
+checksum() { { cat pyproject.toml setup.py && pwd; } | cksum; }
 
 extras_of_stamp() { sed -n 2p "$stamp" 2>/dev/null || true; }
 
@@ -99,6 +99,8 @@ install_libraries() {
 }
 
 if is_current; then exit 0; fi
+[ ! -L .venv ] || fail ".venv is a link to $(readlink .venv), an environment of another checkout that would be pointed" \
+    "here: remove the link to get one of its own, or use that environment with PYTHONPATH=$PWD"
 mkdir -p .venv
 if command -v flock >/dev/null; then # two set-ups at once: the second waits, and then finds the work done
     exec 9>.venv/setup.lock

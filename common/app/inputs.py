@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from common.app.settings import Limits
-from common.configuration import config_folder
 from common.data.sources.file_names import drop_live_films, drop_twins, natural_key
 from common.data.sources.image_files import FrameSource, ImageFileSource
 from common.data.sources.images import IMAGE_SUFFIXES
 from common.data.sources.video import VideoSource
 from common.errors import InputError
+from common.paths import shipped_folder
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 SAMPLE, FILES, FOLDER = "Sample room", "Pictures or a video", "A folder"
@@ -76,7 +76,7 @@ def plain_sentence(error: Exception | str, uploads: Sequence[str] | None) -> str
     text = " ".join(str(error).split()) or "The input could not be used."
     for path in sorted({str(PurePosixPath(upload).parent) for upload in uploads or ()}, key=len, reverse=True):
         text = text.replace(f"{path}/", "")
-    for folder in (SAMPLE_FOLDER, config_folder().parent):
+    for folder in (SAMPLE_FOLDER, shipped_folder()):
         text = text.replace(f"{folder}/", "")
     text = text[0].upper() + text[1:]
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -25,7 +25,7 @@ from common.checkpoints.reading import check_sizes, read_model_config, read_stat
 from common.checkpoints.sizes import infer_sizes, sizes_from_published_config
 from common.errors import CheckpointError
 from common.files import atomic_write
-from common.paths import user_path
+from common.paths import shipped_path
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def locate(source: str | Path, revision: str | None = None) -> tuple[Path, Path 
     Raises:
         CheckpointError: nothing was found; the message says what was expected.
     """
-    path = user_path(source)
+    path = shipped_path(source)
     if path.is_file():
         beside = path.with_name(CONFIG_NAME)
         return path, beside if beside.is_file() and path.name in _WEIGHT_NAMES else None

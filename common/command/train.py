@@ -18,6 +18,7 @@ from common.configuration import to_dataclass
 from common.errors import ConfigurationError
 from common.training.callbacks.progress import TrainingProgress
 from common.training.callbacks.run_record import RunRecord
+from common.training.callbacks.step_bar import StepBar
 from common.training.debug import debug_configuration
 from common.training.session import fit
 from common.training.settings import TrainSettings
@@ -45,9 +46,9 @@ def train(config: DictConfig) -> Trainer:
     objective = instantiate(config.objective)
     record = RunRecord(configuration)
     callbacks = [callback for callback in instantiate(config.callbacks).values() if callback is not None]
-    if config.trainer.get("enable_progress_bar", True) and not sys.stdout.isatty():  # where Lightning writes its bar
-        config.trainer.enable_progress_bar = False
-        callbacks.append(TrainingProgress())
+    if config.trainer.get("enable_progress_bar", True):
+        has_bar = config.trainer.enable_progress_bar = sys.stdout.isatty()  # where Lightning writes its bar
+        callbacks.append(StepBar() if has_bar else TrainingProgress())
     return fit(
         settings,
         data,

@@ -63,12 +63,15 @@ def print_summary(summary: ProcessSummary, output: str) -> None:
     table.add_row("complete before", str(len(summary.present)))
     if summary.taken:
         table.add_row("left to another run", str(len(summary.taken)))
+    if summary.empty:
+        table.add_row("empty", str(len(summary.empty)))
     table.add_row("failed", str(len(summary.failed)))
     table.add_section()
     table.add_row("frames written", str(summary.frames))
     for reason, count in summary.dropped.most_common():
         table.add_row(f"frames dropped: {reason}", str(count))
     Console().print(table)
+    _list([f"{name}: no frames in the raw data, left out" for name in summary.empty], len(summary.empty))
     _list([f"{name}: {reason}" for name, reason in summary.failed.items()], len(summary.failed))
 
 

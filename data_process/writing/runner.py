@@ -21,7 +21,7 @@ import cv2
 from common.errors import ConfigurationError, InputError
 from common.progress import ProgressReporter
 from common.ranges import Count, Quality, Workers
-from data_process.errors import SceneTakenError, WriteError
+from data_process.errors import EmptySceneError, SceneTakenError, WriteError
 from data_process.writing.manifest import SCENE_FILE, DatasetInfo, claim, scene_folders, verify, write_manifest
 from data_process.writing.scene_lock import scene_lock
 from data_process.writing.scene_writer import SceneWriter, remove_leftovers
@@ -94,6 +94,8 @@ class ProcessSummary:
     """Scenes complete before the run."""
     taken: list[str] = field(default_factory=list)
     """Scenes written by a concurrent run."""
+    empty: list[str] = field(default_factory=list)
+    """Scenes without a frame in the raw data."""
     failed: dict[str, str] = field(default_factory=dict)
     """Failed scenes with the reason."""
     frames: int = 0
@@ -116,6 +118,7 @@ class _Done:
     dropped: tuple[str, ...] = ()
     failure: str | None = None
     taken: bool = False
+    empty: bool = False
 
 
 def process(
@@ -190,7 +193,7 @@ def _count(done: _Done, summary: ProcessSummary) -> None:
     if done.failure is not None:
         summary.failed[done.name] = done.failure
     else:
-        (summary.taken if done.taken else summary.written).append(done.name)
+        (summary.taken if done.taken else summary.empty if done.empty else summary.written).append(done.name)
 
 
 def _convert_all(
@@ -261,8 +264,10 @@ def _convert_scene(
         raise
     except SceneTakenError:
         return _Done(scene.name, taken=True)
+    except EmptySceneError:
+        return _Done(scene.name, empty=True)
     except InputError as error:
-        return _Done(scene.name, failure=" ".join(str(error).split()))
+        return _Done(scene.name, failure=" ".join(str(error).split()).removeprefix(f"{scene.name}: "))
     except Exception as error:  # an unexpected fault of the data: report where, and continue
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from common.files import write_json
-from data_process.errors import BadFrameError, SceneError, SceneTakenError, WriteError
+from data_process.errors import BadFrameError, EmptySceneError, SceneError, SceneTakenError, WriteError
 from data_process.writing.manifest import CHECKSUMS_FILE, LAYOUT_VERSION, SCENE_FILE, Json
 from data_process.writing.scene_lock import scene_lock
 
@@ -189,8 +189,10 @@ class SceneWriter:
     def _commit(self) -> None:
         """Write the summary files, and rename the folder."""
         if not self._cameras:
+            if not self.dropped:
+                raise EmptySceneError(f"{self.folder.name}: there are no frames")
             reasons = sorted({reason for _, reason in self.dropped})
-            raise SceneError(f"{self.folder.name}: no usable frame ({'; '.join(reasons) or 'there is none'})")
+            raise SceneError(f"{self.folder.name}: no usable frame ({'; '.join(reasons)})")
         self._write("cameras.npz", self._packed_cameras())
         lines = "".join(f"{checksum}  {name}\n" for name, checksum in sorted(self._checksums.items()))
         self._write(CHECKSUMS_FILE, lines.encode())

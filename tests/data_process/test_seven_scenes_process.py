@@ -14,6 +14,7 @@ from common.geometry.cameras import project, unproject_to_world
 from common.geometry.transforms import apply_transform, invert_rigid
 from data_process.formats.depth_registration import register_depth
 from data_process.seven_scenes import SevenScenesSettings, convert, find_scenes
+from data_process.writing.command import print_summary
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import ProcessSummary, process
 from tests.support.raw_trees import color, depth_units, jpeg, png, pose, read_plane, write
@@ -110,6 +111,16 @@ def test_faults(raw: Path, tmp_path: Path) -> None:
     write(folder / "frame-000002.pose.txt", "1 2 three")
     summary = run(raw, tmp_path / "out2", scenes=["chess_seq-01"])
     assert "no usable frame" in summary.failed["chess_seq-01"]
+
+
+def test_an_empty_sequence_is_left_out_with_a_line(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (raw / "office/seq-01").mkdir(parents=True)
+    summary = run(raw, tmp_path / "out", scenes=["chess_seq-01", "office_seq-01"])
+    assert (summary.written, summary.empty, summary.exit_code) == (["chess_seq-01"], ["office_seq-01"], 0)
+    print_summary(summary, "out")
+    assert "\noffice_seq-01: no frames in the raw data, left out\n" in capsys.readouterr().out
 
 
 def test_registration_keeps_the_points_of_a_surface() -> None:

@@ -24,6 +24,7 @@ from common.data.sources.images import (
     is_plain_file,
     read_picture,
 )
+from common.data.sources.label_images import is_label_image
 from common.errors import InputError
 from common.paths import user_path
 
@@ -155,11 +156,14 @@ class ImageFileSource(FrameSource):
     def validate(self) -> None:
         """Check header and completeness of every file; with "skip", bad files leave the source here.
 
+        Label images beside photographs leave it too, and `notes` says so.
+
         Raises:
             ImageReadError: a file is bad, and `on_bad_image` is "error".
             SourceError: fewer than `min_frames` good files.
         """
         self._files = [file for file in self._files if self._is_good(file[-1])]
+        self._leave_out_labels()
         self._require(len(self._files), "readable ")
 
     def __iter__(self) -> Iterator[Frame]:
@@ -186,6 +190,13 @@ class ImageFileSource(FrameSource):
         if twins:
             first = f"{twins[0][0]} beside {twins[0][1]}"
             self.note(f"{len(twins)} photographs lie here twice and count once ({first})")
+
+    def _leave_out_labels(self) -> None:
+        labels = [file for file in self._files if is_label_image(file[-1])]
+        photographs = [file for file in self._files if file not in labels]
+        if labels and len(photographs) >= self.min_frames:
+            self._files = photographs
+            self.note(f"left out as label images, for few values or their names: {len(labels)} ({labels[0][2]})")
 
     def _is_good(self, path: Path) -> bool:
         try:
