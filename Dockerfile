@@ -3,7 +3,7 @@
 #   docker build -t slam3r-uni3r --build-arg RUNTIME=cpu .          without one
 #   docker build -t slam3r-uni3r-tools --target cuda .              all commands, no service
 #   docker run --rm --gpus all -v "$PWD/photos:/photos:ro" -v "$PWD/out:/out" slam3r-uni3r-tools \
-#       python scripts/reconstruct.py source=folder source.path=/photos output=/out/room
+#       slam3r reconstruct /photos -o /out/room
 ARG RUNTIME=cuda
 
 FROM python:3.11.13-slim-bookworm AS base

@@ -133,7 +133,7 @@ def _check_gradio() -> None:
         import fastapi  # noqa: F401
         import gradio  # noqa: F401
     except ImportError as error:
-        raise ImportError("the application needs gradio: pip install 'slam3r-uni3r[app]'") from error
+        raise ImportError("the application needs gradio: bash scripts/setup.sh app") from error
 
 
 def _keep_files_in(folder: Path) -> None:

@@ -83,7 +83,10 @@ OPTIONAL = {
         ("aio_pika", "aiormq", "aiohttp", "msgpack", "prometheus_client", "pythonjsonlogger", "zstandard"),
     ),
     "eval": ("evo, scenes in parallel, figures", ("evo", "hydra_plugins.hydra_joblib_launcher", "matplotlib")),
-    "dev": ("tests and checks", ("gaussforge", "jsonschema", "mypy", "plyfile", "pre_commit", "pytest", "ruff", "setuptools_scm")),
+    "dev": (
+        "tests and checks",
+        ("gaussforge", "jsonschema", "mypy", "plyfile", "pre_commit", "pytest", "ruff", "setuptools_scm"),
+    ),
 }
 # Weights that others publish; they are never shipped with this code.
 PUBLISHED = ("siyan824/slam3r_i2p", "siyan824/slam3r_l2w")

@@ -29,7 +29,7 @@ class RerunScene:
         try:
             import rerun
         except ImportError as error:
-            raise ImportError("this needs rerun: pip install 'slam3r-uni3r[viewer]'") from error
+            raise ImportError("this needs rerun: bash scripts/setup.sh viewer") from error
         self._rerun: Any = rerun
         self._stream = rerun.RecordingStream(name)
         if save_to is None:

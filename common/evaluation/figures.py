@@ -81,7 +81,7 @@ def write_trajectory_plot(
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ConfigurationError(f"plots need Matplotlib: pip install 'slam3r-uni3r[eval]' ({error})") from None
+        raise ConfigurationError(f"plots need Matplotlib: bash scripts/setup.sh eval ({error})") from None
     basis = _plan_axes(true_centres, up)
     ours, true = (points - true_centres.mean(axis=0) for points in (centres, true_centres))
     ours, true, seconds = ours @ basis.T, true @ basis.T, timestamps - timestamps[0]

@@ -134,7 +134,7 @@ def _trimesh() -> Any:
     try:
         import trimesh
     except ImportError as error:
-        raise ImportError("GLB files need trimesh: pip install 'slam3r-uni3r[app]'") from error
+        raise ImportError("GLB files need trimesh: bash scripts/setup.sh app") from error
     return trimesh
 
 

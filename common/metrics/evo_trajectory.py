@@ -55,9 +55,7 @@ def score_trajectory(
         from evo.core import metrics
         from evo.core.geometry import GeometryException
     except ImportError as error:
-        raise ConfigurationError(
-            f"trajectories are scored by evo: pip install 'slam3r-uni3r[eval]' ({error})"
-        ) from None
+        raise ConfigurationError(f"trajectories are scored by evo: bash scripts/setup.sh eval ({error})") from None
     if len(estimate) < 3:
         raise ValueError(f"a trajectory needs 3 poses to be aligned, got {len(estimate)}")
     path, reference = _trajectory(estimate, timestamps), _trajectory(truth, timestamps)

@@ -44,7 +44,7 @@ def ssim(images: Tensor, truth: Tensor) -> Tensor:
     try:
         from torchmetrics.functional.image import structural_similarity_index_measure
     except ImportError as error:
-        raise ImportError("SSIM needs torchmetrics: pip install 'slam3r-uni3r[train]'") from error
+        raise ImportError("SSIM needs torchmetrics: bash scripts/setup.sh train") from error
     scores = structural_similarity_index_measure(images, truth, data_range=1.0, reduction="none")
     assert isinstance(scores, Tensor)
     return scores.reshape(len(images))

@@ -54,7 +54,7 @@ class Lpips(nn.Module):
         try:
             from torchmetrics.functional.image.lpips import _LPIPS
         except ImportError as error:
-            raise ImportError("LPIPS needs torchmetrics: pip install 'slam3r-uni3r[train]'") from error
+            raise ImportError("LPIPS needs torchmetrics: bash scripts/setup.sh train") from error
         path = vgg_weights_path() if weights is None else user_path(weights)
         if not path.is_file():
             raise CheckpointError(

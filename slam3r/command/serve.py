@@ -15,5 +15,5 @@ def serve(chosen: ServeConfiguration) -> None:
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
-        raise ConfigurationError(f"{error.name} is missing: pip install 'slam3r-uni3r[service]'") from None
+        raise ConfigurationError(f"{error.name} is missing: bash scripts/setup.sh service") from None
     run_service(chosen)

@@ -53,7 +53,7 @@ class SpeedRun(ProfileSettings):
         try:
             from slam3r.profiling.service import service_rows
         except ModuleNotFoundError as error:
-            raise ConfigurationError(f"{error.name} is missing: pip install 'slam3r-uni3r[service]'") from None
+            raise ConfigurationError(f"{error.name} is missing: bash scripts/setup.sh service") from None
         work = replace(self.service, threads=self.service.threads or self.threads)
         for size in self.sizes:
             for dtype in self.dtypes:

@@ -39,7 +39,7 @@ def render_gsplat(
         from gsplat import rasterization
     except ImportError as error:
         raise ImportError(
-            "rendering on CUDA needs gsplat: pip install 'slam3r-uni3r[uni3r]', or choose backend=torch"
+            "rendering on CUDA needs gsplat: bash scripts/setup.sh uni3r, or choose backend=torch"
         ) from error
     views, number = len(view_matrices), len(gaussians.means)
     values = colours[0] if len(colours) == 1 else colours

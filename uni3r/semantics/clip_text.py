@@ -56,7 +56,7 @@ class ClipTextEncoder(nn.Module):
             from open_clip.tokenizer import SimpleTokenizer
             from open_clip.transformer import QuickGELU, TextTransformer
         except ImportError as error:
-            raise ImportError("CLIP's text tower needs open_clip: pip install 'slam3r-uni3r[uni3r]'") from error
+            raise ImportError("CLIP's text tower needs open_clip: bash scripts/setup.sh uni3r") from error
         super().__init__()
         self.tower = TextTransformer(
             context_length, vocabulary, width, num_heads, depth, output_dim=channels, act_layer=QuickGELU

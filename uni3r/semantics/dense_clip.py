@@ -91,7 +91,7 @@ def _create(architecture: str, pretrained: str | None) -> tuple:
     try:
         import open_clip
     except ImportError as error:
-        raise ImportError("the dense CLIP teacher needs open_clip: pip install 'slam3r-uni3r[uni3r]'") from error
+        raise ImportError("the dense CLIP teacher needs open_clip: bash scripts/setup.sh uni3r") from error
     try:
         model = open_clip.create_model(architecture, pretrained=pretrained)
     except (OSError, RuntimeError, ValueError) as error:

@@ -46,7 +46,7 @@ def _load() -> Any:
         try:
             import wordllama
         except ImportError as error:
-            raise ImportError("word vectors need the package wordllama: pip install 'slam3r-uni3r[text]'") from error
+            raise ImportError("word vectors need the package wordllama: bash scripts/setup.sh text") from error
         # The package searches a folder "tokenizer" but ships "tokenizers"; with its own folder as cache directory, it
         # searches under the right name.
         return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)

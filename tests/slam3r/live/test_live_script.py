@@ -66,7 +66,7 @@ def test_mistakes_are_one_line(
     assert "calibrated for pictures of [1080, 1920]" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "rerun", None)
     assert call(monkeypatch, *inputs, "output=out", "view.viewer=rerun") == 2
-    assert "slam3r-uni3r[viewer]" in capsys.readouterr().err
+    assert "setup.sh viewer" in capsys.readouterr().err
 
 
 def test_the_map_can_be_watched_as_it_grows(

@@ -22,7 +22,7 @@ SCENE = RasterizerWorkload(side=40, channels=37)
 @pytest.mark.gpu
 def test_back_ends_agree() -> None:
     """Values and gradients, 40 channels, i.e. more than gsplat blends at a time."""
-    pytest.importorskip("gsplat", reason="gsplat is not installed: pip install 'slam3r-uni3r[uni3r]'")
+    pytest.importorskip("gsplat", reason="gsplat is not installed: bash scripts/setup.sh uni3r")
     results = {}
     for device in ("cpu", "cuda"):
         gaussians, cameras = pixel_aligned_scene(SCENE, torch.device("cpu"))
@@ -76,7 +76,7 @@ def test_published_call(fake_gsplat: list[dict]) -> None:
 
 def test_the_call_fits_the_installed_gsplat(request: pytest.FixtureRequest) -> None:
     """Names of arguments; needs no GPU."""
-    gsplat = pytest.importorskip("gsplat", reason="gsplat is not installed: pip install 'slam3r-uni3r[uni3r]'")
+    gsplat = pytest.importorskip("gsplat", reason="gsplat is not installed: bash scripts/setup.sh uni3r")
     signature = inspect.signature(gsplat.rasterization)
     calls = request.getfixturevalue("fake_gsplat")
     gaussians, cameras = pixel_aligned_scene(RasterizerWorkload(8, 6), torch.device("cpu"))
