@@ -96,7 +96,7 @@ def test_bad_image_is_named_or_skipped(
 
 
 FAULTS = {
-    "no source": ((), "You must specify 'source'"),
+    "no source": ((), "no input: give a folder of images"),
     "no path": (("source=folder",), "source.path=..."),
     "no folder": (("source=folder", "source.path=nowhere"), "folder nowhere does not exist"),
     "empty folder": (("source=folder", "source.path=."), "no images found"),

@@ -79,7 +79,7 @@ def test_a_film_and_a_picture(
     ("arguments", "line"),
     [
         (("run=nowhere", "output=film.mp4"), "holds no run with predictions"),
-        (("run=nowhere",), "nothing to do"),
+        (("nowhere",), "holds no run with predictions"),
         (("output=film.mp4",), "run"),
     ],
 )
