@@ -105,5 +105,5 @@ def test_missing_gsplat_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gsplat", None)
     gaussians, cameras = pixel_aligned_scene(RasterizerWorkload(8, 6), torch.device("cpu"))
     view = cameras.camera_to_world[0], cameras.intrinsics[0]
-    with pytest.raises(ImportError, match="setup.sh uni3r"):
+    with pytest.raises(ImportError, match=r"setup\.sh uni3r"):
         render_gsplat(gaussians[0], torch.rand(1, 128, 3), *view, (8, 8), 0.1, 9.0, RasterizationSettings())
