@@ -44,7 +44,7 @@ def a_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
     if request.param is pretended_gpu:
         pretended_gsplat.install(monkeypatch)
     else:
-        pytest.importorskip("gsplat", reason="gsplat is not installed: pip install 'slam3r-uni3r[uni3r]'")
+        pytest.importorskip("gsplat", reason="gsplat is not installed: bash scripts/setup.sh uni3r")
     return request.param
 
 
