@@ -80,7 +80,7 @@ OPTIONAL = {
     "viewer": ("rerun's viewer and recordings", ("rerun",)),
     "service": (
         "the live service",
-        ("aio_pika", "aiormq", "aiohttp", "msgpack", "prometheus_client", "pythonjsonlogger", "zstandard"),
+        ("aio_pika", "aiormq", "aiohttp", "msgpack", "prometheus_client", "pythonjsonlogger", "trimesh", "zstandard"),
     ),
     "eval": ("evo, scenes in parallel, figures", ("evo", "hydra_plugins.hydra_joblib_launcher", "matplotlib")),
     "dev": (

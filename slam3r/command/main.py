@@ -8,6 +8,7 @@ COMMANDS = {
     "reconstruct": Entry("slam3r.command.verbs.RECONSTRUCT", "photographs or a video to points, cameras and depth"),
     "live": Entry("slam3r.command.verbs.LIVE", "the map grows while a camera or a stream goes on"),
     "replay": Entry("slam3r.command.verbs.REPLAY", "a finished run as a film, a picture, a recording, or in a window"),
+    "view": Entry("slam3r.command.verbs.VIEW", "a finished run in the browser, without a model"),
     "app": Entry("common.command.verbs.APP", "SLAM3R and Uni3R in the browser"),
     "serve": Entry("slam3r.command.verbs.SERVE", "frames from RabbitMQ in; poses, points and meshes out"),
     "evaluate": Entry("slam3r.command.verbs.EVALUATE", "scores on a benchmark, or two runs side by side"),

@@ -72,7 +72,9 @@ VIEW = Verb(
     register=register_systems,
     summary="A finished result in the browser, without a model: points or Gaussians, cameras, mesh, and the scene "
     "before and after refinement. Ctrl-C ends it.",
-    examples=("python scripts/view.py run=out", "python scripts/view.py run=out server.port=8000"),
+    examples=("slam3r view out", "slam3r view out server.port=8000"),
+    input="run",
+    input_name="RUN",
 )
 PROFILE = Verb(
     name="slam3r profile",

@@ -8,13 +8,14 @@ from typing import Any
 from common.app.finished import read_finished
 from common.app.server import make_viewer, serve
 from common.errors import ConfigurationError
+from common.paths import user_path
 from slam3r.command.settings import ViewCommand
 
 
 def view(chosen: ViewCommand) -> None:
     """Read the folder, serve its page."""
     outcome = read_finished(chosen.run)
-    title = Path(chosen.run).expanduser().resolve().name
+    title = user_path(chosen.run).resolve().name
 
     def page(folder: Path) -> Any:
         return make_viewer(title, outcome, folder, chosen.server.root_path)
