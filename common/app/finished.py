@@ -27,6 +27,7 @@ from common.export.result_folder import (
 )
 from common.export.trajectory import read_tum
 from common.files import read_json
+from common.paths import user_path
 
 MAX_POINTS = 2_000_000
 """Points that are kept of a folder, a random choice."""
@@ -47,7 +48,7 @@ def read_finished(folder: str | Path) -> Outcome:
     Raises:
         InputError: it holds no such result, or a file of it is damaged.
     """
-    folder = Path(folder).expanduser()
+    folder = user_path(folder)
     if not folder.is_dir():
         raise InputError(f"run: {folder} is no folder; expected the output of a run")
     if not (folder / POINTS).is_file() and not (folder / GAUSSIANS).is_file():
