@@ -68,6 +68,7 @@ DISTRIBUTIONS = {
     "pre_commit": "pre-commit",
     "pythonjsonlogger": "python-json-logger",
     "rerun": "rerun-sdk",
+    "setuptools_scm": "setuptools-scm",
 }
 # extra of pyproject.toml -> (what goes without it, its modules)
 OPTIONAL = {
