@@ -1,6 +1,6 @@
 """The web application: pictures or a video to a scene to look at and to download.
 
-    python scripts/app.py [server.port=7860] [key=value ...]
+    slam3r app [server.port=7860] [key=value ...]        or python scripts/app.py
 
 Every knob is in ``configs/app.yaml``; the page is ``common/app/pages/application.py``.
 """

@@ -1,4 +1,4 @@
-"""Published weights to our format: ``python scripts/convert.py weights=DIR/2views.pth output=checkpoints/uni3r_large``.
+"""Published weights to our format: ``uni3r convert DIR/2views.pth -o checkpoints/uni3r_large``.
 
 Reads split files, reads pickles without running anything in them, and drops what the network never uses (teacher,
 tracking head, optimizer, ..). Options are in ``configs/convert.yaml``.

@@ -1,7 +1,7 @@
 """Score a model on a benchmark, or compare two runs.
 
-    python scripts/evaluate.py benchmark=replica benchmark.path=DIR model=slam3r_large output=OUT [key=value ...]
-    python scripts/evaluate.py compare=[OUT_A,OUT_B]
+    slam3r evaluate replica benchmark.path=DIR --model slam3r_large -o OUT        or python scripts/evaluate.py
+    slam3r evaluate compare=[OUT_A,OUT_B]
 
 Every knob is in ``configs/evaluate.yaml``, every benchmark in ``configs/benchmark``. Writes ``metrics.json``,
 ``report.md`` and pictures; started again, it goes on where it was.

@@ -1,4 +1,4 @@
-"""Speed on this machine: ``python scripts/profile_speed.py [sizes=[tiny]] [stages=[peak,encode]] [device=cuda]``.
+"""Speed on this machine: ``slam3r profile [sizes=[tiny]] [stages=[peak,encode]] [device=cuda]``.
 
 Peak of matrix products first, then every stage as time, achieved share of that peak, and peak memory, in one run.
 Options are in ``configs/profile.yaml``; what is measured, in ``slam3r/profiling/stages.py``,

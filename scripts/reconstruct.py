@@ -1,8 +1,7 @@
 """Images or a video to a coloured point cloud with camera poses.
 
-    python scripts/reconstruct.py source=folder source.path=DIR output=OUT [model=slam3r_large] [key=value ...]
-
-    python scripts/reconstruct.py source=camera live=true output=OUT
+    slam3r reconstruct PHOTOS -o OUT [--model slam3r_large] [key=value ...]        or python scripts/reconstruct.py
+    slam3r live camera:0 -o OUT                                                    with live=true
 
 Every knob is in ``configs/reconstruct.yaml``; what is written, in ``slam3r/scene/outputs.py``.
 """

@@ -1,6 +1,6 @@
 """Pictures to semantic Gaussians, and to films and pictures of them.
 
-    python scripts/render.py source=folder source.path=DIR output=OUT [model=uni3r_tiny] [queries='[chair,floor]']
+    uni3r render PHOTOS -o OUT [queries='[chair,floor]'] [key=value ...]        or python scripts/render.py
 
 Every knob is in ``configs/render.yaml``; what is written, in ``uni3r/scene/outputs.py``.
 """

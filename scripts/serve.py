@@ -1,6 +1,6 @@
 """The live service: frames from RabbitMQ in; poses, points and meshes out, until SIGTERM.
 
-    RABBITMQ_URL=amqp://user:password@host/ python scripts/serve.py [model=slam3r_large] [key=value ...]
+    RABBITMQ_URL=amqp://user:password@host/ slam3r serve [key=value ...]        or python scripts/serve.py
 
 Every knob is in ``configs/serve.yaml``; the messages are described in ``slam3r/service/wire/schema.json``.
 """

@@ -1,6 +1,6 @@
 """Look at a finished result in the browser: points or Gaussians, cameras, mesh, before and after refinement.
 
-    python scripts/view.py run=OUT [server.port=7860]
+    slam3r view OUT [server.port=7860]        or python scripts/view.py
 
 Every knob is in ``configs/view.yaml``. No model is loaded.
 """

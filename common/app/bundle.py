@@ -29,7 +29,7 @@ POINTS, GLB, TRAJECTORY, NERFSTUDIO, COLMAP = (
 )
 _MISSING = (
     "{count} pictures are not here, because they are frames of a video. To have them written beside the cameras:\n"
-    "python scripts/reconstruct.py source=video source.path=... output=...\n"
+    "slam3r reconstruct VIDEO\n"
 )
 _GLB_POINTS, _SPARSE_POINTS = 500_000, 200_000
 
