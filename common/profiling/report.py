@@ -26,7 +26,7 @@ class SpeedRow:
     flops: int | None = None
     """Floating point operations of the matrix products (see `common.profiling.flops`)."""
     share_of_peak: float | None = None
-    """Achieved share of the peak of matrix products in this dtype, measured in the same run."""
+    """Achieved share of the peak of matrix products in this dtype, measured in turn with it: the median."""
     frames_per_second: float | None = None
     peak_memory: int | None = None
     """Bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -61,13 +62,16 @@ def synthetic_frames(first: int, count: int, size: int) -> Tensor:
 class SpeedBenchmark:
     """The stages for one model in one dtype. Every stage yields its rows."""
 
-    def __init__(self, name: str, networks: Networks, dtype: torch.dtype, peak: float | None, work: Workload) -> None:
+    def __init__(
+        self, name: str, networks: Networks, dtype: torch.dtype, peak: Callable[[], float] | None, work: Workload
+    ) -> None:
         """
         Args:
             name: of the model size.
             networks: in ``dtype`` already.
             dtype: of their matrix products.
-            peak: FLOP per second of matrix products in that dtype; None leaves the shares out.
+            peak: measures FLOP per second of matrix products in that dtype, before every run; None leaves the shares
+                out.
             work: how much to run.
         """
         self.name, self.networks, self.peak, self.work = name, networks, peak, work
@@ -189,7 +193,7 @@ class SpeedBenchmark:
         return row
 
     def _measure(self, function: Callable[[], object]) -> Measurement:
-        return measure(function, self.device, self.work.repeats)
+        return measure(function, self.device, self.work.repeats, peak=self.peak)
 
     def _row(
         self, stage: str, run: Measurement, flops: int, per: int | None, published: float | None = None
@@ -197,10 +201,14 @@ class SpeedBenchmark:
         """A row whose time is per frame (encode) or window (I2P): of ``per`` of them; L2W counts frames only."""
         number = 1 if per is None or stage.startswith("L2W") else per
         row = SpeedRow(self.name, self.dtype, stage, run.seconds / number, flops // number)
-        row.share_of_peak = None if self.peak is None else flops / run.seconds / self.peak
+        shares = run.shares_of_peak(flops)
+        row.share_of_peak = statistics.median(shares) if shares else None
         row.frames_per_second = None if per is None else per / run.seconds
         row.peak_memory, row.published_seconds = run.peak_memory, published
         row.details = {"repeats": run.repeats, "best_seconds": run.best_seconds / number}
+        row.details["slowest_seconds"] = max(run.all_seconds) / number
+        if shares:
+            row.details |= {"shares_of_peak": shares, "note": f"{min(shares):.0%} to {max(shares):.0%} of peak"}
         return row
 
 

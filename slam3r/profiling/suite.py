@@ -10,7 +10,13 @@ import torch
 from common.device import choose_device
 from common.errors import ConfigurationError
 from common.profiling.report import SpeedRow
-from common.profiling.timing import GPU_PRODUCT_SHAPES, PRODUCT_SHAPES, SMALL_PRODUCT_SHAPES, product_peak
+from common.profiling.timing import (
+    GPU_PRODUCT_SHAPES,
+    PRODUCT_SHAPES,
+    SMALL_PRODUCT_SHAPES,
+    ProductProbe,
+    product_peak,
+)
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.pretrained import LoadedSlam3r, given_model, load_model, place_networks
 from slam3r.profiling.settings import ProfileSettings, Workload
@@ -36,7 +42,7 @@ class SpeedRun(ProfileSettings):
         work = QUICK if self.quick else self.workload
         # float32 first: a model is converted in place.
         dtypes = sorted((getattr(torch, name) for name in self.dtypes), key=lambda dtype: dtype != torch.float32)
-        peaks: dict[torch.dtype, float] = {}
+        peaks: dict[torch.dtype, ProductProbe] = {}
         if "peak" in self.stages:
             for dtype in dtypes:
                 row, peaks[dtype] = self._peak(dtype, device)
@@ -59,20 +65,20 @@ class SpeedRun(ProfileSettings):
             for dtype in self.dtypes:
                 yield from service_rows(size, self.models[size], dtype, self.device, work)
 
-    def _peak(self, dtype: torch.dtype, device: torch.device) -> tuple[SpeedRow, float]:
+    def _peak(self, dtype: torch.dtype, device: torch.device) -> tuple[SpeedRow, ProductProbe]:
         shapes = PRODUCT_SHAPES + (GPU_PRODUCT_SHAPES if device.type == "cuda" else ())
         shapes = SMALL_PRODUCT_SHAPES if self.quick else shapes
         peak = product_peak(dtype, device, shapes, 0.0 if self.quick else 0.5)
         row = SpeedRow("", str(dtype).removeprefix("torch."), "peak of matrix products", share_of_peak=1.0)
         note = "best shape " + " x ".join(map(str, peak.shape))
         row.details = {"flops_per_second": peak.flops, "by_shape": peak.by_shape, "note": note}
-        return row, peak.flops
+        return row, ProductProbe(dtype, device, peak.shape)
 
     def _size_rows(
         self,
         size: str,
         dtypes: list[torch.dtype],
-        peaks: dict[torch.dtype, float],
+        peaks: dict[torch.dtype, ProductProbe],
         device: torch.device,
         work: Workload,
     ) -> Iterator[SpeedRow]:

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from common.backbone import Encoder, MultiviewDecoder, PatchGrid
 from common.profiling.flops import decoder_flops, encoder_flops
 from common.profiling.report import SpeedRow, to_table
-from common.profiling.timing import measure, product_peak
+from common.profiling.timing import Measurement, ProductProbe, measure, product_peak
 from slam3r.profiling.stages import synthetic_frames
 from tests.support.paths import ROOT
 
@@ -77,6 +77,22 @@ def test_measuring() -> None:
     assert run.best_seconds <= run.seconds and run.peak_memory > 0
     peak = product_peak(torch.float32, torch.device("cpu"), [(8, 16, 4), (16, 16, 16)], least_seconds=0)
     assert peak.flops == max(peak.by_shape.values()) and len(peak.by_shape) == 2
+
+
+def test_every_run_is_compared_with_the_peak_directly_before_it() -> None:
+    events: list[str] = []
+    speeds = iter([100.0, 400.0, 200.0])
+
+    def peak() -> float:
+        events.append("peak")
+        return next(speeds)
+
+    run = measure(lambda: events.append("run"), torch.device("cpu"), repeats=3, peak=peak)
+    assert events == ["run", *["peak", "run"] * 3]  # one to warm up
+    assert run.peaks == (100, 400, 200)
+    shares = Measurement(1, 1, 3, 0, all_seconds=(2.0, 0.5, 1.0), peaks=run.peaks).shares_of_peak(100)
+    assert shares == [0.5, 0.5, 0.5]  # the machine changed its speed, not the stage its share
+    assert ProductProbe(torch.float32, torch.device("cpu"), (8, 16, 4))() > 0
 
 
 def test_frames_continue_where_the_last_ones_ended() -> None:
