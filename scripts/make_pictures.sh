@@ -23,5 +23,5 @@ cp common/app/assets/sample/frame_1[1357].jpg "$work/four"
     queries='[couch]' export.flight.frames=0
 to_jpeg "$work/gaussians/overview.png" "$images/gaussians.jpg"
 
-"$python" -m pytest -q -m slow tests/common/app/test_app_browser.py -k shows_a_scene
+"$python" -m pytest -q -m slow tests/common/app/test_app_browser.py -k as_the_model_asks
 to_jpeg results/app_screenshots/page.png "$images/app.jpg"

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from common.app.contract import Cloud, Outcome, Picture, PosedFrame, Watcher
+from common.app.levels import levels_by_share
 from common.app.settings import Limits
 from tests.support.paths import ROOT
 
@@ -46,7 +47,9 @@ class Echo:
         cloud = Cloud(points, np.full((count, 3), 90, np.uint8), np.full(count, 9, np.float32))
         posed = [PosedFrame(f.name, f.timestamp, np.eye(4), np.eye(3), f.image.shape[:2]) for f in frames]
         strip = [Picture(frame.name, frame.image) for frame in frames[:2]]
-        return Outcome(cloud, posed, 1.0, strip=strip, figures={"First": frames[0].name})
+        return Outcome(
+            cloud, posed, levels_by_share(cloud.confidence, 1.0), strip=strip, figures={"First": frames[0].name}
+        )
 
 
 @contextmanager
@@ -87,9 +90,10 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
-def visit(browser: Any, address: str) -> Any:
-    """Another visitor's page."""
-    page = browser.new_context(viewport={"width": 1280, "height": 720}, accept_downloads=True).new_page()
+def visit(browser: Any, address: str, scheme: str = "light") -> Any:
+    """Another visitor's page; its system may be ``dark``."""
+    size = {"width": 1280, "height": 720}
+    page = browser.new_context(viewport=size, accept_downloads=True, color_scheme=scheme).new_page()
     page.set_default_timeout(PATIENCE)
     page.set_default_navigation_timeout(PATIENCE)
     page.goto(address)
@@ -97,10 +101,10 @@ def visit(browser: Any, address: str) -> Any:
     return page
 
 
-def choose(page: Any, label: str, option: str) -> None:
-    """Take an option of a drop-down list."""
-    page.get_by_label(label).click()
-    page.get_by_role("option", name=option).click()
+def choose(page: Any, group: str, option: str) -> None:
+    """Press one of the buttons of a choice."""
+    page.get_by_role("radio", name=option, exact=True).click()
+    assert page.get_by_role("radio", name=option, exact=True).is_checked(), f"{group}: {option}"
 
 
 def start(page: Any) -> None:

@@ -24,6 +24,7 @@ label.progress progress:not([value]), label.progress progress:not([value])::-web
 label.progress .rest { color: #666; } .dark label.progress .rest { color: #aaa; }
 p.alert { color: #9b1c1c; font-weight: 600; } .dark p.alert { color: #fca5a5; } p.status { margin: 0; }
 table.figures { width: 100%; } table.figures th { text-align: left; font-weight: 600; padding-right: 1em; }
+table.figures td, table.figures th { border: 1px solid var(--border-color-primary) !important; }
 table.figures td, p.status, p.alert { overflow-wrap: anywhere; }
 .swatch { display: inline-block; width: 1em; height: 1em; margin-right: .3em; vertical-align: -0.15em; }
 .swatch:not(:first-child) { margin-left: .8em; }
