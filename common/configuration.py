@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticSerializationError, to_json
 
 from common.errors import ConfigurationError
@@ -28,6 +28,8 @@ MISSING = "???"
 
 UserPath = Annotated[Path, AfterValidator(user_path)]
 """A path that a user gives; ``~`` stands for the home folder."""
+GivenText = Annotated[str, Field(min_length=1)]
+"""Text that must not be empty, such as the name of an output: an empty path is the current folder."""
 
 _NEEDS_A_VALUE = "needs a value"
 _RULES = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)

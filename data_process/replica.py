@@ -50,7 +50,9 @@ def convert(scene: ReplicaScene, writer: SceneWriter, settings: ReplicaSettings)
     poses = read_trajectory(scene.folder)
     results = scene.folder / "results"
     images = {int(path.stem[5:]): path for path in results.glob("frame*.*") if path.stem[5:].isdecimal()}
-    for number in range(0, max(len(poses), *(number + 1 for number in images), 0), settings.every):
+    for number in sorted({*range(len(poses)), *images}):  # as many as there are, whatever number a file may have
+        if number % settings.every:
+            continue
         with writer.dropping(number):
             if number >= len(poses):
                 writer.drop(number, "no pose")

@@ -11,23 +11,26 @@ that an interrupted run is resumed by starting it again.
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import shutil
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 import torch
 
 from common.command.launch import launch
+from common.configuration import GivenText
+from common.errors import ConfigurationError
+from common.files import check_writable, read_json, remove_leftovers, temporary_folder, write_json
 from common.progress import ProgressReporter
 from common.ranges import Count, FieldOfViewSpan, Pixels, Quality, Seed, Span, Workers
 from common.rooms import room_seed, room_sequence
 from common.views import Views
+from data_process.errors import WriteError
 from data_process.writing.command import process_verb
+from data_process.writing.runner import worker_pool
 
 _SETTINGS_FILE = "rooms.json"
 
@@ -40,7 +43,7 @@ class RoomSettings:
     """Pictures per room."""
     seed: Seed = 0
     """Decides all rooms; rooms of different seeds differ."""
-    split: str = "train"
+    split: Literal["train", "held_out"] = "train"
     """train or held_out: their rooms never coincide, whatever the seed."""
     size: Pixels | tuple[Pixels, Pixels] = 224
     """Pixels: one number for squares, or [height, width]."""
@@ -68,9 +71,22 @@ def write_scenes(
 
     Returns:
         The folders of all scenes.
+
+    Raises:
+        ConfigurationError: the output holds other scenes.
+        WriteError: the output cannot be written.
+        InputError: a worker was killed.
     """
     settings, output = settings or RoomSettings(), Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(output)
+        return _write_missing(output, scenes, settings, workers, progress)
+    except OSError as error:
+        raise WriteError(f"cannot write {error.filename or output}: {error.strerror or error}") from error
+
+
+def _write_missing(output: Path, scenes: int, settings: RoomSettings, workers: int, progress: bool) -> list[Path]:
     _claim(output, settings)
     folders = [output / f"scene_{index:06d}" for index in range(scenes)]
     missing = [index for index, folder in enumerate(folders) if not folder.exists()]
@@ -83,33 +99,34 @@ def write_scenes(
                 _write_scene(folders[index], index, settings)
                 reporter.update()
             return folders
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
-        try:
-            tasks = [pool.submit(_write_scene, folders[index], index, settings) for index in missing]
+        with worker_pool(min(workers, len(missing))) as pool:
+            tasks = [pool.submit(_write_scene_alone, folders[index], index, settings) for index in missing]
             for task in as_completed(tasks):
                 task.result()
                 reporter.update()
-        finally:
-            pool.shutdown(cancel_futures=True)
     return folders
 
 
 def _claim(output: Path, settings: RoomSettings) -> None:
     """Record the settings of a data set, or check that existing scenes have the same."""
     path, wanted = output / _SETTINGS_FILE, json.loads(json.dumps(asdict(settings)))
-    if path.exists():
-        found = json.loads(path.read_text())
-        if found != wanted:
-            changed = ", ".join(key for key in wanted if found.get(key) != wanted[key])
-            raise ValueError(f"{path} was written with other settings ({changed}); choose another output folder")
-    else:
-        path.write_text(json.dumps(wanted, indent=2) + "\n")
+    if not path.exists():
+        if any(output.glob("scene_*")):
+            raise ConfigurationError(f"{output} holds scenes, but no {path.name} that says how they were made")
+        return write_json(path, wanted)
+    try:
+        found = dict(read_json(path))
+    except (ValueError, TypeError):
+        raise ConfigurationError(f"{path} is damaged; remove it together with its scenes") from None
+    changed = ", ".join(key for key in wanted if found.get(key) != wanted[key])
+    if changed:
+        raise ConfigurationError(f"{path} was written with other settings ({changed}); choose another output folder")
 
 
-def _start_worker() -> None:
+def _write_scene_alone(folder: Path, index: int, settings: RoomSettings) -> None:
+    """Write a scene with one thread, in a worker process."""
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    _write_scene(folder, index, settings)
 
 
 def _write_scene(folder: Path, index: int, settings: RoomSettings) -> None:
@@ -122,15 +139,13 @@ def _write_scene(folder: Path, index: int, settings: RoomSettings) -> None:
         turn=settings.turn,
         fov=settings.fov,
     )
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    try:
+    with temporary_folder(folder.parent, folder.name) as temporary:
         save_views(temporary, views, settings.jpeg_quality)
-        temporary.rename(folder)
-    except OSError:
-        if not folder.exists():  # else another run has written the same scene in the meantime
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not folder.exists():  # else another run has written the same scene in the meantime
+                raise
 
 
 def save_views(folder: Path, views: Views, jpeg_quality: int = 95) -> None:
@@ -159,7 +174,7 @@ def _write_image(path: Path, image: np.ndarray, jpeg_quality: int = 95) -> None:
 class RoomsCommand(RoomSettings):
     """Settings of the command, ``configs/process/rooms.yaml``."""
 
-    output: str
+    output: GivenText
     """Folder of the data set."""
     scenes: Count = 1000
     """Rooms, one folder each."""
@@ -169,6 +184,7 @@ class RoomsCommand(RoomSettings):
 
 def process(chosen: RoomsCommand) -> None:
     """Write the missing rooms."""
+    check_writable(chosen.output, (_SETTINGS_FILE,))
     settings = RoomSettings(**{field.name: getattr(chosen, field.name) for field in fields(RoomSettings)})
     write_scenes(chosen.output, chosen.scenes, settings, chosen.workers)
 

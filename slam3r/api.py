@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from common.configuration import to_dataclass
-from common.data.sources.image_files import FolderSource, FrameSource, ImageFileSource
+from common.data.sources.image_files import FrameSource, ImageFileSource
 from common.data.sources.memory import ArraySource
 from common.data.sources.open import open_source
 from common.errors import ConfigurationError
-from common.files import atomic_folder
+from common.files import atomic_folder, check_apart
 from common.paths import user_path
 from common.refinement.settings import Mode, RefinementSettings
 from slam3r.pretrained import ModelChoice, ReadySlam3r, ready_model
@@ -89,8 +89,8 @@ def reconstruct(
         frames = open_source(source)
         if frames is not source:
             stack.enter_context(frames)
-        if folder is not None and isinstance(frames, FolderSource) and frames.folder.resolve() == folder.resolve():
-            raise ConfigurationError(f"output {folder} is the folder of the images; the results would become input")
+        if folder is not None:
+            check_apart(folder, frames.folders)
         frames.validate()
         if folder is not None and export.images is None:
             export = replace(export, images=not frames.files_are_plain)

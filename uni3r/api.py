@@ -17,6 +17,7 @@ from common.configuration import to_dataclass
 from common.data.sources.open import open_source
 from common.device import choose_device
 from common.errors import CheckpointError, ConfigurationError
+from common.files import check_apart
 from uni3r.posing.known_cameras import KnownCameras, read_cameras
 from uni3r.pretrained import ModelChoice, ReadyUni3R, load_teacher, ready_model
 from uni3r.scene.build import build_scene
@@ -62,12 +63,17 @@ def reconstruct(
     settings, export = to_dataclass(options, RunSettings), to_dataclass(export or {}, ExportSettings)
     if output is not None:
         RESULTS.check(output, overwrite)
+        if isinstance(cameras, (str, Path)):
+            given = Path(cameras).expanduser()
+            check_apart(output, [given if given.is_dir() else given.parent])
     choose_device(settings.device)
     known = read_cameras(cameras) if isinstance(cameras, (str, Path)) else cameras
     with ExitStack() as stack:
         frames = open_source(source)
         if frames is not source:
             stack.enter_context(frames)
+        if output is not None:
+            check_apart(output, frames.folders)
         frames.validate()
         start = time.perf_counter()
         loaded = ready_model(model, settings.size, settings.device)

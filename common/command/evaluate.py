@@ -13,11 +13,11 @@ from rich.markdown import Markdown
 from common.command.settings import EvaluateCommand
 from common.device import choose_device
 from common.evaluation.benchmark import build_benchmark
-from common.evaluation.compare import comparison_report
+from common.evaluation.compare import METRICS, comparison_report
 from common.evaluation.references import read_references
 from common.evaluation.report import REPORT, markdown_table, write_report
 from common.evaluation.runner import SceneResult, run_benchmark
-from common.files import atomic_write
+from common.files import atomic_write, check_apart, check_writable
 from common.paths import user_path
 from common.profiling.report import machine
 from common.progress import between_bars
@@ -40,6 +40,9 @@ def show(text: str) -> None:
 def evaluate(chosen: EvaluateCommand) -> None:
     """Run every scene without a result, gather the results, print the table."""
     output = user_path(chosen.output)
+    path = chosen.benchmark.get("path")
+    check_apart(output, chosen.compare or ([path] if isinstance(path, str) else []))
+    check_writable(output, ("compare.md",) if chosen.compare else (METRICS, REPORT))
     if chosen.compare:
         text = comparison_report(*chosen.compare)
         with atomic_write(output / "compare.md", "w") as file:

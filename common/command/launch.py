@@ -64,8 +64,12 @@ def launch(verb: Verb, arguments: Sequence[str] | None = None) -> None:
     typed, sys.argv[1:] = list(sys.argv), words
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else Hydra formats errors itself and exits with 1
 
+    began = False
+
     @clear_errors
     def task(config: DictConfig) -> Any:
+        nonlocal began
+        began = True
         sys.argv[:] = typed  # Lightning starts further ranks by it
         settings = _checked(config, verb)
         return (get_method(verb.run) if isinstance(verb.run, str) else verb.run)(settings)
@@ -75,6 +79,10 @@ def launch(verb: Verb, arguments: Sequence[str] | None = None) -> None:
     except (HydraException, OmegaConfBaseException) as error:
         lines = [line.strip() for line in str(error).splitlines()]
         stop(" ".join(line for line in lines if line and not line.startswith(_HYDRA_NOISE)) + _suggestion(error))
+    except OSError as error:  # Hydra makes the folder of a training run itself
+        if began:
+            raise
+        stop(f"output {error.filename}: {error.strerror}")
 
 
 def _checked(config: DictConfig, verb: Verb) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from common.app.settings import Limits, ServerSettings
 from common.command.registry import register
+from common.configuration import GivenText
 from common.ranges import Threads
 from common.refinement.settings import RefinementSettings
 from common.training.settings import TrainSettings
@@ -24,7 +25,7 @@ class EvaluateCommand:
     """Settings of the reconstruction (SLAM3R)."""
     refinement: RefinementSettings = field(metadata={"group": "refinement"})
     """Whether views are made consistent afterwards (SLAM3R); default: as the model asks."""
-    output: str
+    output: GivenText
     """Folder for metrics.json, report.md, and scenes/<name> with a result.json and pictures."""
     resume: bool = True
     """Keep finished scenes; they must have been made with the same settings and weights."""

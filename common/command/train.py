@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from common.configuration import to_dataclass
 from common.errors import ConfigurationError
+from common.files import check_writable
+from common.training.callbacks.metric_check import MetricCheck
 from common.training.callbacks.progress import TrainingProgress
 from common.training.callbacks.run_record import RunRecord
 from common.training.callbacks.step_bar import StepBar
@@ -38,6 +40,7 @@ def train(config: DictConfig) -> Trainer:
         settings = replace(settings, overwrite=True)
     if config.trainer.get("accumulate_grad_batches", 1) < 1:
         raise ConfigurationError("trainer.accumulate_grad_batches must be at least 1")
+    check_writable(settings.output)
     configuration = OmegaConf.to_yaml(config)
     seed_everything(settings.seed, verbose=False)
     if settings.threads:  # before any computation: ranks may be forks, in which thread pools do not survive
@@ -46,6 +49,7 @@ def train(config: DictConfig) -> Trainer:
     objective = instantiate(config.objective)
     record = RunRecord(configuration)
     callbacks = [callback for callback in instantiate(config.callbacks).values() if callback is not None]
+    callbacks.append(MetricCheck())
     if config.trainer.get("enable_progress_bar", True):
         has_bar = config.trainer.enable_progress_bar = sys.stdout.isatty()  # where Lightning writes its bar
         callbacks.append(StepBar() if has_bar else TrainingProgress())

@@ -17,9 +17,22 @@ from common.refinement.types import Picture
 _EXIF_MODEL, _EXIF_FOCAL_35MM, _EXIF_IFD = 0x0110, 0xA405, 0x8769
 
 
+class CameraNumbers:
+    """Numbers the cameras: pictures of one size whose EXIF names one camera and focal length share a number."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[int, int, str, str], int] = {}
+
+    def of(self, size: tuple[int, int], path: Path | None) -> int:
+        """Number of the camera of a picture of (height, width), in a file or in none."""
+        return self._numbers.setdefault((*size, *_exif_camera(path)), len(self._numbers))
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+
 class WorkingPictures:
-    """Makes working pictures, and numbers the cameras: pictures of one size whose EXIF names one camera and focal
-    length share a number."""
+    """Makes working pictures, and numbers their cameras."""
 
     def __init__(self, long_side: int) -> None:
         """
@@ -27,7 +40,7 @@ class WorkingPictures:
             long_side: of the working pictures, pixels, at most.
         """
         self._long_side = long_side
-        self._numbers: dict[tuple[int, int, str, str], int] = {}
+        self._cameras = CameraNumbers()
 
     def of(self, image: NDArray[np.uint8], original_from_network: Tensor, name: str, path: Path | None) -> Picture:
         """The working picture of an original.
@@ -38,8 +51,7 @@ class WorkingPictures:
             name: for messages.
             path: its file, for EXIF; None where there is none.
         """
-        height, width = image.shape[:2]
-        camera = self._numbers.setdefault((height, width, *_exif_camera(path)), len(self._numbers))
+        camera = self._cameras.of((image.shape[0], image.shape[1]), path)
         return working_picture(image, original_from_network, camera, name, self._long_side)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from common.configuration import GivenText
 from common.ranges import Seed, Threads
 
 
@@ -12,7 +13,7 @@ from common.ranges import Seed, Threads
 class TrainSettings:
     """The scalars of ``configs/train.yaml``, which explains them."""
 
-    output: str
+    output: GivenText
     """Folder for checkpoints, logs, learning curve and weights."""
     seed: Seed = 0
     """Seed of initialization and sampling."""

@@ -30,6 +30,8 @@ VERSION = 4
 COLOR_RAW, COLOR_PNG, COLOR_JPEG = 0, 1, 2
 DEPTH_RAW, DEPTH_ZLIB = 0, 1
 
+_LONGEST_SIDE = 16384
+"""Pixels; a larger one is damage, and would be allocated."""
 _LONGEST_NAME = 1 << 16
 _FRAME = struct.Struct("<16f4Q")
 _HEADER = struct.Struct("<64f2i4If1Q")
@@ -159,8 +161,11 @@ class SensFile:
             raise SceneError(f"{self.path}: color compression {color_compression} is not supported")
         if depth_compression not in (DEPTH_RAW, DEPTH_ZLIB):
             raise SceneError(f"{self.path}: depth compression {depth_compression} is not supported")
-        if not depth_scale > 0:
+        if not 0 < depth_scale < np.inf:
             raise SceneError(f"{self.path}: {depth_scale} depth units per metre")
+        sides = (color_width, color_height, depth_width, depth_height)
+        if not all(0 < side <= _LONGEST_SIDE for side in sides):
+            raise SceneError(f"{self.path}: states images of {sides[:2]} and depth of {sides[2:]} pixels")
         return SensHeader(
             sensor=name,
             intrinsics_color=matrices[0, :3, :3],

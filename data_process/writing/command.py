@@ -14,6 +14,7 @@ from rich.table import Table
 from common.command.registry import register
 from common.command.verb import Verb
 from common.errors import ConfigurationError
+from common.files import check_apart, check_writable
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import ProcessSettings, ProcessSummary, SceneT, process, verify
 from data_process.writing.scene_writer import SceneWriter
@@ -44,6 +45,8 @@ def run(
         raise ConfigurationError(f"workers: at least 0, got {settings.workers}")
     if not 0 <= settings.jpeg_quality <= 100:
         raise ConfigurationError(f"jpeg_quality: 0 to 100, got {settings.jpeg_quality}")
+    check_writable(settings.output)
+    check_apart(settings.output, [settings.raw])
     if settings.verify:
         problems = verify(Path(settings.output), settings.workers)
         _list(problems, len(problems))

@@ -18,13 +18,13 @@ from typing import Any, Protocol, TypeVar
 
 import cv2
 
+from common.configuration import GivenText
 from common.errors import ConfigurationError, InputError
 from common.progress import ProgressReporter
 from common.ranges import Count, Quality, Workers
 from data_process.errors import EmptySceneError, SceneTakenError, WriteError
 from data_process.writing.manifest import SCENE_FILE, DatasetInfo, claim, scene_folders, verify, write_manifest
-from data_process.writing.scene_lock import scene_lock
-from data_process.writing.scene_writer import SceneWriter, remove_leftovers
+from data_process.writing.scene_writer import SceneWriter
 
 __all__ = ["ProcessSettings", "ProcessSummary", "RawScene", "process", "verify"]
 
@@ -44,7 +44,7 @@ SceneT = TypeVar("SceneT", bound=RawScene)
 class ProcessSettings:
     """Settings of every processing command; see configs/process/_common.yaml."""
 
-    output: str
+    output: GivenText
     """Folder of the processed data set."""
     raw: str | None = None
     """Folder of the download; not needed to verify."""
@@ -53,7 +53,7 @@ class ProcessSettings:
     workers: Workers = 4
     """Worker processes, with one thread each; 0 works in this process."""
     overwrite: bool = False
-    """Remove the chosen scenes first, instead of keeping complete ones."""
+    """Write the chosen scenes again and replace each one when its new version is whole, instead of keeping it."""
     verify: bool = False
     """Check the output instead of writing it."""
     scenes: list[str] | None = None
@@ -146,12 +146,9 @@ def process(
     chosen, output = _choose(scenes, settings), Path(settings.output)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        if settings.overwrite:
-            for scene in chosen:
-                _remove(output / scene.name)
-        others = {folder.name for folder in scene_folders(output)}
-        claim(output, dataset, free=not others)
-        present = {scene.name for scene in chosen if (output / scene.name / SCENE_FILE).exists()}
+        there = {folder.name for folder in scene_folders(output)}
+        present = set() if settings.overwrite else there & {scene.name for scene in chosen}
+        claim(output, dataset, free=not there - {scene.name for scene in chosen} if settings.overwrite else not there)
         summary = ProcessSummary(present=sorted(present))
         try:
             for done in _convert_all(dataset, [s for s in chosen if s.name not in present], convert, output, settings):
@@ -178,15 +175,6 @@ def _choose(scenes: Sequence[SceneT], settings: ProcessSettings) -> list[SceneT]
     return [scene for scene in scenes if scene.name in settings.scenes]
 
 
-def _remove(folder: Path) -> None:
-    """Remove a scene atomically: it is renamed first, then deleted."""
-    if folder.exists():
-        with scene_lock(folder):
-            remove_leftovers(folder)
-            folder.rename(folder.with_name(f".{folder.name}.{os.getpid()}"))
-            remove_leftovers(folder)
-
-
 def _count(done: _Done, summary: ProcessSummary) -> None:
     summary.frames += done.frames
     summary.dropped.update(done.dropped)
@@ -207,19 +195,24 @@ def _convert_all(
     with ProgressReporter(dataset.name, len(scenes), "scene") as progress:
         if settings.workers == 0 or not scenes:
             for scene in scenes:
-                yield _convert_scene(dataset, scene, convert, output)
+                yield _convert_scene(dataset, scene, convert, output, settings.overwrite)
                 progress.update()
             return
-        with _worker_pool(min(settings.workers, len(scenes))) as pool:
-            tasks = [pool.submit(_convert_scene, dataset, scene, convert, output) for scene in scenes]
+        with worker_pool(min(settings.workers, len(scenes))) as pool:
+            again = settings.overwrite
+            tasks = [pool.submit(_convert_scene, dataset, scene, convert, output, again) for scene in scenes]
             for task in as_completed(tasks):
                 yield task.result()
                 progress.update()
 
 
 @contextmanager
-def _worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """Context of worker processes; on an exception they are terminated at once."""
+def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
+    """Context of worker processes with one OpenCV thread each; on an exception they are terminated at once.
+
+    Raises:
+        InputError: a worker was killed.
+    """
     before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
@@ -253,10 +246,10 @@ def _end_with_parent() -> None:
 
 
 def _convert_scene(
-    dataset: DatasetInfo, scene: SceneT, convert: Callable[[SceneT, SceneWriter], None], output: Path
+    dataset: DatasetInfo, scene: SceneT, convert: Callable[[SceneT, SceneWriter], None], output: Path, replace: bool
 ) -> _Done:
-    folder = output / scene.name
-    writer = SceneWriter(folder, depth_scale=dataset.depth_scale, jpeg_quality=dataset.jpeg_quality)
+    folder, quality = output / scene.name, dataset.jpeg_quality
+    writer = SceneWriter(folder, depth_scale=dataset.depth_scale, jpeg_quality=quality, replace=replace)
     try:
         with writer:
             convert(scene, writer)
@@ -267,9 +260,15 @@ def _convert_scene(
     except EmptySceneError:
         return _Done(scene.name, empty=True)
     except InputError as error:
-        return _Done(scene.name, failure=" ".join(str(error).split()).removeprefix(f"{scene.name}: "))
+        reason = " ".join(str(error).split()).removeprefix(f"{scene.name}: ")
+        return _Done(scene.name, failure=reason + _kept(folder, replace))
     except Exception as error:  # an unexpected fault of the data: report where, and continue
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
-        return _Done(scene.name, failure=f"{type(error).__name__}: {error} ({where})")
+        return _Done(scene.name, failure=f"{type(error).__name__}: {error} ({where}){_kept(folder, replace)}")
     return _Done(scene.name, writer.num_frames, tuple(reason for _, reason in writer.dropped))
+
+
+def _kept(folder: Path, replace: bool) -> str:
+    """What to say of the earlier version of a scene that failed."""
+    return "; its earlier version stays" if replace and (folder / SCENE_FILE).exists() else ""

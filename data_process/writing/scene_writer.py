@@ -22,6 +22,8 @@ from data_process.writing.manifest import CHECKSUMS_FILE, LAYOUT_VERSION, SCENE_
 from data_process.writing.scene_lock import scene_lock
 
 _RIGID_TOLERANCE = 1e-2
+_EARLIER = ".old"
+"""Ending of the name that an earlier scene has for the moment in which the new one takes its place."""
 _EXIF_ORIENTATION = 0x0112
 
 
@@ -40,6 +42,7 @@ class SceneWriter:
         jpeg_quality: quality of colour images given as pixels, 0 to 100.
         attributes: facts about the scene, for scene.json. `attributes` may be filled until the end of the block and
             `depth_scale` may be set until the first frame.
+        replace: a processed scene of this name is replaced, as a whole at the end; without it, `folder` must not exist.
 
     Entering raises:
         SceneTakenError: another run writes the scene, or has written it.
@@ -54,10 +57,12 @@ class SceneWriter:
         depth_scale: float = 1000.0,
         jpeg_quality: int = 95,
         attributes: Mapping[str, Json] | None = None,
+        replace: bool = False,
     ) -> None:
         self.folder, self.depth_scale, self.jpeg_quality = Path(folder), float(depth_scale), jpeg_quality
         self.attributes: dict[str, Json] = dict(attributes or {})
         self.dropped: list[tuple[int | str, str]] = []
+        self._replace = replace
         self._temporary = self.folder.with_name(f".{self.folder.name}.{os.getpid()}")
         self._cameras: dict[int, tuple[NDArray, NDArray, float | None]] = {}
         self._size: tuple[int, int] = (0, 0)
@@ -77,11 +82,12 @@ class SceneWriter:
             try:
                 self.folder.parent.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(scene_lock(self.folder))
-                if (self.folder / SCENE_FILE).exists():
-                    raise SceneTakenError(f"{self.folder} has been written already")
-                if self.folder.exists():
-                    raise SceneError(f"{self.folder} is there, but is no processed scene; remove it")
                 remove_leftovers(self.folder)
+                if (self.folder / SCENE_FILE).exists():
+                    if not self._replace:
+                        raise SceneTakenError(f"{self.folder} has been written already")
+                elif self.folder.exists():
+                    raise SceneError(f"{self.folder} is there, but is no processed scene; move it away")
                 self._temporary.mkdir()
             except OSError as error:
                 raise WriteError(f"cannot write {self.folder.parent}: {error.strerror}") from error
@@ -198,10 +204,24 @@ class SceneWriter:
         self._write(CHECKSUMS_FILE, lines.encode())
         try:
             write_json(self._temporary / SCENE_FILE, self._facts())
-            self._temporary.rename(self.folder)
+            if self._replace and self.folder.exists():
+                self._take_place()
+            else:
+                self._temporary.rename(self.folder)
         except OSError as error:
             if not self.folder.exists():  # else another run has written the same scene in the meantime
                 raise WriteError(f"cannot write {self.folder}: {error.strerror}") from error
+
+    def _take_place(self) -> None:
+        """Rename the new scene over the earlier one, which comes back if that fails (`remove_leftovers`)."""
+        earlier = self._temporary.with_name(f"{self._temporary.name}{_EARLIER}")
+        self.folder.rename(earlier)
+        try:
+            self._temporary.rename(self.folder)
+        except OSError:
+            earlier.rename(self.folder)
+            raise
+        shutil.rmtree(earlier, ignore_errors=True)
 
     def _packed_cameras(self) -> bytes:
         numbers = sorted(self._cameras)
@@ -238,10 +258,16 @@ class SceneWriter:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove leftovers of killed runs. Only for the holder of the scene's lock."""
+    """Remove leftovers of killed runs, or bring back what they were replacing. Only for the holder of the lock."""
     for path in folder.parent.glob(f".{folder.name}.*"):
-        if path.name.removeprefix(f".{folder.name}.").isdecimal():
+        token = path.name.removeprefix(f".{folder.name}.")
+        if token.isdecimal():
             shutil.rmtree(path)
+        elif token.removesuffix(_EARLIER).isdecimal():
+            if folder.exists():
+                shutil.rmtree(path)
+            else:
+                path.rename(folder)
 
 
 def _checked_pose(camera_to_world: ArrayLike) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import torch
 from hydra.utils import get_method
 from rich.console import Console
 
-from common.files import write_json
+from common.files import check_file_writable, write_json
 from common.profiling.report import SpeedRow, machine, to_json, to_table
 from slam3r.profiling.scoring import scoring_rows
 from slam3r.profiling.settings import ProfileSettings
@@ -18,6 +18,7 @@ from slam3r.profiling.suite import SpeedRun
 
 def profile(settings: ProfileSettings) -> None:
     """Run the chosen stages; the file is written after every row, so an interrupted run keeps its rows."""
+    check_file_writable(settings.output)
     run = SpeedRun(**vars(settings))
     if run.threads:
         torch.set_num_threads(run.threads)

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
 import slam3r
 from common.command.line.outcome import EXIT_INTERRUPTED
 from common.command.line.output_folder import chosen_output
+from common.command.registry import plain
 from common.data.sources.image_files import FrameSource
 from common.data.sources.open import source_from_config
 from common.errors import ConfigurationError
+from common.refinement.settings import RefinementSettings
 from slam3r.command.settings import ReconstructCommand
 from slam3r.live.run import reconstruct_live
+from slam3r.live.settings import MapSettings, StreamingSettings, ViewSettings
+from slam3r.scene.settings import ExportSettings
+
+logger = logging.getLogger(__name__)
 
 
 def reconstruct(chosen: ReconstructCommand) -> None:
     """Build the source, reconstruct, write, and print a summary."""
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
+    ignored = ignored_settings(chosen)
+    if ignored:
+        logger.warning("live=%s ignores %s", str(chosen.live).lower(), ", ".join(ignored))
     with source_from_config(chosen.source) as source:
         output = chosen_output(chosen.output, chosen.source, "live" if chosen.live else "reconstruction")
         if chosen.live:
@@ -45,6 +57,29 @@ def reconstruct(chosen: ReconstructCommand) -> None:
     print(scene.verdict.sentence())
     if scene.interrupted:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def ignored_settings(chosen: ReconstructCommand) -> list[str]:
+    """Names of settings that were changed and have no effect in this kind of run."""
+    if chosen.live:
+        others: dict[str, tuple[Any, Any]] = {
+            "save_predictions": (chosen.save_predictions, False),
+            "export": (chosen.export, ExportSettings()),
+            "refinement": (chosen.refinement, RefinementSettings()),
+        }
+    else:
+        usual = StreamingSettings(map=MapSettings(confidence=chosen.model.confidence.registered))
+        others = {"streaming": (chosen.streaming, usual), "view": (chosen.view, ViewSettings())}
+    return [name for key, pair in others.items() for name in _changed(key, *map(plain, pair))]
+
+
+def _changed(key: str, value: Any, default: Any) -> Iterator[str]:
+    """Dotted names at which two nested mappings differ."""
+    if isinstance(value, dict) and isinstance(default, dict):
+        for name, inner in value.items():
+            yield from _changed(f"{key}.{name}", inner, default.get(name))
+    elif value != default:
+        yield key
 
 
 def _run_live(source: FrameSource, chosen: ReconstructCommand, output: Path) -> None:

@@ -13,6 +13,7 @@ from common.drawing.rerun_log import write_rerun
 from common.drawing.viewer_window import show_window
 from common.errors import ConfigurationError
 from common.export.result_folder import write_image
+from common.files import check_file_writable
 from common.paths import user_path
 from slam3r.command.settings import ReplayCommand
 from slam3r.scene.recording import read_run
@@ -23,6 +24,8 @@ def replay(chosen: ReplayCommand) -> None:
     output = chosen.output
     if not (output or chosen.rerun or chosen.picture or chosen.window):
         output = str(free_path(user_path(chosen.run) / "replay", ".mp4"))
+    for file in filter(None, (chosen.picture, chosen.rerun, output)):
+        check_file_writable(file)
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     recorded = read_run(chosen.run, chosen.confidence, chosen.max_points)

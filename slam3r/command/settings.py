@@ -8,6 +8,7 @@ from typing import Any
 from common.app.settings import ServerSettings
 from common.command.registry import register
 from common.command.sources import register_sources
+from common.configuration import GivenText
 from common.drawing.settings import FilmSettings
 from common.geometry.calibration import Calibration
 from common.ranges import Count, CountOrNone, Threads
@@ -36,7 +37,7 @@ class ReconstructCommand:
     """Settings of a live session."""
     camera: Calibration | None = field(default=None, metadata={"group": "camera"})
     """Calibration of the camera, for a live session (a file of ``configs/camera``); null: estimated."""
-    output: str | None = None
+    output: GivenText | None = None
     """Folder for the results; null: beside the input, ``photos_reconstruction``, and never one that exists."""
     overwrite: bool = False
     """Replace results of an earlier run in that folder."""
@@ -108,7 +109,7 @@ class DemoCommand:
     """Number of the room among the held-out ones."""
     frames: Count = 40
     """Frames of the room's video."""
-    output: str = "results/demo"
+    output: GivenText = "results/demo"
     """Folder for the results, replaced on every run."""
     threads: Threads | None = None
     """Processor threads; null: torch's choice."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.data.sources.image_files import FrameSource
+from common.errors import InputError
 from common.evaluation.runner import digest
 from common.files import atomic_path, read_json, write_json
 from common.refinement.settings import Mode
@@ -19,6 +22,8 @@ from slam3r.api import reconstruct
 from slam3r.evaluation.model_under_test import ModelUnderTest
 from slam3r.scene.outputs import PREDICTIONS
 from slam3r.scene.recording import open_pointmaps
+
+logger = logging.getLogger(__name__)
 
 _FACTS, _CAMERAS = "evaluation_run.json", "cameras.npz"
 
@@ -79,7 +84,8 @@ def run_for_evaluation(
         InputError: the source cannot be reconstructed.
     """
     name = digest({**key, "size": list(size)})
-    if not _is_complete(folder, name):
+    run = _load(folder) if _is_complete(folder, name) else None
+    if run is None:
         shutil.rmtree(folder, ignore_errors=True)
         scene = reconstruct(
             source,
@@ -109,7 +115,10 @@ def run_for_evaluation(
             "seconds_refining": scene.seconds.get("refine", 0.0),
         }
         write_json(folder / _FACTS, facts)
-    return _load(folder)
+        run = _load(folder)
+    if run is None:
+        raise InputError(f"{folder}: what was just recorded cannot be read back")
+    return run
 
 
 def _is_complete(folder: Path, key: str) -> bool:
@@ -119,11 +128,24 @@ def _is_complete(folder: Path, key: str) -> bool:
         return False
 
 
-def _load(folder: Path) -> EvaluationRun:
+def _load(folder: Path) -> EvaluationRun | None:
+    """Read a recording; None where a part of it is damaged, which a line in the log names."""
+    try:
+        return _read(folder)
+    except (InputError, OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError) as error:
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, (KeyError, EOFError)) else str(error)
+        logger.warning("%s is damaged (%s): the scene is reconstructed again", folder, reason)
+        return None
+
+
+def _read(folder: Path) -> EvaluationRun:
     facts = read_json(folder / _FACTS)
-    with np.load(folder / _CAMERAS) as cameras:
+    with np.load(folder / _CAMERAS, allow_pickle=False) as cameras:
         poses, focal = cameras["camera_to_world"], cameras["focal"]
     recorded = open_pointmaps(folder / PREDICTIONS)
+    count = len(recorded.points)
+    if poses.shape != (count, 4, 4) or focal.shape != (count,):
+        raise ValueError(f"{_CAMERAS} has cameras {list(poses.shape)} and {list(focal.shape)} for {count} frames")
     return EvaluationRun(
         recorded.points,
         recorded.confidence,

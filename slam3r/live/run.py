@@ -13,7 +13,7 @@ from common.data.sources.image_files import Frame, FrameSource
 from common.data.sources.prefetch import Prefetcher
 from common.errors import ConfigurationError, InputError
 from common.export.result_folder import OutputExists
-from common.files import check_writable
+from common.files import check_apart, check_file_writable, check_writable, remove_leftovers
 from common.geometry.calibration import Calibration
 from common.paths import user_path
 from common.progress import ProgressReporter
@@ -128,8 +128,13 @@ def reconstruct_live(
     check_writable(folder, (LIVE_SUMMARY,))
     if (folder / LIVE_SUMMARY).exists() and not overwrite:
         raise OutputExists(f"output {folder} already holds {LIVE_SUMMARY}; choose another folder, or overwrite=true")
-    viewer = open_viewer(view or ViewSettings())
+    check_apart(folder, source.folders)
+    shown = view or ViewSettings()
+    if shown.save_to is not None:
+        check_file_writable(shown.save_to)
+    viewer = open_viewer(shown)
     source.validate()
+    remove_leftovers(folder)
     writer = SegmentWriter(folder)
     session = make_session(model, reconstruction, streaming, run, calibration, writer)
     statistics = run_live(source, session, writer, viewer, run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.configuration import GivenText
 from common.ranges import Count, Pixels, Positive, Threads
 from slam3r.models.description import Slam3rDescription
 from slam3r.reconstruction.settings import ReconstructionSettings
@@ -113,7 +114,7 @@ class ProfileSettings:
     models' own weights."""
     flatness_sizes: tuple[str, ...] = ("tiny",)
     """Sizes whose long video is timed: some 1000 frames."""
-    output: str = "results/profile.json"
+    output: GivenText = "results/profile.json"
     """File for every figure; the table is printed."""
     weights: Literal["random", "pretrained"] = "random"
     """``pretrained``: those that ``configs/model`` names."""

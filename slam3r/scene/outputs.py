@@ -7,7 +7,6 @@ picture that cannot be drawn is a warning, not an error.
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,41 +69,41 @@ def write_results(
         The files and folders that were written.
     """
     folder, export = user_path(folder), export or ExportSettings()
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in RESULTS.written_before(folder) - {path.name for path in streamed}:  # would not belong to the new points
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (SUMMARY, PREVIEW, STRIP, UNREFINED_POINTS, UNREFINED_TRAJECTORY):
-        (folder / name).unlink(missing_ok=True)
-    written, warnings, pictures = list(streamed), find_warnings(scene), has_pictures(scene, folder)
-    for name, wanted, write in _steps(scene, export):
-        if not wanted:
-            continue
-        if name in (TRANSFORMS, COLMAP) and not pictures:
-            warnings.append(f"{name} was left out, {_NO_PICTURES}")
-            continue
-        try:
-            write(folder / name)
-            written.append(folder / name)
-        except Exception as error:  # a full disk must end the run, a failed drawing must not
-            if name not in (PREVIEW, STRIP):
-                raise
-            logger.warning("%s was not drawn", name, exc_info=True)
-            warnings.append(f"{name} was not drawn: {error}")
-    for warning in warnings:
-        logger.warning("%s", warning)
-    names = [path.relative_to(folder).as_posix() for path in written]
-    write_json(folder / SUMMARY, {**summarize(scene), "written": names, "warnings": [*warnings, *scene.notes]})
+    kept = [path.relative_to(folder).as_posix() for path in streamed]
+    images = folder / IMAGES if IMAGES in kept else None
+    written, warnings, pictures = list(streamed), find_warnings(scene), has_pictures(scene, images)
+    with RESULTS.staged(folder, kept) as stage:
+        for name, wanted, write in _steps(scene, export, folder, images):
+            if not wanted:
+                continue
+            if name in (TRANSFORMS, COLMAP) and not pictures:
+                warnings.append(f"{name} was left out, {_NO_PICTURES}")
+                continue
+            try:
+                write(stage / name)
+                written.append(folder / name)
+            except Exception as error:  # a full disk must end the run, a failed drawing must not
+                if name not in (PREVIEW, STRIP):
+                    raise
+                logger.warning("%s was not drawn", name, exc_info=True)
+                warnings.append(f"{name} was not drawn: {error}")
+        for warning in warnings:
+            logger.warning("%s", warning)
+        names = [path.relative_to(folder).as_posix() for path in written]
+        write_json(stage / SUMMARY, {**summarize(scene), "written": names, "warnings": [*warnings, *scene.notes]})
     return [*written, folder / SUMMARY]
 
 
-def _steps(scene: SceneData, export: ExportSettings) -> list[tuple[str, bool, Callable[[Path], None]]]:
+def _steps(
+    scene: SceneData, export: ExportSettings, folder: Path, images: Path | None
+) -> list[tuple[str, bool, Callable[[Path], None]]]:
     """Name of each file, whether it is wanted, and the function that writes it."""
     before = scene.unrefined if export.unrefined_points else None
     steps: list[tuple[str, bool, Callable[[Path], None]]] = [
         (POINTS, True, lambda path: write_ply(path, scene.points, scene.colors, scene.confidence)),
         (TRAJECTORY, True, lambda path: _write_poses(scene, scene.camera_to_world, path)),
-        (TRANSFORMS, True, lambda path: _write_transforms(scene, path)),
-        (COLMAP, export.colmap, lambda path: _write_colmap(scene, path, export.colmap_points)),
+        (TRANSFORMS, True, lambda path: _write_transforms(scene, path, folder, images)),
+        (COLMAP, export.colmap, lambda path: _write_colmap(scene, path, images is not None, export.colmap_points)),
         (PREVIEW, export.preview, lambda path: write_image(path, draw_preview(scene))),
         (STRIP, export.strip and bool(scene.strip), lambda path: write_image(path, draw_strip(scene.strip))),
     ]
@@ -118,13 +117,18 @@ def _steps(scene: SceneData, export: ExportSettings) -> list[tuple[str, bool, Ca
     return steps
 
 
-def has_pictures(scene: SceneData, folder: Path) -> bool:
+def has_pictures(scene: SceneData, images: Path | None) -> bool:
     """Whether every frame with a pose has a file with the pixels that its camera describes.
 
     Files of cameras name pictures that are there, and whose pixels other programs see as this one does.
+
+    Args:
+        scene: the scene.
+        images: folder with copies of its frames (`image_name`); None for none.
     """
     return all(
-        (folder / IMAGES / image_name(frame.number)).is_file() or (frame.file is not None and is_plain_file(frame.file))
+        (images is not None and (images / image_name(frame.number)).is_file())
+        or (frame.file is not None and is_plain_file(frame.file))
         for frame in scene.posed
     )
 
@@ -137,11 +141,10 @@ def draw_preview(scene: SceneData) -> NDArray[np.uint8]:
     return render_preview(scene.points[chosen], scene.colors[chosen], np.array(poses))
 
 
-def image_path(frame: SceneFrame, folder: Path) -> str:
-    """Path of a frame's picture relative to the result folder: in ``images``, or else its own."""
-    exported = f"{IMAGES}/{image_name(frame.number)}"
-    if frame.file is None or (folder / exported).exists():
-        return exported
+def image_path(frame: SceneFrame, folder: Path, images: Path | None) -> str:
+    """Path of a frame's picture relative to the result folder: in ``images`` there, or else its own."""
+    if frame.file is None or (images is not None and (images / image_name(frame.number)).exists()):
+        return f"{IMAGES}/{image_name(frame.number)}"
     return relative_name(frame.file, folder)
 
 
@@ -156,15 +159,14 @@ def _write_poses(scene: SceneData, poses: NDArray[np.float64], path: Path) -> No
     write_tum(path, np.array([frame.timestamp for frame in scene.frames])[known], poses[known])
 
 
-def _write_transforms(scene: SceneData, path: Path) -> None:
+def _write_transforms(scene: SceneData, path: Path, folder: Path, images: Path | None) -> None:
     poses, intrinsics, sizes = _cameras(scene)
-    names = [image_path(frame, path.parent) for frame in scene.posed]
+    names = [image_path(frame, folder, images) for frame in scene.posed]
     radial = np.array([frame.radial_distortion for frame in scene.posed])
     write_nerfstudio(path, poses, intrinsics, sizes, names, ply_path=POINTS, radial_distortion=radial)
 
 
-def _write_colmap(scene: SceneData, path: Path, max_points: int) -> None:
-    exported = (path.parents[1] / IMAGES).is_dir()
+def _write_colmap(scene: SceneData, path: Path, exported: bool, max_points: int) -> None:
     names = [image_name(f.number) if exported or f.file is None else f.name for f in scene.posed]
     if scene.tracks is not None:
         write_tracked_model(path, _tracked_model(scene, scene.tracks, names))

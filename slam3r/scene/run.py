@@ -18,8 +18,10 @@ from common.data.sources.preprocess import Preprocessed, intrinsics_to_original,
 from common.export.result_folder import write_image
 from common.meters import MemoryMeter
 from common.progress import ProgressReporter
+from common.refinement.pictures import CameraNumbers
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, RegisteredFrame
 from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
+from slam3r.scene.camera_focals import CameraFocals
 from slam3r.scene.frame_strip import StripRecorder
 from slam3r.scene.outputs import image_name
 from slam3r.scene.refinement_input import RefinementInput
@@ -74,6 +76,7 @@ class _Origin:
 
     number: int
     file: Path | None
+    camera: int
     prepared: Preprocessed
 
 
@@ -112,7 +115,9 @@ class OfflineRun:
         bound = round(export.max_points / export.share) if adapts else export.max_points
         self._points = PointStore(0.0 if adapts else export.confidence, bound, settings.seed)
         self._frames, self._strip = FrameRecorder(), StripRecorder()
-        self._sinks: list[Sink] = [self._frames, self._points, self._strip, *sinks]
+        self._cameras = CameraNumbers()
+        self._focals = CameraFocals(self._cameras, settings.local_threshold)
+        self._sinks: list[Sink] = [self._frames, self._points, self._strip, self._focals, *sinks]
         self._held = held
         if held is not None:
             self._sinks.append(held)
@@ -164,7 +169,8 @@ class OfflineRun:
 
     def _note(self, frame: Frame, prepared: Preprocessed) -> None:
         nothing = torch.empty(0)  # the image is with the reconstructor
-        self._origins.append(_Origin(frame.index, frame.path, replace(prepared, image=nothing)))
+        camera = self._cameras.of(prepared.original_size, frame.path)
+        self._origins.append(_Origin(frame.index, frame.path, camera, replace(prepared, image=nothing)))
         if self._progress is not None and self._initial is None:
             self._progress.update()
 
@@ -190,15 +196,17 @@ class OfflineRun:
     def _scene(self, source: FrameSource, model: dict[str, Any], seconds: float, interrupted: bool) -> Scene:
         recorded, reconstructor, initial = self._frames, self._reconstructor, self._initial
         assert recorded.intrinsics is not None and reconstructor.stride is not None and initial is not None
-        own = torch.from_numpy(recorded.intrinsics)
-        frames = []
+        taken_by = {frame.index: self._origins[frame.index].camera for frame in recorded.frames}
+        own, frames = self._focals.intrinsics(recorded.intrinsics, taken_by), []
         for frame in recorded.frames:
             origin = self._origins[frame.index]
             scene_frame = SceneFrame(
                 **vars(frame),
                 number=origin.number,
                 original_size=origin.prepared.original_size,
-                intrinsics=intrinsics_to_original(own, origin.prepared.original_from_network).numpy(),
+                intrinsics=intrinsics_to_original(
+                    torch.from_numpy(own[frame.index]), origin.prepared.original_from_network
+                ).numpy(),
                 file=origin.file,
             )
             frames.append(scene_frame)
@@ -222,6 +230,7 @@ class OfflineRun:
             model=model,
             skipped=list(source.skipped),
             notes=list(source.notes),
+            ended=source.ended,
             strides_tried=self._strides,
             strip=self._strip.frames,
             interrupted=interrupted,

@@ -84,7 +84,7 @@ class SceneData:
     frames: list[SceneFrame]
     """All registered frames, in order."""
     network_intrinsics: NDArray[np.float64]
-    """(3, 3) in pixels of the network images, shared by all frames."""
+    """(3, 3) in pixels of the network images, shared by all frames; `SceneFrame.intrinsics` are those of each."""
     network_size: tuple[int, int]
     """(height, width) of the network images."""
     stride: int
@@ -111,6 +111,8 @@ class SceneData:
     """(file or frame, reason) of input that could not be read."""
     notes: list[str] = field(default_factory=list)
     """Further remarks about the input, one sentence each."""
+    ended: str | None = None
+    """How a live source ended; None for files."""
     strides_tried: list[StrideTried] = field(default_factory=list)
     strip: list[StripFrame] = field(default_factory=list)
     """A few frames with their depths and confidences, for a picture."""

@@ -21,6 +21,7 @@ def summarize(scene: SceneData) -> dict[str, Any]:
     return {
         "frames": len(scene.frames),
         "interrupted": scene.interrupted,
+        "ended": "it was interrupted" if scene.interrupted else scene.ended or "its last frame",
         "stride": scene.stride,
         "initial_window": list(scene.initial_window),
         "initial_reference": scene.initial_reference,

@@ -156,6 +156,31 @@ def test_overwrite_writes_the_chosen_scenes_anew(tmp_path: Path) -> None:
     assert summary.written == ["a"] and verify(tmp_path) == []
 
 
+def test_overwrite_replaces_a_scene_only_by_a_whole_one(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = {path: path.read_bytes() for path in (tmp_path / "b").rglob("*") if path.is_file()}
+    summary = run(tmp_path, partial(convert, bad="b"), overwrite=True)
+    assert summary.written == ["a", "c"]
+    assert summary.failed == {"b": "its file is damaged; its earlier version stays"}
+    assert {path: path.read_bytes() for path in (tmp_path / "b").rglob("*") if path.is_file()} == before
+    assert verify(tmp_path) == [] and not list(tmp_path.glob(".*"))
+
+
+def test_overwrite_takes_no_folder_of_others(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "holiday.jpg").touch()
+    summary = run(tmp_path, overwrite=True)
+    assert summary.written == ["b", "c"] and "is no processed scene; move it away" in summary.failed["a"]
+    assert (tmp_path / "a" / "holiday.jpg").exists()
+
+
+def test_a_scene_whose_replacement_was_cut_comes_back(tmp_path: Path) -> None:
+    run(tmp_path)
+    (tmp_path / "a").rename(tmp_path / ".a.4194303.old")
+    assert run(tmp_path).written == [] or verify(tmp_path) == []
+    assert verify(tmp_path) == [] and not list(tmp_path.glob(".a.*"))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -59,3 +59,31 @@ def test_faults(raw: Path, tmp_path: Path) -> None:
     (raw / "cam_params.json").write_text("{}")
     with pytest.raises(DataError, match=r"cam_params.json: expected camera"):
         run(raw, tmp_path / "out2")
+
+
+def test_a_stray_file_number_costs_no_time(raw: Path, tmp_path: Path) -> None:
+    write(raw / "room1/results/frame999999999999.jpg", jpeg(color(4)))
+    summary = run(raw, tmp_path / "out")
+    assert summary.written == ["office0", "room1"] and summary.dropped == {"no pose": 1}
+
+
+def test_poses_that_are_lost_lose_their_frame_only(raw: Path, tmp_path: Path) -> None:
+    poses = np.stack([pose(number).ravel() for number in range(4)])
+    poses[1], poses[2, 3] = np.nan, np.inf
+    write(raw / "room1/traj.txt", poses)
+    assert run(raw, tmp_path / "out").dropped == {"pose is not finite": 2}
+    assert json.loads((tmp_path / "out/room1/scene.json").read_text())["frames"] == 2
+
+
+@pytest.mark.parametrize("change", [{"scale": 0}, {"fx": -30.0}, {"cy": float("nan")}, {"scale": float("inf")}])
+def test_a_camera_that_cannot_be_is_refused(raw: Path, change: dict[str, float]) -> None:
+    camera = {"fx": 30.0, "fy": 31.0, "cx": 15.5, "cy": 11.5, "scale": 6553.5, **change}
+    write(raw / "cam_params.json", json.dumps({"camera": camera}))
+    with pytest.raises(DataError, match=r"cam_params.json: expected finite numbers, fx, fy and scale positive"):
+        find_scenes(ReplicaSettings(raw=str(raw), output="out"))
+
+
+@pytest.mark.parametrize("text", ["1 2 3 4\n" * 4, "one\n"])
+def test_a_trajectory_of_another_shape_is_not_folded(raw: Path, tmp_path: Path, text: str) -> None:
+    write(raw / "room1/traj.txt", text)
+    assert "room1/traj.txt: expected 16 numbers on every line" in run(raw, tmp_path / "out").failed["room1"]

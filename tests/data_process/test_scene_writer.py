@@ -126,7 +126,7 @@ def test_two_runs_do_not_write_one_scene(tmp_path: Path) -> None:
 
 def test_what_is_no_scene_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "room").mkdir()
-    with pytest.raises(SceneError, match="room is there, but is no processed scene; remove it"):
+    with pytest.raises(SceneError, match="room is there, but is no processed scene; move it away"):
         SceneWriter(tmp_path / "room").__enter__()
     assert [path.name for path in tmp_path.iterdir()] == ["room"]
 

@@ -70,9 +70,30 @@ def test_a_damaged_depth_image_is_a_bad_frame(path: Path) -> None:
             struct.pack("<IQ", 4, 0) + bytes(256) + struct.pack("<2i4IfQ", 2, 2, 4, 4, 4, 4, 1000, 1),
             "depth compression 2",
         ),
+        *(
+            (
+                struct.pack("<IQ", 4, 0) + bytes(256) + struct.pack("<2i4IfQ", 2, 1, *sides, scale, 2**63),
+                message,
+            )
+            for sides, scale, message in (
+                ((4, 4, 2**31, 2**31), 1000, "states images of"),
+                ((4, 0, 4, 4), 1000, "states images of"),
+                ((4, 4, 4, 4), float("nan"), "nan depth units"),
+                ((4, 4, 4, 4), float("inf"), "inf depth units"),
+            )
+        ),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "scan.sens").write_bytes(content)
     with pytest.raises(SceneError, match=message):
         SensFile(tmp_path / "scan.sens")
+
+
+def test_a_number_of_frames_that_is_damaged_ends_with_the_file(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    header = 12 + len("StructureSensor") + 256 + 8 + 16 + 4
+    content[header : header + 8] = struct.pack("<Q", 2**63)
+    path.write_bytes(content)
+    with SensFile(path) as file, pytest.raises(SensTruncatedError):
+        assert len(list(file.frames())) < 100

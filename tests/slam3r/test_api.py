@@ -192,7 +192,7 @@ def test_long_wait_for_the_stride_stays_bounded(networks: Networks) -> None:
         ({"size": (50, 64)}, ConfigurationError, "multiples of 16"),
         ({"push_batch": 0}, ConfigurationError, "push_batch: expected greater than or equal to 1"),
         ({"colour": True}, ConfigurationError, "colour: unknown key"),
-        ({"output": "PHOTOS"}, ConfigurationError, "is the folder of the images"),
+        ({"output": "PHOTOS"}, InputError, "is also what is read from"),
         ({"save_predictions": True}, ConfigurationError, "need an output folder"),
     ],
 )

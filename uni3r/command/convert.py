@@ -7,14 +7,19 @@ from hydra.utils import get_class
 from rich.console import Console
 
 from common.checkpoints.conversion import convert_checkpoint, read_family
+from common.checkpoints.hub import CONFIG_NAME, WEIGHTS_NAME
 from common.checkpoints.parts import whole_file
-from common.errors import ConfigurationError
+from common.errors import ConfigurationError, InputError
+from common.files import check_writable
 from common.progress import ProgressReporter
 from uni3r.command.settings import ConvertCommand
 
 
 def convert(settings: ConvertCommand) -> None:
     """Join the parts if there are any, convert, and report kept and dropped tensors."""
+    check_writable(settings.output, (CONFIG_NAME, WEIGHTS_NAME))
+    if settings.weights.resolve() == (settings.output / WEIGHTS_NAME).resolve():
+        raise InputError(f"output {settings.output}: {WEIGHTS_NAME} there is what is read; choose another folder")
     console = Console()
     with ProgressReporter("convert", 1.0) as progress:
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from common.command.registry import register
 from common.command.sources import register_sources
-from common.configuration import UserPath
+from common.configuration import GivenText, UserPath
 from common.ranges import Threads
 from uni3r.models.description import Uni3rDescription
 from uni3r.scene.settings import ExportSettings, RunSettings
@@ -27,7 +27,7 @@ class RenderCommand:
     """Known poses and intrinsics: transforms.json, a COLMAP model, or a folder with ``pose`` (ScanNet)."""
     teacher_source: str | None = None
     """Weights of the teacher that words come from: uni3r_large needs LSeg's demo_e200.ckpt."""
-    output: str | None = None
+    output: GivenText | None = None
     """Folder for the results; null: beside the input, ``photos_gaussians``, and never one that exists."""
     overwrite: bool = False
     """Replace results of an earlier run in that folder."""

@@ -5,7 +5,7 @@ Every file is written atomically, the most valuable first, ``summary.json`` last
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -44,6 +44,8 @@ RESULTS = ResultFolder(
     (SUMMARY, GAUSSIANS, SPLAT, SPZ, GLB, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS), (VIEWS, QUERIES)
 )
 """Files and folders of a scene."""
+_LONGEST_STEM = 40
+"""Characters of a word in a file name; four bytes each at most."""
 
 
 def write_results(scene: SceneData, folder: str | Path, export: ExportSettings | None = None) -> list[Path]:
@@ -57,14 +59,25 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
     """
     folder, export = user_path(folder), export or ExportSettings()
     painter = Painter(scene, export.queries)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SUMMARY).unlink(missing_ok=True)
-    for name in (SPLAT, SPZ, GLB, *FILMS):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / QUERIES, ignore_errors=True)
     exported = exported_gaussians(scene, export)
+    with RESULTS.staged(folder) as stage:
+        written = _write_all(scene, exported, painter, stage, folder, export)
+        names = [path.relative_to(stage).as_posix() for path in written]
+        asked = {
+            "gaussians_written": exported.count,
+            "queries": list(export.queries),
+            "unknown_words": list(painter.unknown_words),
+        }
+        write_json(stage / SUMMARY, {**summarize(scene), **asked, "written": names})
+    return [folder / name for name in (*names, SUMMARY)]
+
+
+def _write_all(
+    scene: SceneData, exported: Gaussians, painter: Painter, folder: Path, final: Path, export: ExportSettings
+) -> list[Path]:
+    """Write everything but the summary to a folder that becomes the final one."""
     written = _write_gaussians(exported, folder, export)
-    written += _write_cameras(scene, folder)
+    written += _write_cameras(scene, folder, final)
     inputs = Cameras(scene.cameras.camera_to_world[scene.posed], scene.cameras.intrinsics[scene.posed])
     with ProgressReporter("draw", len(scene.posed), "view", show=export.progress) as progress:
         renderings = [scene.render(inputs[view : view + 1])[0] for view in progress.over(range(len(scene.posed)))]
@@ -76,14 +89,7 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
         written.append(_write_queries(scene, painter, renderings, folder))
     if export.flight.frames:
         written += _write_films(scene, painter, inputs, folder, export)
-    names = [path.relative_to(folder).as_posix() for path in written]
-    asked = {
-        "gaussians_written": exported.count,
-        "queries": list(export.queries),
-        "unknown_words": list(painter.unknown_words),
-    }
-    write_json(folder / SUMMARY, {**summarize(scene), **asked, "written": names})
-    return [*written, folder / SUMMARY]
+    return written
 
 
 def exported_gaussians(scene: SceneData, export: ExportSettings) -> Gaussians:
@@ -120,12 +126,12 @@ def summarize(scene: SceneData) -> dict[str, Any]:
     }
 
 
-def _write_cameras(scene: SceneData, folder: Path) -> list[Path]:
+def _write_cameras(scene: SceneData, folder: Path, final: Path) -> list[Path]:
     posed = scene.posed
     poses = scene.cameras.camera_to_world[posed].cpu().double().numpy()
     views = [scene.views[index] for index in posed]
     write_tum(folder / TRAJECTORY, [float(view.number) for view in views], poses)
-    cameras = [_camera_of_file(scene, index, folder) for index in posed]
+    cameras = [_camera_of_file(scene, index, final) for index in posed]
     matrices = np.array([matrix for _, matrix, _ in cameras]).reshape(-1, 3, 3)
     sizes = np.array([size for _, _, size in cameras]).reshape(-1, 2)
     names = [name for name, _, _ in cameras]
@@ -158,10 +164,21 @@ def _write_views(scene: SceneData, painter: Painter, renderings: list[Rendering]
 def _write_queries(scene: SceneData, painter: Painter, renderings: list[Rendering], folder: Path) -> Path:
     with atomic_folder(folder / QUERIES) as place:
         for index, maps in zip(scene.posed, painter.heat_maps(renderings), strict=True):
-            for word, picture in zip(painter.queries, maps, strict=True):
-                name = "".join(sign if sign.isalnum() else "_" for sign in word)
+            for name, picture in zip(word_file_names(painter.queries), maps, strict=True):
                 write_image(place / f"{name}_{index:02d}.png", picture)
     return folder / QUERIES
+
+
+def word_file_names(words: Sequence[str]) -> list[str]:
+    """Beginnings of file names for words, different for every word, on file systems that ignore case too."""
+    names: list[str] = []
+    for word in words:
+        stem = "".join(sign if sign.isalnum() else "_" for sign in word)[:_LONGEST_STEM]
+        taken, name, number = {name.casefold() for name in names}, stem, 2
+        while name.casefold() in taken:
+            name, number = f"{stem}_{number}", number + 1
+        names.append(name)
+    return names
 
 
 def _write_films(

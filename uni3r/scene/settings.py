@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from uni3r.posing.settings import MatchedCameraSettings, RefinementSettings
 
 Degree = Annotated[int, Field(ge=0, le=3)]
 """Degree of spherical harmonics that files of Gaussians hold."""
+_MOST_WORDS, _LONGEST_WORD = 200, 200
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class ExportSettings:
             raise ValueError(f"film_scale must be at least 1, got {self.film_scale}")
         if any(not word.strip() for word in self.queries):
             raise ValueError("a query must not be empty")
+        if len(self.queries) > _MOST_WORDS or any(len(word) > _LONGEST_WORD for word in self.queries):
+            raise ValueError(f"expected at most {_MOST_WORDS} queries of at most {_LONGEST_WORD} characters")
+        same = [word for word, count in Counter(" ".join(word.split()) for word in self.queries).items() if count > 1]
+        if same:
+            raise ValueError(f"each query once, got several of {', '.join(same)}")
 
 
 @dataclass(frozen=True)

@@ -38,17 +38,24 @@ def read_camera(root: Path) -> ReplicaCamera:
         raise DataError(f"{file}: {error.strerror}; it comes with the rooms") from None
     except (KeyError, TypeError, ValueError):
         raise DataError(f"{file}: expected camera: fx, fy, cx, cy, scale") from None
+    if not (np.isfinite([fx, fy, cx, cy, scale]).all() and min(fx, fy, scale) > 0):
+        raise DataError(f"{file}: expected finite numbers, fx, fy and scale positive")
     return ReplicaCamera(np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), scale)
 
 
 def read_trajectory(room: Path) -> NDArray[np.float64]:
-    """(N, 4, 4) camera-to-world poses of a room, line k of frame k; OpenCV axes, metres.
+    """(N, 4, 4) camera-to-world poses of a room, line k of frame k; OpenCV axes, metres. Not finite where lost.
 
     Raises:
         DataError: the file is damaged.
     """
     file = room / TRAJECTORY
     try:
-        return np.loadtxt(file, ndmin=2).reshape(-1, 4, 4)
+        rows = np.loadtxt(file, ndmin=2)
+    except OSError as error:
+        raise DataError(f"{file}: {error.strerror or error}") from None
     except ValueError as error:
         raise DataError(f"{file}: expected 16 numbers on every line ({error})") from None
+    if rows.size and rows.shape[1] != 16:
+        raise DataError(f"{file}: expected 16 numbers on every line, got {rows.shape[1]}")
+    return rows.reshape(-1, 4, 4)

@@ -80,6 +80,11 @@ class FrameSource(ABC):
         """Whether every frame is a file in which other programs see the same pixels; see `is_plain_file`."""
         return False
 
+    @property
+    def folders(self) -> set[Path]:
+        """Folders that pictures are read from, where results would become input."""
+        return set()
+
     def validate(self) -> None:  # noqa: B027 (a source may have nothing to check)
         """Check the input without decoding all of it; raises `InputError`. To be called before long work."""
 
@@ -152,6 +157,10 @@ class ImageFileSource(FrameSource):
     @property
     def files_are_plain(self) -> bool:
         return all(is_plain_file(file[-1]) for file in self._files)
+
+    @property
+    def folders(self) -> set[Path]:
+        return {file[-1].parent for file in self._files}
 
     def validate(self) -> None:
         """Check header and completeness of every file; with "skip", bad files leave the source here.

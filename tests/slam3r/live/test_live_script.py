@@ -79,3 +79,14 @@ def test_the_map_can_be_watched_as_it_grows(
     assert recording[:3] == b"RRF"
     for entity in (b"world/segment_0/camera/image", b"world/segment_0/points"):
         assert entity in recording, entity
+
+
+def test_settings_that_a_kind_of_run_ignores_are_named(
+    inputs: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    changed = ("save_predictions=true", "export.colmap=true", "refinement=dense", "run.push_batch=2")
+    assert call(monkeypatch, *inputs, "output=out", *changed) == 0
+    assert "live=true ignores save_predictions, export.colmap, refinement.mode\n" in capsys.readouterr().out
+    assert call(monkeypatch, *inputs, "output=out/live.json", "live=false", "streaming.map.max_points=1000") == 2
+    assert "live=false ignores streaming.map.max_points\n" in capsys.readouterr().out

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from common.errors import InputError
+from slam3r.evaluation.recorded_run import _load
 from slam3r.scene.recording import open_pointmaps, read_run
 
 SHAPE = (3, 4, 6)
@@ -89,3 +90,32 @@ def test_a_folder_in_the_place_of_a_file_is_named(run: Path) -> None:
     with pytest.raises(InputError, match=r"input_imgs\.npy"):
         read_run(run)
     shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "json", "shape", "missing", "predictions"])
+def test_a_damaged_recording_of_an_evaluation_is_made_again_with_a_line(
+    run: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    facts = {"key": "k", "stride": 1, "frames_per_second": 1.0, "peak_memory": 1, "peak_gpu_memory": 0}
+    facts |= {"threshold": 2.0, "refined": False, "seconds_refining": 0.0}
+    (run / "evaluation_run.json").write_text(json.dumps(facts))
+    cameras = run / "cameras.npz"
+    np.savez(cameras, camera_to_world=np.tile(np.eye(4), (3, 1, 1)), focal=np.ones(3))
+    whole = _load(run)
+    assert whole is not None and whole.camera_to_world.shape == (3, 4, 4) and not caplog.records
+    if damage == "cut":
+        cameras.write_bytes(cameras.read_bytes()[:200])
+    elif damage == "empty":
+        cameras.write_bytes(b"")
+    elif damage == "json":
+        (run / "evaluation_run.json").write_text('{"key": "k", "stride"')
+    elif damage == "shape":
+        np.savez(cameras, camera_to_world=np.eye(4), focal=np.ones(3))
+    elif damage == "missing":
+        np.savez(cameras, camera_to_world=np.tile(np.eye(4), (3, 1, 1)))
+    else:
+        (run / "predictions" / "registered_pcds.npy").write_bytes(b"\x93NUMPY")
+    assert _load(run) is None
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert str(run) in message and "is damaged" in message and "\n" not in message

@@ -150,10 +150,11 @@ def test_turned_photographs_are_named_as_upright_copies(tmp_path: Path) -> None:
     scene, exif = make_scene(tmp_path / "photos"), Image.Exif()
     exif[274] = 6
     Image.new("RGB", (96, 128)).save(tmp_path / "photos" / "photo3.png", exif=exif)
-    assert not has_pictures(scene, tmp_path / "out")
+    assert not has_pictures(scene, tmp_path / "out" / "images")
     for frame in scene.frames:  # what the run writes for such an input
         write_image(tmp_path / "out" / "images" / image_name(frame.number), read_image(frame.file))
-    scene.save(tmp_path / "out", colmap=True, preview=False)
+    export = ExportSettings(colmap=True, preview=False)
+    write_results(scene, tmp_path / "out", export, streamed=[tmp_path / "out" / "images"])
     cameras = read_nerfstudio(tmp_path / "out" / "transforms.json")
     assert cameras.image_paths[:2] == ["images/000000.jpg", "images/000002.jpg"]
     for name, size in zip(cameras.image_paths, cameras.sizes.tolist(), strict=True):
@@ -217,15 +218,31 @@ def test_failing_pictures_cost_a_warning_only(scene: Scene, tmp_path: Path, monk
     assert "preview.png was not drawn: no room" in summary["warnings"]
 
 
-def test_failing_disk_leaves_no_summary(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_disk_leaves_the_earlier_result_whole(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
-    scene.save(tmp_path, preview=False)
+    scene.save(tmp_path / "out", preview=False, colmap=True)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     monkeypatch.setattr(outputs, "write_tum", fail)
     with pytest.raises(OSError, match="disk full"):
-        scene.save(tmp_path, overwrite=True)
-    assert (tmp_path / "points.ply").exists() and not (tmp_path / "summary.json").exists()
+        scene.save(tmp_path / "out", overwrite=True)
+    (tmp_path / "new").mkdir()
+    with pytest.raises(OSError, match="disk full"):
+        scene.save(tmp_path / "new")
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    assert after == before and not any((tmp_path / "new").iterdir())
+
+
+def test_a_new_result_takes_the_whole_place_of_the_earlier_one(scene: Scene, tmp_path: Path) -> None:
+    scene.save(tmp_path, colmap=True)
+    (tmp_path / "notes.txt").write_text("mine")
+    scene.save(tmp_path, overwrite=True, preview=False, strip=False)
+    names = {path.name for path in tmp_path.iterdir()} - {"sparse", "photos"}
+    assert names == {"points.ply", "trajectory.txt", "transforms.json", "summary.json", "notes.txt"}
+    assert not (tmp_path / "sparse" / "0").exists()
 
 
 def test_nothing_confident_and_no_pose(tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""``python -m data_process.rooms`` keeps to the manners of its siblings: one line for what is wrong, nothing lost."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.command.launch import launch
+from data_process import rooms
+from data_process.rooms import RoomSettings, write_scenes
+
+TINY = ("frames=2", "size=16", "workers=0")
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs the command in this process; returns its status and what it wrote to the error output."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["rooms.py", *TINY, *arguments])
+        status = 0
+        try:
+            launch(rooms.VERB)
+        except SystemExit as error:
+            status = error.code if isinstance(error.code, int) else 0
+        return status, capsys.readouterr().err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("frames=0", "frames: expected greater than or equal to 1, got 0"),
+        ("frames=2.5", "frames: expected a valid integer, got 2.5"),
+        ("scenes=-1", "scenes: expected greater than or equal to 1, got -1"),
+        ("scenes=many", "scenes: expected a valid integer, got 'many'"),
+        ("size=0", "size: expected greater than or equal to 1"),
+        ("size=[64]", "size: "),
+        ("step=[0.2,0.1]", "step: expected [smallest, largest], got [0.2, 0.1]"),
+        ("turn=[-3,7]", "turn"),
+        ("fov=[50,200]", "fov"),
+        ("fov=60", "fov: expected"),
+        ("jpeg_quality=101", "jpeg_quality: expected less than or equal to 100, got 101"),
+        ("workers=-1", "workers: expected greater than or equal to 0, got -1"),
+        ("seed=-1", "seed: expected greater than or equal to 0, got -1"),
+        ("split=test", "split: expected 'train' or 'held_out', got 'test'"),
+        ("output=", "output: expected "),
+        ("raw=somewhere", "No such key"),
+        ("output={0}/file", "is a file, not a folder"),
+        ("output={0}/file/out", "is a file, not a folder"),
+        ("output={0}/taken", "rooms.json is a folder there"),
+        ("output={0}/foreign", "no rooms.json that says how they were made"),
+        ("output={0}/damaged", "rooms.json is damaged; remove it together with its scenes"),
+        ("output={0}/others", "rooms.json was written with other settings (frames, seed"),
+    ],
+)
+def test_what_is_wrong_is_one_line_before_any_work(command, tmp_path: Path, argument: str, message: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "taken" / "rooms.json").mkdir(parents=True)
+    (tmp_path / "foreign" / "scene_000000").mkdir(parents=True)
+    for name, text in (("damaged", "[1, 2"), ("others", '{"frames": 9, "size": 224}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rooms.json").write_text(text)
+    output = () if argument.startswith("output") else (f"output={tmp_path}/out",)
+    status, said = command("scenes=1", *output, argument.format(tmp_path))
+    assert status == 2 and said.startswith("error: ") and said.count("\n") == 1 and message in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_killed_run_is_finished_by_the_next(tmp_path: Path, root: Path) -> None:
+    """Killed while a scene is half written."""
+    script = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom data_process import rooms\n"
+        "rooms._write_image = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "rooms.write_scenes(Path(sys.argv[1]), 2, rooms.RoomSettings(frames=2, size=16), 0, False)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=root, check=False)
+    assert result.returncode == -signal.SIGKILL and len(list(tmp_path.glob(".scene_*"))) == 1
+    write_scenes(tmp_path, 2, RoomSettings(frames=2, size=16), workers=0, progress=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rooms.json", "scene_000000", "scene_000001"]
