@@ -21,7 +21,7 @@ from common.refinement.stopwatch import Stopwatch
 from common.refinement.types import Camera, Picture, Prediction, RefinedCameras, RefinedDepth
 
 _LEAST_CONFIRMED = 0.25  # of the pixels that views confirm before the search, which asks for more evidence
-_CLEARLY_WORSE = 0.9  # of the pixels that views agree on before the search: a search that was asked for is taken above it
+_CLEARLY_WORSE = 0.9  # of the pixels that views agree on before the search; one that was asked for is taken above it
 
 
 def refine(
@@ -94,8 +94,8 @@ def refine(
 def _search_wins(swept: RefinedDepth, smooth: RefinedDepth, least: int, asked_for: bool) -> bool:
     """Whether the searched depths are taken in place of the smoothly corrected ones.
 
-    Evidence is the number of pixels on which at least `least` other views agree, which no search was fitted to. One that
-    the user asked for is taken unless it is clearly worse.
+    Evidence is the number of pixels on which at least `least` other views agree, which no search was fitted to. One
+    that the user asked for is taken unless it is clearly worse.
     """
     # A search without views at a useful distance confirms nothing; the smooth correction may all the same.
     if swept.confirmed.sum() < _LEAST_CONFIRMED * smooth.confirmed.sum():

@@ -17,8 +17,10 @@ from common.files import check_writable
 from common.geometry.calibration import Calibration
 from common.paths import user_path
 from common.progress import ProgressReporter
+from common.refinement.settings import RefinementSettings
 from slam3r.live.frame_preparer import PreparedFrame
 from slam3r.live.outputs import LIVE_SUMMARY, SegmentWriter, write_statistics
+from slam3r.live.segment_refiner import SegmentRefiner, open_refiner
 from slam3r.live.session import LiveReconstruction
 from slam3r.live.settings import LiveSettings, StreamingSettings, ViewSettings, for_live
 from slam3r.live.statistics import LiveStatistics
@@ -115,8 +117,12 @@ def reconstruct_live(
     calibration: Calibration | None = None,
     view: ViewSettings | None = None,
     overwrite: bool = False,
+    refinement: RefinementSettings | None = None,
 ) -> tuple[LiveStatistics, list[Path]]:
     """Reconstruct a source live: everything that ``scripts/reconstruct.py live=true`` does.
+
+    With ``streaming.refine``, ended segments are refined beside the session, by `refinement`, and this waits for the
+    last of them. Ctrl-C then leaves what is not refined yet as it was written.
 
     Returns:
         The session in numbers, and the folders that were written.
@@ -130,10 +136,27 @@ def reconstruct_live(
         raise OutputExists(f"output {folder} already holds {LIVE_SUMMARY}; choose another folder, or overwrite=true")
     viewer = open_viewer(view or ViewSettings())
     source.validate()
-    writer = SegmentWriter(folder)
-    session = make_session(model, reconstruction, streaming, run, calibration, writer)
-    statistics = run_live(source, session, writer, viewer, run)
-    return statistics, [*writer.written, write_statistics(folder, statistics, source)]
+    refiner = open_refiner(streaming, refinement)
+    writer = SegmentWriter(folder, refiner)
+    finished = False
+    try:
+        session = make_session(model, reconstruction, streaming, run, calibration, writer)
+        statistics = run_live(source, session, writer, viewer, run)
+        written = [*writer.written, write_statistics(folder, statistics, source)]
+        finished = True
+    finally:
+        if refiner is not None:
+            _finish_refining(refiner, finished, run.progress)
+    return statistics, written
+
+
+def _finish_refining(refiner: SegmentRefiner, wait: bool, progress: bool) -> None:
+    with ProgressReporter("refine the last segments", show=progress):
+        try:
+            refiner.close(wait)
+        except KeyboardInterrupt:
+            logger.warning("interrupted: segments that are not refined stay as they are")
+            refiner.close(wait=False)
 
 
 def open_viewer(view: ViewSettings) -> Viewer | None:

@@ -20,7 +20,7 @@ from common.drawing.preview import render_preview
 from common.export.colmap import make_colmap_model, write_colmap
 from common.export.colmap_tracks import TrackedModel, write_tracked_model
 from common.export.nerfstudio import write_nerfstudio
-from common.export.ply import write_ply
+from common.export.ply import write_mesh_ply, write_ply
 from common.export.result_folder import (
     POINTS,
     SUMMARY,
@@ -41,10 +41,10 @@ from slam3r.scene.summary import find_warnings, summarize
 
 logger = logging.getLogger(__name__)
 
-PREVIEW, STRIP = "preview.png", "frames.png"
+PREVIEW, STRIP, MESH = "preview.png", "frames.png", "mesh.ply"
 COLMAP, PREDICTIONS, IMAGES, DEPTHS = "sparse/0", "predictions", "images", "depths"
 RESULTS = ResultFolder(
-    (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP, UNREFINED_POINTS, UNREFINED_TRAJECTORY),
+    (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP, MESH, UNREFINED_POINTS, UNREFINED_TRAJECTORY),
     (COLMAP, PREDICTIONS, IMAGES, DEPTHS),
 )
 """Files and folders of a reconstruction."""
@@ -73,7 +73,7 @@ def write_results(
     folder.mkdir(parents=True, exist_ok=True)
     for name in RESULTS.written_before(folder) - {path.name for path in streamed}:  # would not belong to the new points
         shutil.rmtree(folder / name, ignore_errors=True)
-    for name in (SUMMARY, PREVIEW, STRIP, UNREFINED_POINTS, UNREFINED_TRAJECTORY):
+    for name in (SUMMARY, PREVIEW, STRIP, MESH, UNREFINED_POINTS, UNREFINED_TRAJECTORY):
         (folder / name).unlink(missing_ok=True)
     written, warnings, pictures = list(streamed), find_warnings(scene), has_pictures(scene, folder)
     for name, wanted, write in _steps(scene, export):
@@ -105,6 +105,7 @@ def _steps(scene: SceneData, export: ExportSettings) -> list[tuple[str, bool, Ca
         (TRAJECTORY, True, lambda path: _write_poses(scene, scene.camera_to_world, path)),
         (TRANSFORMS, True, lambda path: _write_transforms(scene, path)),
         (COLMAP, export.colmap, lambda path: _write_colmap(scene, path, export.colmap_points)),
+        (MESH, scene.mesh is not None, lambda path: _write_mesh(scene, path)),
         (PREVIEW, export.preview, lambda path: write_image(path, draw_preview(scene))),
         (STRIP, export.strip and bool(scene.strip), lambda path: write_image(path, draw_strip(scene.strip))),
     ]
@@ -161,6 +162,11 @@ def _write_transforms(scene: SceneData, path: Path) -> None:
     names = [image_path(frame, path.parent) for frame in scene.posed]
     radial = np.array([frame.radial_distortion for frame in scene.posed])
     write_nerfstudio(path, poses, intrinsics, sizes, names, ply_path=POINTS, radial_distortion=radial)
+
+
+def _write_mesh(scene: SceneData, path: Path) -> None:
+    assert scene.mesh is not None
+    write_mesh_ply(path, scene.mesh.vertices, scene.mesh.triangles, scene.mesh.colors)
 
 
 def _write_colmap(scene: SceneData, path: Path, max_points: int) -> None:
