@@ -39,7 +39,7 @@ def test_a_closed_segment_is_refined_beside_the_stream(rabbitmq: RabbitMQ, tmp_p
     asyncio.run(scene())
     verdict = json.loads(about.read_text())["verdict"]
     # Networks with random weights: the point is that the pictures were looked at, and that the verdict says so.
-    assert verdict["frames_checked"] == 6 and verdict["reason"]
+    assert 2 <= verdict["frames_checked"] <= 6 and verdict["reason"]
     assert not list((tmp_path / "segments").glob(".staging-*/*.npz"))
 
 
