@@ -12,7 +12,7 @@ import numpy as np
 from common.data.sources.image_files import FrameSource
 from common.export.result_folder import write_map
 from common.files import atomic_folder, write_json
-from slam3r.live.segment_refiner import SegmentJob, SegmentRefiner
+from slam3r.live.refining.segment_refiner import SegmentJob, SegmentRefiner
 from slam3r.live.statistics import LiveStatistics
 from slam3r.live.updates import FinishedSegment, FrameUpdate
 

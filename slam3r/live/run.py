@@ -20,7 +20,7 @@ from common.progress import ProgressReporter
 from common.refinement.settings import RefinementSettings
 from slam3r.live.frame_preparer import PreparedFrame
 from slam3r.live.outputs import LIVE_SUMMARY, SegmentWriter, write_statistics
-from slam3r.live.segment_refiner import SegmentRefiner, open_refiner
+from slam3r.live.refining.segment_refiner import SegmentRefiner, open_refiner
 from slam3r.live.session import LiveReconstruction
 from slam3r.live.settings import LiveSettings, StreamingSettings, ViewSettings, for_live
 from slam3r.live.statistics import LiveStatistics

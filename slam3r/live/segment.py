@@ -17,8 +17,8 @@ from common.data.sources.preprocess import intrinsics_to_original
 from common.meters import StageTimer
 from slam3r.live.disk_map import DiskMap
 from slam3r.live.frame_preparer import PreparedFrame
+from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.live.scene_map import MapDelta, SceneMap
-from slam3r.live.segment_input import SegmentInput
 from slam3r.live.settings import LiveSettings
 from slam3r.live.stride_control import MotionMeter, StrideController
 from slam3r.live.tracking import TrackingMonitor, TrackingState

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.live.scene_map import MapDelta, SceneMap
-from slam3r.live.segment_input import SegmentInput
 from slam3r.live.tracking import TrackingState
 from slam3r.reconstruction.frames import RegisteredFrame
 

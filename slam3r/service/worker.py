@@ -23,7 +23,7 @@ from typing import TypeVar
 from common.errors import InputError
 from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import FramePreparer
-from slam3r.live.segment_refiner import open_refiner
+from slam3r.live.refining.segment_refiner import open_refiner
 from slam3r.live.settings import LiveSettings
 from slam3r.service.broker.connection import Broker
 from slam3r.service.frame_key import FrameKey

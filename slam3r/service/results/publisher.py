@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from slam3r.live.segment_refiner import SegmentRefiner
+from slam3r.live.refining.segment_refiner import SegmentRefiner
 from slam3r.service.broker.connection import Broker
 from slam3r.service.broker.errors import PublishRefused
 from slam3r.service.intake.acknowledge import acknowledge

@@ -22,7 +22,7 @@ from common.export.mesh import Mesh, write_mesh_glb
 from common.export.result_folder import TRAJECTORY, write_map
 from common.export.trajectory import read_tum
 from common.files import atomic_path, read_json, write_json
-from slam3r.live.segment_input import SegmentInput
+from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.service.mesh.files import TimedMesh
 from slam3r.service.segments.trajectory import TrajectoryRecorder
 from slam3r.service.streams.events import WorldEnded

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from slam3r.live.segment_refiner import SegmentJob, SegmentRefiner
+from slam3r.live.refining.segment_refiner import SegmentJob, SegmentRefiner
 from slam3r.service.mesh.files import TimedMesh, read_mesh_file
 from slam3r.service.mesh.pool import WorldMesh
 from slam3r.service.metrics import Metrics

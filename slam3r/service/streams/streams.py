@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from slam3r.live.segment_input import SegmentInput
+from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.live.session import FinishedSegment, FrameUpdate
 from slam3r.service.frame_key import FrameKey
 from slam3r.service.intake.frames import DecodedFrame

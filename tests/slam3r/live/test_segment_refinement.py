@@ -14,8 +14,8 @@ from common.export.ply import read_ply
 from common.export.result_folder import write_map
 from common.export.trajectory import read_tum
 from common.refinement.settings import RefinementSettings
-from slam3r.live.segment_input import SegmentInput, read_segment_input
-from slam3r.live.segment_refiner import SegmentJob, SegmentRefiner, open_refiner, refine_segment
+from slam3r.live.refining.segment_input import SegmentInput, read_segment_input
+from slam3r.live.refining.segment_refiner import SegmentJob, SegmentRefiner, open_refiner, refine_segment
 from slam3r.live.settings import StreamingSettings
 from tests.support.filmed_room import FilmedRoom, film, path_error
 from tests.support.refined_scene import registered_frame

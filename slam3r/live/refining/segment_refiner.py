@@ -21,7 +21,7 @@ from common.files import atomic_folder, read_json, write_json
 from common.refinement.outcome import Refinement
 from common.refinement.refine import refine
 from common.refinement.settings import Mode, RefinementSettings
-from slam3r.live.segment_input import SpooledSegment, read_segment_input
+from slam3r.live.refining.segment_input import SpooledSegment, read_segment_input
 from slam3r.live.settings import StreamingSettings
 from slam3r.scene.fused_mesh import fuse_frames
 from slam3r.scene.refined import confirmed_points, resolve_mode
