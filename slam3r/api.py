@@ -26,6 +26,7 @@ from slam3r.pretrained import ModelChoice, ReadySlam3r, ready_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooShort
 from slam3r.reconstruction.events import Observer
 from slam3r.scene.depth_maps import write_depth_maps
+from slam3r.scene.fused_mesh import fuse_scene
 from slam3r.scene.outputs import COLMAP, DEPTHS, IMAGES, PREDICTIONS, RESULTS, write_results
 from slam3r.scene.recording import PredictionRecorder
 from slam3r.scene.refined import finish_scene, hold_input, resolve_mode
@@ -151,12 +152,14 @@ def _run(
             images = folders.enter_context(atomic_folder(folder / IMAGES))
             streamed.append(folder / IMAGES)
         sinks = [*watched.sinks, *([] if recorder is None else [recorder])]
-        held = hold_input(refining, export.depths)
+        held = hold_input(refining, export.depths or export.mesh)
         run = OfflineRun(ready.network, ready.settings, export, options, sinks, images, watched.observer, held)
         scene = run.execute(frames, ready.provenance)
         refinement = finish_scene(scene, held, refining, export, progress=options.progress, device=ready.device)
         if recorder is not None and refinement is not None and held is not None:
             recorder.write_refined(refinement, scene, held.frames)
+        if export.mesh and held is not None:
+            scene.mesh = fuse_scene(scene, held, refinement, export)
         if folder is not None and export.depths and held is not None:
             streamed.append(folder / DEPTHS)
             write_depth_maps(folders.enter_context(atomic_folder(folder / DEPTHS)), scene, held, refinement, export)

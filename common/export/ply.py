@@ -1,4 +1,4 @@
-"""Point clouds as binary PLY files: positions, colours and, optionally, confidences.
+"""Point clouds and meshes as binary PLY files: positions, colours and, optionally, confidences.
 
 `PlyWriter` streams: clouds larger than memory are appended in chunks and the header's count is filled in at the end.
 """
@@ -119,6 +119,23 @@ def write_ply(
     """Write a cloud: points (..., 3), colours (..., 3) uint8 RGB, confidences (...)."""
     with PlyWriter(path, colors is not None, confidence is not None) as writer:
         writer.append(points, colors, confidence)
+
+
+def write_mesh_ply(path: str | os.PathLike[str], vertices: ArrayLike, triangles: ArrayLike, colors: ArrayLike) -> None:
+    """Write a mesh: vertices (V, 3), triangles (T, 3) of their rows, colours (V, 3) uint8 RGB."""
+    positions, corners = np.asarray(vertices, np.float32).reshape(-1, 3), np.asarray(triangles, "<i4").reshape(-1, 3)
+    rows = np.empty(len(positions), [*((name, "<f4") for name in _POSITION), *((name, "u1") for name in _COLOR)])
+    _fill(rows, _POSITION, positions)
+    _fill(rows, _COLOR, np.asarray(colors, np.uint8).reshape(-1, 3))
+    faces = np.empty(len(corners), [("count", "u1"), ("corners", "<i4", (3,))])
+    faces["count"], faces["corners"] = 3, corners
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
+    header += [*(f"property float {name}" for name in _POSITION), *(f"property uchar {name}" for name in _COLOR)]
+    header += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]
+    with atomic_write(path, "wb") as file:
+        file.write(("\n".join(header) + "\n").encode("ascii"))
+        file.write(rows.tobytes())
+        file.write(faces.tobytes())
 
 
 def read_ply(path: str | os.PathLike[str]) -> PointCloud:

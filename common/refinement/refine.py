@@ -21,6 +21,7 @@ from common.refinement.stopwatch import Stopwatch
 from common.refinement.types import Camera, Picture, Prediction, RefinedCameras, RefinedDepth
 
 _LEAST_CONFIRMED = 0.25  # of the pixels that views confirm before the search, which asks for more evidence
+_CLEARLY_WORSE = 0.9  # of the pixels that views agree on before the search; one that was asked for is taken above it
 
 
 def refine(
@@ -77,9 +78,7 @@ def refine(
     if settings.mode != "cameras":
         with watch("sweep"):
             swept = refine_depth(pictures, prediction, refined, settings.dense, progress, device)
-        # A search without views at a useful distance confirms nothing; the smooth correction may all the same.
-        confirms = swept.confirmed.sum() >= _LEAST_CONFIRMED * depth.confirmed.sum()
-        if confirms and (swept.views >= least).sum() > before.sum():
+        if _search_wins(swept, depth, least, settings.mode == "dense"):
             applied, depth = "dense", swept
         else:
             verdict = replace(verdict, reason=f"{verdict.reason}; the dense search confirmed no more points")
@@ -90,6 +89,19 @@ def refine(
         confirmed_before=float(before.float().mean()),
     )
     return Refinement(verdict, outlines, refined, depth, watch.seconds, watch.cpu_seconds)
+
+
+def _search_wins(swept: RefinedDepth, smooth: RefinedDepth, least: int, asked_for: bool) -> bool:
+    """Whether the searched depths are taken in place of the smoothly corrected ones.
+
+    Evidence is the number of pixels on which at least `least` other views agree, which no search was fitted to. One
+    that the user asked for is taken unless it is clearly worse.
+    """
+    # A search without views at a useful distance confirms nothing; the smooth correction may all the same.
+    if swept.confirmed.sum() < _LEAST_CONFIRMED * smooth.confirmed.sum():
+        return False
+    found, before = int((swept.views >= least).sum()), int((smooth.views >= least).sum())
+    return found > before or (asked_for and found >= _CLEARLY_WORSE * before)
 
 
 def _camera_verdict(refined: RefinedCameras, count: int, settings: CameraSettings) -> Verdict:

@@ -173,7 +173,7 @@ class RefinedDepth:
     depth: Tensor
     """(N, H, W) along the optical axis, the world's unit; the ray of a pixel is that of the `Camera`, k1 included."""
     views: Tensor
-    """(N, H, W) uint8, number of neighbours that agree within 3 %."""
+    """(N, H, W) uint8, number of neighbours whose own depth agrees with `depth` within 3 %."""
     seen: Tensor
     """(N, H, W) uint8, number of neighbours that could see the point."""
     confirmed: Tensor

@@ -93,6 +93,7 @@ def _run_live(source: FrameSource, chosen: ReconstructCommand, output: Path) -> 
         chosen.camera,
         chosen.view,
         chosen.overwrite,
+        chosen.refinement,
     )
     print(
         f"{statistics.frames_registered} of {statistics.frames_pushed} frames registered in "

@@ -13,6 +13,8 @@ from torch import Tensor
 from common.data.sources.preprocess import intrinsics_to_network, preprocess
 from common.geometry.calibration import Calibration
 from common.geometry.undistortion import Undistorter
+from common.refinement.pictures import working_picture
+from common.refinement.types import Picture
 
 
 @dataclass(frozen=True)
@@ -27,18 +29,23 @@ class PreparedFrame:
     """(height, width)."""
     intrinsics: Tensor | None
     """(3, 3) float64 in network pixels; None without a calibration."""
+    picture: Picture | None = None
+    """For the refinement of its segment; None where that is not wanted."""
 
 
 class FramePreparer:
     """Undistorts, resizes and normalizes. Holds no state of a scene, so another thread may use it."""
 
-    def __init__(self, size: tuple[int, int], calibration: Calibration | None = None) -> None:
+    def __init__(
+        self, size: tuple[int, int], calibration: Calibration | None = None, long_side: int | None = None
+    ) -> None:
         """
         Args:
             size: (height, width) of the network images.
             calibration: of the camera; None where it is not known.
+            long_side: of the gray pictures for refinement, pixels, at most; None for no such pictures.
         """
-        self.size, self.calibration = size, calibration
+        self.size, self.calibration, self._long_side = size, calibration, long_side
         self._undistorter: Undistorter | None = None
 
     def __call__(self, image: NDArray[np.uint8]) -> PreparedFrame:
@@ -49,16 +56,25 @@ class FramePreparer:
         """
         if self.calibration is None:
             plain = preprocess(image, self.size)
-            return PreparedFrame(plain.image, plain.original_from_network, plain.original_size, None)
+            picture = self._picture(image, plain.original_from_network)
+            return PreparedFrame(plain.image, plain.original_from_network, plain.original_size, None, picture)
         if image.dtype != np.uint8 or image.ndim != 3:
             raise ValueError(f"expected an image (H, W, 3) of uint8, got {image.shape} of {image.dtype}")
         undistorter = self._undistorter
         if undistorter is None or undistorter.camera.size != image.shape[:2]:
             scaled = self.calibration.scaled((image.shape[0], image.shape[1]))
             self._undistorter = undistorter = Undistorter(scaled)
-        ready = preprocess(undistorter(image), self.size)
+        straight = undistorter(image)
+        ready = preprocess(straight, self.size)
         intrinsics = intrinsics_to_network(undistorter.intrinsics, ready.original_from_network)
-        return PreparedFrame(ready.image, ready.original_from_network, ready.original_size, intrinsics)
+        picture = self._picture(straight, ready.original_from_network)
+        return PreparedFrame(ready.image, ready.original_from_network, ready.original_size, intrinsics, picture)
+
+    def _picture(self, image: NDArray[np.uint8], original_from_network: Tensor) -> Picture | None:
+        if self._long_side is None:
+            return None
+        camera = (image.shape[0] << 16) + image.shape[1]  # pictures of one size share a camera
+        return working_picture(image, original_from_network, camera, "", self._long_side)
 
     def all(
         self, images: Sequence[NDArray[np.uint8] | PreparedFrame] | NDArray[np.uint8] | Tensor

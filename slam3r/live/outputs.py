@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 from common.data.sources.image_files import FrameSource
 from common.export.result_folder import write_map
 from common.files import atomic_folder, write_json
+from slam3r.live.refining.segment_refiner import SegmentJob, SegmentRefiner
 from slam3r.live.statistics import LiveStatistics
 from slam3r.live.updates import FinishedSegment, FrameUpdate
+
+logger = logging.getLogger(__name__)
 
 LIVE_SUMMARY = "live.json"
 
@@ -23,8 +27,13 @@ class SegmentWriter:
     Each folder holds the map as ``points.ply``, the trusted poses as ``trajectory.txt`` (TUM) and ``summary.json``.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, refiner: SegmentRefiner | None = None) -> None:
+        """
+        Args:
+            folder: of the segments.
+            refiner: refines what was written, where the segments bring what that needs.
+        """
+        self.folder, self._refiner = folder, refiner
         self.written: list[Path] = []
         self._poses: dict[int, list[tuple[float, np.ndarray]]] = {}
         self._finished: list[FinishedSegment] = []
@@ -53,6 +62,19 @@ class SegmentWriter:
             scene_map = segment.map
             write_map(folder, (scene_map.points, scene_map.colors, scene_map.confidence), times, matrices, summary)
         self.written.append(final)
+        self._refine(segment, final)
+
+    def _refine(self, segment: FinishedSegment, final: Path) -> None:
+        held = segment.refinement_input
+        if self._refiner is None or held is None or len(held) < 2:
+            return
+        spool = self.folder / f".{final.name}.refine.npz"
+        try:
+            held.write(spool)
+        except OSError as error:  # a full disk costs the refinement, not the segment
+            logger.error("%s is not refined: %s", final, error)
+            return
+        self._refiner.submit(SegmentJob(spool, final))
 
 
 def write_statistics(folder: Path, statistics: LiveStatistics, source: FrameSource) -> Path:

@@ -17,8 +17,10 @@ from common.files import check_apart, check_file_writable, check_writable, remov
 from common.geometry.calibration import Calibration
 from common.paths import user_path
 from common.progress import ProgressReporter
+from common.refinement.settings import RefinementSettings
 from slam3r.live.frame_preparer import PreparedFrame
 from slam3r.live.outputs import LIVE_SUMMARY, SegmentWriter, write_statistics
+from slam3r.live.refining.segment_refiner import SegmentRefiner, open_refiner
 from slam3r.live.session import LiveReconstruction
 from slam3r.live.settings import LiveSettings, StreamingSettings, ViewSettings, for_live
 from slam3r.live.statistics import LiveStatistics
@@ -115,8 +117,12 @@ def reconstruct_live(
     calibration: Calibration | None = None,
     view: ViewSettings | None = None,
     overwrite: bool = False,
+    refinement: RefinementSettings | None = None,
 ) -> tuple[LiveStatistics, list[Path]]:
     """Reconstruct a source live: everything that ``scripts/reconstruct.py live=true`` does.
+
+    With ``streaming.refine``, ended segments are refined beside the session, by `refinement`, and this waits for the
+    last of them. Ctrl-C then leaves what is not refined yet as it was written.
 
     Returns:
         The session in numbers, and the folders that were written.
@@ -135,10 +141,27 @@ def reconstruct_live(
     viewer = open_viewer(shown)
     source.validate()
     remove_leftovers(folder)
-    writer = SegmentWriter(folder)
-    session = make_session(model, reconstruction, streaming, run, calibration, writer)
-    statistics = run_live(source, session, writer, viewer, run)
-    return statistics, [*writer.written, write_statistics(folder, statistics, source)]
+    refiner = open_refiner(streaming, refinement)
+    writer = SegmentWriter(folder, refiner)
+    finished = False
+    try:
+        session = make_session(model, reconstruction, streaming, run, calibration, writer)
+        statistics = run_live(source, session, writer, viewer, run)
+        written = [*writer.written, write_statistics(folder, statistics, source)]
+        finished = True
+    finally:
+        if refiner is not None:
+            _finish_refining(refiner, finished, run.progress)
+    return statistics, written
+
+
+def _finish_refining(refiner: SegmentRefiner, wait: bool, progress: bool) -> None:
+    with ProgressReporter("refine the last segments", show=progress):
+        try:
+            refiner.close(wait)
+        except KeyboardInterrupt:
+            logger.warning("interrupted: segments that are not refined stay as they are")
+            refiner.close(wait=False)
 
 
 def open_viewer(view: ViewSettings) -> Viewer | None:

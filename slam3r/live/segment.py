@@ -17,6 +17,7 @@ from common.data.sources.preprocess import intrinsics_to_original
 from common.meters import StageTimer
 from slam3r.live.disk_map import DiskMap
 from slam3r.live.frame_preparer import PreparedFrame
+from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.live.scene_map import MapDelta, SceneMap
 from slam3r.live.settings import LiveSettings
 from slam3r.live.stride_control import MotionMeter, StrideController
@@ -118,6 +119,9 @@ class LiveSegment:
         folder = settings.streaming.disk_map
         self.disk: DiskMap | None = None if folder is None else DiskMap(Path(folder) / f"segment_{number:04d}")
         """None also after a write failed."""
+        streaming = settings.streaming
+        self.refinement_input = SegmentInput(streaming.refine_frames, intrinsics) if streaming.refine else None
+        """None also after `load_state_dict`: what came before is not in a checkpoint."""
         self.waiting: deque[WaitingFrame] = deque()
         self.num_pushed = self.num_registered = 0
 
@@ -151,6 +155,7 @@ class LiveSegment:
         """
         self.num_pushed, self.num_registered = state["num_pushed"], state["num_registered"]
         self._decisions.last_founding = state["last_founding"]
+        self.refinement_input = None
         now = time.perf_counter()
         for number, name, timestamp, affine, (height, width) in state["waiting"]:
             matrix = torch.tensor(affine, dtype=torch.float64)
@@ -176,6 +181,9 @@ class LiveSegment:
             for frame in frames:
                 self.controller.observe(self.motion.measure(frame.image))
         self.waiting.extend(waiting)
+        for index, frame in enumerate(frames, self.num_pushed):
+            if self.refinement_input is not None and frame.picture is not None:
+                self.refinement_input.keep(index, frame.picture)
         self.num_pushed += len(frames)
         images = torch.stack([frame.image for frame in frames])
         names, times = [item.name for item in waiting], [item.timestamp for item in waiting]
@@ -219,6 +227,7 @@ class LiveSegment:
         # Frames of the initial window define the world, even without a consistent pose.
         if state is TrackingState.INITIALISING or (state is not TrackingState.LOST and self.monitor.is_good(frame)):
             delta = self._add_to_map(frame)
+        self._keep_for_refinement(frame, state)
         return FrameUpdate(
             number=item.number,
             name=item.name,
@@ -246,6 +255,14 @@ class LiveSegment:
             original_size=item.original_size,
             latency=time.perf_counter() - item.arrival,
         )
+
+    def _keep_for_refinement(self, frame: RegisteredFrame, state: TrackingState) -> None:
+        if self.refinement_input is None:
+            return
+        if frame.camera_to_world is None or state is TrackingState.LOST:
+            self.refinement_input.drop(frame.index)
+        else:
+            self.refinement_input.add(frame)
 
     def _add_to_map(self, frame: RegisteredFrame) -> MapDelta:
         with self.reconstructor.timer("map"):

@@ -87,7 +87,7 @@ class LiveReconstruction:
         self.undelivered: list[FrameUpdate] = []
         """Answers that an exception kept from being returned; the next `push`, `new_segment` or `flush` returns them
         first."""
-        self._prepare = FramePreparer(self.settings.size, calibration)
+        self._prepare = FramePreparer(self.settings.size, calibration, self.settings.streaming.side_to_keep)
         self._on_segment_end = on_segment_end
         self._meter = SessionMeter(self.timer, self.settings.streaming.remembered_segments)
         self._segment: LiveSegment | None = None
@@ -270,7 +270,7 @@ class LiveReconstruction:
         summary = segment.summary(ended_by)
         self._meter.close_segment(summary)
         if self._on_segment_end is not None and summary.num_registered:
-            self._on_segment_end(FinishedSegment(summary, segment.map))
+            self._on_segment_end(FinishedSegment(summary, segment.map, segment.refinement_input))
 
     def _collect(self, updates: list[FrameUpdate]) -> None:
         self._meter.take(updates)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from common.image_size import check_image_size
-from common.ranges import Count, CountOrNone, Positive, Share
+from common.ranges import Count, CountOrNone, Pixels, Positive, Share
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 SEARCH_FRAMES = 61
@@ -111,6 +113,10 @@ class ViewSettings:
     """An .rrd file in place of a window."""
 
 
+FramesToRefine = Annotated[int, Field(ge=2, le=10_000)]
+"""Frames that are held in memory."""
+
+
 @dataclass(frozen=True)
 class StreamingSettings:
     """Settings of a live session besides the reconstruction; a file of ``configs/streaming``."""
@@ -125,8 +131,20 @@ class StreamingSettings:
     """With a calibration, solve poses by PnP with its intrinsics, and by pointmaps only where that fails."""
     disk_map: str | None = None
     """Folder for maps on disk, one per segment, of all voxels as they are first seen; None for none."""
+    refine: bool = False
+    """Refine each segment when it ends, in a process beside the session (`common.refinement`): its folder is replaced
+    where refinement wins, and its summary tells the verdict."""
+    refine_frames: FramesToRefine = 300
+    """Frames of a segment kept for that, spread evenly: 1.1 MB each in memory, and on disk while it waits."""
+    refine_side: Pixels = 1024
+    """Longer side of the gray pictures kept for that, at most."""
     remembered_segments: CountOrNone = 1000
     """Closed segments that the statistics list; only the list is bounded, the counts are not."""
+
+    @property
+    def side_to_keep(self) -> int | None:
+        """Longer side of the pictures that are kept for refinement; None where it is off."""
+        return self.refine_side if self.refine else None
 
     def __post_init__(self) -> None:
         if self.remembered_segments < 0:

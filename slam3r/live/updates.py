@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.live.scene_map import MapDelta, SceneMap
 from slam3r.live.tracking import TrackingState
 from slam3r.reconstruction.frames import RegisteredFrame
@@ -72,3 +73,6 @@ class FinishedSegment:
 
     summary: SegmentSummary
     map: SceneMap
+    refinement_input: SegmentInput | None = None
+    """Pictures and predictions (`StreamingSettings.refine`); None where they are not kept, and after a restart, which
+    does not keep them."""

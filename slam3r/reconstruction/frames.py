@@ -112,7 +112,9 @@ class RegisteredFrame:
     intrinsics: Tensor
     """(3, 3) network pixels, shared by all frames."""
     pose_inliers: float
-    """Share of the confident pixels that agree with the pose; 0 where there is none."""
+    """Share of the confident pixels whose registered point agrees with the pose, within 5 % of its distance (by PnP:
+    whose reprojection does); 0 without a pose. It tells how well the frame's own pointmap and the registered one fit
+    each other, not whether the pose is right: that is the verdict's part."""
 
     @property
     def colors(self) -> Tensor:

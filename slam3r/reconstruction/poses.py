@@ -11,11 +11,17 @@ from torch import Tensor
 
 from common.geometry.cameras import make_intrinsics
 from common.geometry.poses import PnpSettings, PoseFailure, pose_from_pnp, poses_from_pointmaps, shared_focal
+from common.geometry.transforms import apply_transform
 from slam3r.reconstruction.frames import LocalPointmap, WorldPointmap
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 DEFAULT_FIELD_OF_VIEW = 60.0
 """Degrees; used when no frame yields a focal length (then every pose is doubtful too)."""
+
+
+AGREEING = 0.05
+"""Distance of a registered point from where the pose puts the frame's own, over its distance from the camera, at most,
+for it to agree with a pose in closed form."""
 
 
 @dataclass
@@ -24,6 +30,7 @@ class SolvedPose:
 
     camera_to_world: Tensor | None
     inliers: float
+    """Share of the confident pixels that agree with the pose: by `AGREEING`, or for PnP by their reprojection."""
 
 
 class PoseSolver:
@@ -101,4 +108,7 @@ class PoseSolver:
         poses = poses_from_pointmaps(local.points.cpu().float(), points, shown)
         if not bool(poses.found):
             return SolvedPose(None, 0.0)
-        return SolvedPose(poses.camera_to_world, float(1 / (1 + 10 * poses.residual)))
+        own = poses.scale * local.points.cpu().float()
+        apart = (apply_transform(poses.camera_to_world, own) - points).norm(dim=-1)
+        agrees = (apart < AGREEING * own.norm(dim=-1))[shown > 0]
+        return SolvedPose(poses.camera_to_world, float(agrees.float().mean()))

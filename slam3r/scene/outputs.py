@@ -19,7 +19,7 @@ from common.drawing.preview import render_preview
 from common.export.colmap import make_colmap_model, write_colmap
 from common.export.colmap_tracks import TrackedModel, write_tracked_model
 from common.export.nerfstudio import write_nerfstudio
-from common.export.ply import write_ply
+from common.export.ply import write_mesh_ply, write_ply
 from common.export.result_folder import (
     POINTS,
     SUMMARY,
@@ -40,10 +40,10 @@ from slam3r.scene.summary import find_warnings, summarize
 
 logger = logging.getLogger(__name__)
 
-PREVIEW, STRIP = "preview.png", "frames.png"
+PREVIEW, STRIP, MESH = "preview.png", "frames.png", "mesh.ply"
 COLMAP, PREDICTIONS, IMAGES, DEPTHS = "sparse/0", "predictions", "images", "depths"
 RESULTS = ResultFolder(
-    (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP, UNREFINED_POINTS, UNREFINED_TRAJECTORY),
+    (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP, MESH, UNREFINED_POINTS, UNREFINED_TRAJECTORY),
     (COLMAP, PREDICTIONS, IMAGES, DEPTHS),
 )
 """Files and folders of a reconstruction."""
@@ -104,6 +104,7 @@ def _steps(
         (TRAJECTORY, True, lambda path: _write_poses(scene, scene.camera_to_world, path)),
         (TRANSFORMS, True, lambda path: _write_transforms(scene, path, folder, images)),
         (COLMAP, export.colmap, lambda path: _write_colmap(scene, path, images is not None, export.colmap_points)),
+        (MESH, scene.mesh is not None, lambda path: _write_mesh(scene, path)),
         (PREVIEW, export.preview, lambda path: write_image(path, draw_preview(scene))),
         (STRIP, export.strip and bool(scene.strip), lambda path: write_image(path, draw_strip(scene.strip))),
     ]
@@ -164,6 +165,11 @@ def _write_transforms(scene: SceneData, path: Path, folder: Path, images: Path |
     names = [image_path(frame, folder, images) for frame in scene.posed]
     radial = np.array([frame.radial_distortion for frame in scene.posed])
     write_nerfstudio(path, poses, intrinsics, sizes, names, ply_path=POINTS, radial_distortion=radial)
+
+
+def _write_mesh(scene: SceneData, path: Path) -> None:
+    assert scene.mesh is not None
+    write_mesh_ply(path, scene.mesh.vertices, scene.mesh.triangles, scene.mesh.colors)
 
 
 def _write_colmap(scene: SceneData, path: Path, exported: bool, max_points: int) -> None:

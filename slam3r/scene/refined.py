@@ -208,19 +208,45 @@ def original_intrinsics(camera: Camera, picture: Picture) -> NDArray[np.float64]
 def _take_points(
     scene: SceneData, frames: list[int], refinement: Refinement, held: RefinementInput, export: ExportSettings
 ) -> None:
+    store = confirmed_points(
+        refinement,
+        lambda position: held.colors(frames[position]),
+        export.max_points,
+        scene.settings.seed,
+        export.unconfirmed,
+    )
+    scene.points, scene.colors, scene.confidence = store.points, store.colors, store.confidence
+    scene.threshold, scene.num_confident = store.threshold, store.num_seen
+    scene.highest_confidence = store.highest_confidence
+
+
+def confirmed_points(
+    refinement: Refinement,
+    colors: Callable[[int], NDArray[np.uint8]],
+    max_points: int,
+    seed: int = 0,
+    unconfirmed: bool = False,
+) -> PointStore:
+    """Points of a refinement that won, with the number of views that see them as their confidence.
+
+    Args:
+        refinement: with cameras and depth.
+        colors: (H, W, 3) RGB of the network image of each of its frames.
+        max_points: kept at most, a uniform random choice; 0 keeps all.
+        seed: of that choice.
+        unconfirmed: keep points that no other view confirms as well.
+    """
     assert refinement.depth is not None
     # Where nothing is confirmed, unconfirmed points are better than none; the verdict says what they are worth.
-    threshold = CONFIRMED if refinement.depth.confirmed.any() and not export.unconfirmed else 0.0
-    store = PointStore(threshold, export.max_points, scene.settings.seed)
-    for position, frame in enumerate(frames):
+    threshold = CONFIRMED if refinement.depth.confirmed.any() and not unconfirmed else 0.0
+    store = PointStore(threshold, max_points, seed)
+    for position in range(len(refinement.pictures)):
         points = refinement.world_points(position).numpy()
         confidence = refinement.confidence(position).numpy()
         keep = (confidence > threshold) & np.isfinite(points).all(axis=-1)
-        store.add_points(points[keep], held.colors(frame)[keep], confidence[keep])
+        store.add_points(points[keep], colors(position)[keep], confidence[keep])
         store.highest_confidence = max(store.highest_confidence, float(confidence.max()))
-    scene.points, scene.colors, scene.confidence = store.points, store.colors, store.confidence
-    scene.threshold, scene.num_confident = threshold, store.num_seen
-    scene.highest_confidence = store.highest_confidence
+    return store
 
 
 def _strip(column: StripFrame, scene: SceneData, frames: list[int], refinement: Refinement) -> StripFrame:

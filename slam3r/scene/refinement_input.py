@@ -59,6 +59,24 @@ class RefinementInput:
                 self._pictures[index] = picture
                 self._thin_out()
 
+    def keep_picture(self, index: int, picture: Picture) -> None:
+        """Take a picture that is prepared already, of the frame of this index."""
+        with self._lock:
+            self._read = max(self._read, index + 1)
+            self._pictures[index] = picture
+
+    def thin(self, step: int) -> None:
+        """Keep only frames whose index is a multiple of `step`."""
+        with self._lock:
+            self._pictures = {index: kept for index, kept in self._pictures.items() if index % step == 0}
+            self._words = {index: kept for index, kept in self._words.items() if index % step == 0}
+
+    def forget(self, index: int) -> None:
+        """Drop a frame."""
+        with self._lock:
+            self._pictures.pop(index, None)
+            self._words.pop(index, None)
+
     def add(self, frame: RegisteredFrame) -> None:
         """Take a registered frame."""
         if not self._wanted(frame.index):

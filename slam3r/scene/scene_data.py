@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.export.mesh import Mesh
 from common.meters import MemoryPeak
 from common.refinement.outcome import Verdict
 from slam3r.reconstruction.events import StrideTried
@@ -118,6 +119,8 @@ class SceneData:
     """A few frames with their depths and confidences, for a picture."""
     verdict: Verdict = field(default_factory=Verdict)
     """Agreement of images and cameras, and the outcome of refinement."""
+    mesh: Mesh | None = None
+    """Surface through all depth maps, where ``export.mesh`` asked for it."""
     tracks: SceneTracks | None = None
     """None where nothing was refined."""
     unrefined: Unrefined | None = None

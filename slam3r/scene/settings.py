@@ -30,6 +30,9 @@ class ExportSettings:
     """Largest number of points in it."""
     depths: bool = False
     """Write depth maps in the pixels of the original pictures to ``depths``."""
+    mesh: bool = False
+    """Write ``mesh.ply``: a surface fused from all depth maps; of a refined scene, from confirmed depth and adjusted
+    poses."""
     images: bool | None = None
     """Write the frames to ``images`` as JPEG, upright and in their original size, while reconstructing.
 

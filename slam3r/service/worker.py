@@ -20,8 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from common.errors import InputError
 from common.geometry.calibration import Calibration
 from slam3r.live.frame_preparer import FramePreparer
+from slam3r.live.refining.segment_refiner import open_refiner
 from slam3r.live.settings import LiveSettings
 from slam3r.service.broker.connection import Broker
 from slam3r.service.frame_key import FrameKey
@@ -78,6 +80,8 @@ class Worker:
             InputError: settings that contradict each other, or a state folder in use.
         """
         settings.intake.check_prefetch(live)
+        if live.streaming.refine and not settings.segments.save:
+            raise InputError("streaming.refine refines saved segments: it needs service.segments.save=true")
         self._settings, intake, segments = settings, settings.intake, settings.segments
         self.metrics = Metrics()
         self._state = StateFolder(Path(segments.state) if segments.state else None)
@@ -96,6 +100,7 @@ class Worker:
             self._meshes,
             SegmentFolders(Path(segments.folder), worker),
             self.metrics,
+            open_refiner(live.streaming),
         )
         self._intake = Intake(intake.policy, intake.pending_frames)
         self._idle = IdleWatch(segments.idle_seconds, _TICK_SECONDS)
@@ -103,7 +108,7 @@ class Worker:
         self._dead_letters = DeadLetters(settings.broker.exchanges.dead_letter, self._broker, self._entrance)
         self._suspects = Suspects(database, intake.fatal_attempts)
         self._receiver = Receiver(self._entrance, self._idle, self._dead_letters)
-        self._prepare = FramePreparer(live.size, calibration)
+        self._prepare = FramePreparer(live.size, calibration, live.streaming.side_to_keep)
         self._decoded: asyncio.Queue[Restart | tuple[IncomingFrame, asyncio.Future[DecodedFrame]]] = asyncio.Queue(
             intake.decode_ahead
         )

@@ -59,9 +59,9 @@ LIVE = LiveSettings(
 )
 
 
-def random_sessions() -> SessionFactory:
+def random_sessions(live: LiveSettings = LIVE) -> SessionFactory:
     """Sessions on random networks, the same every time."""
-    return live_sessions(Networks(*tiny_models()), LIVE)
+    return live_sessions(Networks(*tiny_models()), live)
 
 
 def jpeg(number: int) -> bytes:
@@ -111,10 +111,13 @@ def make_place(url: str, folder: Path) -> Place:
 
 @asynccontextmanager
 async def running(
-    place: Place, make_session: SessionFactory | None = None, calibration: Calibration | None = None
+    place: Place,
+    make_session: SessionFactory | None = None,
+    calibration: Calibration | None = None,
+    live: LiveSettings = LIVE,
 ) -> AsyncIterator[Worker]:
     """A worker that runs while the block does, and is then stopped gracefully."""
-    worker = Worker(place.settings, LIVE, make_session or random_sessions(), threshold=0.0, calibration=calibration)
+    worker = Worker(place.settings, live, make_session or random_sessions(live), threshold=0.0, calibration=calibration)
     stop = asyncio.Event()
     task = asyncio.create_task(worker.run(stop))
     try:

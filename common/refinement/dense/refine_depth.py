@@ -98,8 +98,8 @@ def _refine(
         with clock.stage("depth grid"):
             depth, valid = prediction.depth.to(target), prediction.valid.to(target)
             kept["grid"] = depth = correct_depth(depth, valid, refined, maps, settings.grid)
-            kept["smoothed"] = prior = depth = smooth_depth(depth, settings.grid)
             candidates = _candidates(refined, settings).to(target)
+            kept["prior"] = prior = depth = _search_around(views_at[1.0], depth, candidates, settings)
         correlation = torch.zeros_like(depth)
         for number, level in enumerate(settings.sweep.levels, start=1):
             name = f"sweep {number}"
@@ -118,6 +118,9 @@ def _refine(
             )
         with clock.stage("joining"):
             kept["joined"] = depth = _join(views, prior, depth, correlation, agree, confirmed, settings)
+            # The views that agree with the depth that is handed out, where it was filled in as well.
+            agree, seen = count_agreement(views, depth, asked, settings.consistency)
+            confirmed &= agree >= settings.consistency.min_views
     depth, agree, seen, confirmed = (tensor.to(home) for tensor in (depth, agree, seen, confirmed))
     return RefinedDepth(depth, agree, seen, confirmed, clock.watch.seconds, clock.watch.cpu_seconds)
 
@@ -127,6 +130,22 @@ class _Forgetful(dict[str, Tensor]):
 
     def __setitem__(self, key: str, value: Tensor) -> None:
         pass
+
+
+def _search_around(views: DenseViews, depth: Tensor, candidates: Tensor, settings: DenseSettings) -> Tensor:
+    """Depth to begin the search at: blurred, or as it is where more views agree on that.
+
+    The blur hides the steps that small networks leave at patch borders. It costs a network that draws edges sharply
+    these edges, and the search does not find them again where the picture is flat.
+    """
+    smoothed = smooth_depth(depth, settings.grid)
+    asked = choose_neighbours(views, smoothed, candidates, settings.consistency_neighbours())
+
+    def agreement(of: Tensor) -> int:
+        agree, _ = count_agreement(views, of, asked, settings.consistency)
+        return int((agree >= settings.consistency.min_views).sum())
+
+    return smoothed if agreement(smoothed) >= agreement(depth) else depth
 
 
 def _join(

@@ -1,7 +1,6 @@
 """The process that fuses keyframes into a mesh. It imports Open3D and no torch, and knows the worker by a pipe alone.
 
-Truncated signed distances in a hashed voxel grid: Curless and Levoy 1996, Niessner et al. 2013, by Open3D. Pixels come
-through shared memory; the pipe carries small messages of `slam3r.service.wire.codec`, and meshes back.
+Pixels come through shared memory; the pipe carries small messages of `slam3r.service.wire.codec`, and meshes back.
 """
 
 from __future__ import annotations
@@ -17,13 +16,10 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from common.export.depth_fusion import DepthFusion, empty_mesh
 from slam3r.service.mesh.files import write_mesh_file
 from slam3r.service.wire.codec import pack, unpack
 
-_BLOCK = 8
-"""Voxels along the side of a block."""
-_BLOCKS_AT_FIRST = 10_000
-"""The grid grows by itself."""
 _NICE = 10
 """The networks come first where processors are few."""
 _REST = 4.0
@@ -73,7 +69,7 @@ class _Server:
     def __init__(self, connection: Connection, slots: NDArray[Any], settings: dict[str, float]) -> None:
         self._connection, self._slots, self._settings = connection, slots, settings
         self._process = psutil.Process()
-        self._fusion: Fusion | None = None
+        self._fusion: DepthFusion | None = None
         self._world, self._newest, self._due = -1, 0, 0.0
         self._changed = self._told_full = False
 
@@ -112,7 +108,9 @@ class _Server:
                 self._send({"full": self._world})
             self._told_full = True
             return
-        self._fusion = self._fusion or Fusion(self._settings)
+        if self._fusion is None:
+            settings = self._settings
+            self._fusion = DepthFusion(settings["voxel"], settings["truncation"], settings["depth_limit"])
         self._fusion.add(frame["depth"], frame["color"], frame["camera_to_world"], frame["intrinsics"])
         self._changed, self._newest = True, timestamp_ns
 
@@ -125,60 +123,3 @@ class _Server:
 
     def _send(self, message: dict[str, Any]) -> None:
         self._connection.send_bytes(pack(message)[0])
-
-
-class Fusion:
-    """Keyframes in, mesh out. Open3D's tensor grid: its older volumes give no mesh in version 0.20."""
-
-    def __init__(self, settings: dict[str, float]) -> None:
-        import open3d
-
-        self._open3d: Any = open3d  # its stubs do not take arrays
-        self._limit = settings["depth_limit"]
-        self._truncation = settings["truncation"] / settings["voxel"]
-        core = self._open3d.core
-        self._grid = self._open3d.t.geometry.VoxelBlockGrid(
-            attr_names=("tsdf", "weight", "color"),
-            attr_dtypes=(core.float32, core.float32, core.float32),
-            attr_channels=((1), (1), (3)),
-            voxel_size=settings["voxel"],
-            block_resolution=_BLOCK,
-            block_count=_BLOCKS_AT_FIRST,
-            device=core.Device("CPU:0"),
-        )
-        self._empty = True
-
-    def add(self, depth: NDArray, color: NDArray, camera_to_world: NDArray, intrinsics: NDArray) -> None:
-        """Fuse a keyframe: depth (H, W) along the axis, 0 where there is none; colour (H, W, 3); OpenCV camera."""
-        if not ((depth > 0) & (depth < self._limit)).any():
-            return
-        image, tensor = self._open3d.t.geometry.Image, self._open3d.core.Tensor
-        depths = image(np.ascontiguousarray(depth[..., None], np.float32))
-        colors = image(np.ascontiguousarray(color, np.float32) / 255)
-        camera, pose = tensor(np.ascontiguousarray(intrinsics)), tensor(np.linalg.inv(camera_to_world))
-        # Depths are in units of the world, so their scale is 1.
-        blocks = self._grid.compute_unique_block_coordinates(depths, camera, pose, 1.0, self._limit, self._truncation)
-        self._grid.integrate(blocks, depths, colors, camera, camera, pose, 1.0, self._limit, self._truncation)
-        self._empty = False
-
-    def mesh(self) -> dict[str, NDArray]:
-        """Return vertices (V, 3), triangles (T, 3) and colours (V, 3) so far."""
-        if self._empty:
-            return empty_mesh()
-        mesh = self._grid.extract_triangle_mesh(weight_threshold=0.5)
-        colors = np.rint(mesh.vertex.colors.numpy() * 255).clip(0, 255)
-        return {
-            "vertices": mesh.vertex.positions.numpy().astype(np.float32),
-            "triangles": mesh.triangle.indices.numpy().astype(np.int32),
-            "colors": colors.astype(np.uint8),
-        }
-
-
-def empty_mesh() -> dict[str, NDArray]:
-    """A mesh of nothing."""
-    nothing = np.empty((0, 3))
-    return {
-        "vertices": nothing.astype(np.float32),
-        "triangles": nothing.astype(np.int32),
-        "colors": nothing.astype(np.uint8),
-    }

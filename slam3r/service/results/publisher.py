@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from slam3r.live.refining.segment_refiner import SegmentRefiner
 from slam3r.service.broker.connection import Broker
 from slam3r.service.broker.errors import PublishRefused
 from slam3r.service.intake.acknowledge import acknowledge
@@ -65,6 +66,7 @@ class ResultPublisher:
         meshes: MeshPool | None,
         folders: SegmentFolders,
         metrics: Metrics,
+        refiner: SegmentRefiner | None = None,
     ) -> None:
         """
         Args:
@@ -76,6 +78,7 @@ class ResultPublisher:
             meshes: mesh processes; None for no meshes.
             folders: for closed worlds.
             metrics: counts.
+            refiner: of closed worlds; None for no refinement.
         """
         self._settings, self._threshold = settings, threshold
         self._broker, self._ledger, self._state, self._metrics = broker, ledger, state, metrics
@@ -84,7 +87,7 @@ class ResultPublisher:
         self._worlds: dict[_Name, _World] = {}
         self._mesh_task: dict[str, asyncio.Task] = {}
         self._loop = asyncio.get_running_loop()
-        self.saver = SegmentSaver(settings.segments, folders, metrics, self._tell_mesh, self._tell_saved)
+        self.saver = SegmentSaver(settings.segments, folders, metrics, self._tell_mesh, self._tell_saved, refiner)
 
     async def run(self, results: asyncio.Queue[Result]) -> None:
         """Publish what comes. Ends by being cancelled."""

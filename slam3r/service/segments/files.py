@@ -22,6 +22,7 @@ from common.export.mesh import Mesh, write_mesh_glb
 from common.export.result_folder import TRAJECTORY, write_map
 from common.export.trajectory import read_tum
 from common.files import atomic_path, read_json, write_json
+from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.service.mesh.files import TimedMesh
 from slam3r.service.segments.trajectory import TrajectoryRecorder
 from slam3r.service.streams.events import WorldEnded
@@ -79,6 +80,17 @@ class SegmentFolders:
         write_mesh(mesh, staged, read_tum(staged / TRAJECTORY).camera_to_world)
         write_json(staged / ABOUT, {**read_json(staged / ABOUT), "triangles": len(mesh.triangles)})
 
+    def spool(self, held: SegmentInput) -> Path | None:
+        """Write what the refinement of a segment needs; returns the file, None where the disk is full."""
+        path = self._staging / f"{uuid.uuid4().hex}.npz"
+        try:
+            self._staging.mkdir(parents=True, exist_ok=True)
+            held.write(path)
+        except OSError as error:  # it costs the refinement, not the segment
+            logger.error("a segment will not be refined: %s", error)
+            return None
+        return path
+
     def publish(self, staged: Path) -> Path:
         """Move a staged folder to its place; returns the place, which did not exist before.
 
@@ -106,6 +118,8 @@ class SegmentFolders:
             try:
                 if (staged / ABOUT).exists():
                     places.append(self.publish(staged))
+                elif staged.is_file():  # for a refinement that ended with its worker
+                    staged.unlink()
                 else:
                     shutil.rmtree(staged, ignore_errors=True)
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

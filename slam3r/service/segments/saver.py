@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from slam3r.live.refining.segment_refiner import SegmentJob, SegmentRefiner
 from slam3r.service.mesh.files import TimedMesh, read_mesh_file
 from slam3r.service.mesh.pool import WorldMesh
 from slam3r.service.metrics import Metrics
-from slam3r.service.segments.files import SegmentFolders
+from slam3r.service.segments.files import ABOUT, SegmentFolders
 from slam3r.service.segments.trajectory import TrajectoryRecorder
 from slam3r.service.settings import SegmentSettings
 from slam3r.service.streams.events import WorldEnded
@@ -32,6 +33,8 @@ class ClosedWorld:
     mesh: WorldMesh | None
     staged: Path | None = field(default=None)
     """Folder that holds everything but the mesh."""
+    spool: Path | None = field(default=None)
+    """What its refinement needs."""
     mesh_told: bool = field(default=False)
     is_given_up: bool = field(default=False)
     takes_room: bool = field(default=True)
@@ -47,7 +50,13 @@ class SegmentSaver:
     """Takes closed worlds; each is staged on disk at once, and published when its mesh is there."""
 
     def __init__(
-        self, settings: SegmentSettings, folders: SegmentFolders, metrics: Metrics, on_mesh: OnMesh, on_saved: OnSaved
+        self,
+        settings: SegmentSettings,
+        folders: SegmentFolders,
+        metrics: Metrics,
+        on_mesh: OnMesh,
+        on_saved: OnSaved,
+        refiner: SegmentRefiner | None = None,
     ) -> None:
         """
         Args:
@@ -56,7 +65,9 @@ class SegmentSaver:
             metrics: counts failures.
             on_mesh: is given the last mesh of a world.
             on_saved: is told of attempts to write.
+            refiner: refines published segments, and is closed with this; None for no refinement.
         """
+        self._refiner = refiner
         self._settings, self._folders, self._metrics = settings, folders, metrics
         self._on_mesh, self._on_saved = on_mesh, on_saved
         self._room = asyncio.Semaphore(_STAGING_AT_ONCE)
@@ -96,6 +107,8 @@ class SegmentSaver:
         """Give up what is not finished."""
         for task in list(self._tasks):
             task.cancel()
+        if self._refiner is not None:
+            self._refiner.close(wait=False)
 
     async def _finish(self, world: ClosedWorld) -> None:
         save = self._settings.save and bool(world.ended.frames)
@@ -116,6 +129,9 @@ class SegmentSaver:
 
         async def stage() -> None:
             world.staged = await asyncio.to_thread(self._folders.stage, world.ended, world.trajectory)
+            held = world.ended.refinement_input
+            if self._refiner is not None and held is not None and len(held) > 1:
+                world.spool = await asyncio.to_thread(self._folders.spool, held)
 
         return await self._attempt(world, stage, self._hold_in_memory)
 
@@ -161,6 +177,8 @@ class SegmentSaver:
                 await asyncio.to_thread(self._folders.add_mesh, world.staged, mesh)
             place = await asyncio.to_thread(self._folders.publish, world.staged)
         await self._on_saved(world.ended, str(place), None)
+        if self._refiner is not None and world.spool is not None:
+            self._refiner.submit(SegmentJob(world.spool, place, ABOUT))
 
     def _hold_in_memory(self, world: ClosedWorld) -> None:
         """Keep a world for the next attempt; the oldest one goes when there are too many."""
@@ -174,7 +192,8 @@ class SegmentSaver:
 
     def _forget(self, world: ClosedWorld) -> None:
         """The world's points are on disk, or given up."""
-        world.ended, world.trajectory = replace(world.ended, points=None), TrajectoryRecorder()
+        world.ended = replace(world.ended, points=None, refinement_input=None)
+        world.trajectory = TrajectoryRecorder()
         if world in self._in_memory:
             self._in_memory.remove(world)
         self._leave_room(world)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.live.scene_map import SceneMap
 from slam3r.live.session import FrameUpdate
 from slam3r.service.frame_key import FrameKey
@@ -61,6 +62,8 @@ class WorldEnded:
     frames: int
     points: WorldPoints | None = None
     """None where no frame was registered, or segments are not saved."""
+    refinement_input: SegmentInput | None = None
+    """None where segments are not refined, and for one that went on after a restart."""
 
 
 Result: TypeAlias = FrameResult | FrameDropped | WorldEnded

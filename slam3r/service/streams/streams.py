@@ -10,7 +10,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
+from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.live.session import FinishedSegment, FrameUpdate
 from slam3r.service.frame_key import FrameKey
 from slam3r.service.intake.frames import DecodedFrame
@@ -19,6 +21,10 @@ from slam3r.service.streams.events import FrameDropped, FrameResult, Result, Wor
 from slam3r.service.streams.sessions import Session, SessionFactory
 
 logger = logging.getLogger(__name__)
+
+
+Finished: TypeAlias = tuple[WorldPoints | None, SegmentInput | None]
+"""Points of a world, and what its refinement needs."""
 
 
 @dataclass
@@ -34,8 +40,8 @@ class _Stream:
     frames: int = 0
     newest: int = -(2**63)
     touched: float = field(default_factory=time.monotonic)
-    finished: dict[int, WorldPoints | None] = field(default_factory=dict)
-    """Points of worlds that the session has ended and whose ends were not handed out yet."""
+    finished: dict[int, Finished] = field(default_factory=dict)
+    """What worlds leave that the session has ended and whose ends were not handed out yet."""
     pending: OrderedDict[str, Pending] = field(default_factory=OrderedDict)
     """By the name that the session knows the frame by."""
 
@@ -103,7 +109,7 @@ class Streams:
         if found is None:
             return False
         saved, path = found
-        finished: dict[int, WorldPoints | None] = {}
+        finished: dict[int, Finished] = {}
         try:
             session = self._make_session(path, self._keep(finished))
         except Exception as error:  # of an older version, damaged, or of another model
@@ -149,7 +155,7 @@ class Streams:
         return all(saved)
 
     def _begin(self, key: FrameKey) -> _Stream:
-        finished: dict[int, WorldPoints | None] = {}
+        finished: dict[int, Finished] = {}
         session = self._make_session(None, self._keep(finished))
         self._state.forget(key.stream_id)
         part = self._state.database.begin_world(key.stream_id, key.segment)
@@ -209,15 +215,16 @@ class Streams:
         return results
 
     def _ended(self, stream: _Stream, reason: str) -> WorldEnded:
-        points = stream.finished.pop(stream.session_world, None)
+        points, held = stream.finished.pop(stream.session_world, (None, None))
         self._state.database.end_world(*stream.world, reason, stream.frames)
-        return WorldEnded(*stream.world, reason, stream.frames, points)
+        return WorldEnded(*stream.world, reason, stream.frames, points, held)
 
-    def _keep(self, finished: dict[int, WorldPoints | None]) -> Callable[[FinishedSegment], None]:
+    def _keep(self, finished: dict[int, Finished]) -> Callable[[FinishedSegment], None]:
         """A listener that keeps the points of ended worlds. The maps themselves, 88 MB each by default, are let go."""
 
         def keep(segment: FinishedSegment) -> None:
-            finished[segment.summary.number] = WorldPoints.of(segment.map) if self._keep_points else None
+            if self._keep_points:
+                finished[segment.summary.number] = WorldPoints.of(segment.map), segment.refinement_input
 
         return keep
 

@@ -10,6 +10,8 @@ import torch
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, SequenceTooShort
 from slam3r.reconstruction.events import Buffered, Initialized, Registered
+from slam3r.reconstruction.frames import LocalPointmap, WorldPointmap
+from slam3r.reconstruction.poses import PoseSolver
 from tests.support.parity import fill
 
 SIZES = {
@@ -179,3 +181,18 @@ def test_an_unsolved_pose_is_none_and_never_identity(networks: Networks) -> None
     frames, _, _ = run(networks, video(20), replace(SETTINGS, pose_method="pnp"))
     assert all(frame.camera_to_world is None for frame in frames if frame.pose_inliers == 0)
     assert any(frame.camera_to_world is None for frame in frames)
+
+
+def test_pose_inliers_are_the_share_of_pixels_that_fit_the_pose() -> None:
+    size = (16, 16)
+    rays = torch.stack(torch.meshgrid(torch.linspace(-0.5, 0.5, 16), torch.linspace(-0.5, 0.5, 16), indexing="xy"), -1)
+    local = torch.cat([rays, torch.ones(*size, 1)], -1) * (2 + rays[..., :1])
+    world = 3 * local + torch.tensor([1.0, 2.0, 3.0])
+    world[:4] *= 1.5  # a quarter of the frame was registered elsewhere
+    solver = PoseSolver(ReconstructionSettings(pose_method="pointmaps"), size, torch.eye(3))
+    everywhere = torch.ones(size, dtype=torch.bool)
+    confidence = torch.full(size, 9.0)
+    pose = solver.solve(
+        WorldPointmap(world, confidence, everywhere, 9.0), LocalPointmap(local, confidence, local, everywhere, 9.0)
+    )
+    assert pose.camera_to_world is not None and pose.inliers == pytest.approx(0.75)

@@ -24,8 +24,8 @@ def test_every_stage_comes_nearer_to_the_truth(scene, trace):
     errors = {name: error(depth, scene.depth) for name, depth in trace.stages.items()}
     assert error(scene.prediction.depth, scene.depth) > 0.2
     assert errors["grid"] < 0.08  # what is left are the steps between patches
-    assert errors["smoothed"] < 0.6 * errors["grid"]
-    assert errors["sweep 1"] < errors["smoothed"]
+    assert errors["prior"] < 0.6 * errors["grid"]
+    assert errors["sweep 1"] < errors["prior"]
     assert errors["sweep 2"] < 0.9 * errors["sweep 1"]
     assert errors["joined"] < 0.025
 
@@ -126,7 +126,7 @@ def test_pictures_without_texture_keep_the_grid(scene):
     grey = [replace(picture, image=torch.full_like(picture.image, 128)) for picture in scene.pictures]
     trace = trace_depth(grey, scene.prediction, scene.refined)
     keeps_the_prior(trace.result)
-    torch.testing.assert_close(trace.result.depth, trace.stages["smoothed"], rtol=0.02, atol=0.0)
+    torch.testing.assert_close(trace.result.depth, trace.stages["prior"], rtol=0.02, atol=0.0)
 
 
 def test_no_pose_at_all(scene):

@@ -1,0 +1,147 @@
+"""Refinement of closed segments, one at a time, in a process beside the session."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from common.export.mesh import write_mesh_glb
+from common.export.ply import write_mesh_ply
+from common.export.result_folder import SUMMARY, write_map
+from common.files import atomic_folder, read_json, write_json
+from common.refinement.outcome import Refinement
+from common.refinement.refine import refine
+from common.refinement.settings import Mode, RefinementSettings
+from slam3r.live.refining.segment_input import SpooledSegment, read_segment_input
+from slam3r.live.settings import StreamingSettings
+from slam3r.scene.fused_mesh import fuse_frames
+from slam3r.scene.refined import confirmed_points, resolve_mode
+
+logger = logging.getLogger(__name__)
+
+_NICE = 10
+"""The networks come first where processors are few."""
+MESH, MESH_BINARY = "mesh.ply", "mesh.glb"
+
+
+@dataclass(frozen=True)
+class SegmentJob:
+    """A closed segment to refine."""
+
+    spool: Path
+    """Of `SegmentInput.write`; removed afterwards."""
+    folder: Path
+    """The segment as it was written; replaced where refinement wins."""
+    summary: str = SUMMARY
+    """Its summary, which also tells the verdict."""
+    max_points: int = 2_000_000
+    """Points of the result at most, a uniform random choice."""
+
+
+def refine_segment(job: SegmentJob, settings: RefinementSettings) -> Refinement:
+    """Refine a segment on disk: its folder is replaced as a whole, or keeps its results and gains the verdict.
+
+    The new folder holds confirmed points, the adjusted poses of the frames that were kept, and a mesh of confirmed
+    depth.
+    """
+    segment = read_segment_input(job.spool)
+    refinement = refine(segment.pictures, segment.prediction, settings, cameras=segment.cameras)
+    verdict = {**asdict(refinement.verdict), "sentence": refinement.verdict.sentence()}
+    about = {**read_json(job.folder / job.summary), "verdict": verdict}
+    if refinement.cameras is None:
+        write_json(job.folder / job.summary, about)
+        return refinement
+    with atomic_folder(job.folder) as folder:
+        _write(folder, job, segment, refinement, about)
+    return refinement
+
+
+def _write(folder: Path, job: SegmentJob, segment: SpooledSegment, refinement: Refinement, about: dict) -> None:
+    assert refinement.cameras is not None
+    store = confirmed_points(refinement, lambda row: segment.colors[row], job.max_points)
+    poses = refinement.cameras.placed.double().numpy()
+    posed = np.isfinite(poses).all(axis=(1, 2))
+    mesh = fuse_frames(refinement, lambda row: segment.colors[row])
+    about |= {"points": len(store.points), "poses": int(posed.sum()), "triangles": len(mesh.triangles)}
+    about["refined_frames"] = len(poses)
+    cloud = (store.points, store.colors, store.confidence)
+    write_map(folder, cloud, segment.times[posed], poses[posed], about, job.summary)
+    if len(mesh.triangles):
+        write_mesh_ply(folder / MESH, mesh.vertices, mesh.triangles, mesh.colors)
+        if find_spec("trimesh") is not None:
+            write_mesh_glb(folder / MESH_BINARY, mesh, poses[posed])
+
+
+class SegmentRefiner:
+    """Refines segments in the order in which they come. What waits is on disk; one process works, with low priority."""
+
+    def __init__(self, settings: RefinementSettings) -> None:
+        """
+        Args:
+            settings: of the refinement, with a mode.
+        """
+        self._settings = settings
+        self._queue = ThreadPoolExecutor(1, "refine")
+        self._lock, self._closing = threading.Lock(), False
+        self._process: multiprocessing.process.BaseProcess | None = None
+
+    def submit(self, job: SegmentJob) -> Future[bool]:
+        """Refine a segment that is written; whether that went well. If not, it stays as it was."""
+        return self._queue.submit(self._run, job)
+
+    def close(self, wait: bool = True) -> None:
+        """End; without `wait`, segments that are not refined yet stay as they are."""
+        if not wait:
+            with self._lock:
+                self._closing = True
+                if self._process is not None:
+                    self._process.kill()
+        self._queue.shutdown(wait=True, cancel_futures=not wait)
+
+    def _run(self, job: SegmentJob) -> bool:
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=_work, args=(job, self._settings), name="refine segment")
+        try:
+            with self._lock:
+                if self._closing:
+                    return False
+                process.start()
+                self._process = process
+            process.join()
+            if process.exitcode and not self._closing:
+                logger.error("segment %s was not refined (exit %s); it stays as it was", job.folder, process.exitcode)
+        finally:
+            self._process = None
+            job.spool.unlink(missing_ok=True)
+        return process.exitcode == 0
+
+
+def open_refiner(streaming: StreamingSettings, refinement: RefinementSettings | None = None) -> SegmentRefiner | None:
+    """The refiner that a live session asks for; None where it asks for none, or pycolmap is missing.
+
+    Raises:
+        ConfigurationError: pycolmap is missing, and a mode that needs it was named.
+    """
+    if not streaming.refine:
+        return None
+    settings = refinement or RefinementSettings()
+    wish: Mode = "auto" if settings.mode in (None, "off") else settings.mode
+    mode = resolve_mode(replace(settings, mode=wish), wish)
+    return None if mode == "off" else SegmentRefiner(replace(settings, mode=mode))
+
+
+def _work(job: SegmentJob, settings: RefinementSettings) -> None:
+    """The process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the session, which then decides
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(_NICE)
+    refine_segment(job, settings)
