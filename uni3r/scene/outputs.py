@@ -31,6 +31,8 @@ from uni3r.gaussians.single_scene import with_degree
 from uni3r.gaussians.spz import save_spz
 from uni3r.rasterization import Rendering
 from uni3r.scene.flight import enlarged, flight
+from uni3r.scene.object_files import write_objects
+from uni3r.scene.objects import find_objects
 from uni3r.scene.overview import draw_overview
 from uni3r.scene.painter import Painter
 from uni3r.scene.pruning import most_important
@@ -39,9 +41,11 @@ from uni3r.scene.settings import ExportSettings
 
 SPLAT, SPZ, GLB = "gaussians.splat", "gaussians.spz", "gaussians.glb"
 VIEWS, QUERIES, OVERVIEW = "views", "queries", "overview.png"
+OBJECTS, OBJECT_TABLE = "objects", "objects.json"
 FILMS = ("color.mp4", "depth.mp4", "features.mp4", "segmentation.mp4")
 RESULTS = ResultFolder(
-    (SUMMARY, GAUSSIANS, SPLAT, SPZ, GLB, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS), (VIEWS, QUERIES)
+    (SUMMARY, GAUSSIANS, SPLAT, SPZ, GLB, TRAJECTORY, TRANSFORMS, OVERVIEW, OBJECT_TABLE, *FILMS),
+    (VIEWS, QUERIES, OBJECTS),
 )
 """Files and folders of a scene."""
 
@@ -59,9 +63,10 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
     painter = Painter(scene, export.queries)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SUMMARY).unlink(missing_ok=True)
-    for name in (SPLAT, SPZ, GLB, *FILMS):
+    for name in (SPLAT, SPZ, GLB, OBJECT_TABLE, *FILMS):
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / QUERIES, ignore_errors=True)
+    for name in (QUERIES, OBJECTS):
+        shutil.rmtree(folder / name, ignore_errors=True)
     exported = exported_gaussians(scene, export)
     written = _write_gaussians(exported, folder, export)
     written += _write_cameras(scene, folder)
@@ -74,6 +79,9 @@ def write_results(scene: SceneData, folder: str | Path, export: ExportSettings |
     written.append(folder / OVERVIEW)
     if export.queries:
         written.append(_write_queries(scene, painter, renderings, folder))
+        if export.objects and painter.search is not None:
+            found = find_objects(scene, painter.search.decisive, export.object_search)
+            written += write_objects(scene, found, painter.unknown_words, folder / OBJECT_TABLE, folder / OBJECTS)
     if export.flight.frames:
         written += _write_films(scene, painter, inputs, folder, export)
     names = [path.relative_to(folder).as_posix() for path in written]

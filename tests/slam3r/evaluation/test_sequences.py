@@ -106,7 +106,7 @@ def test_a_run_without_poses_keeps_its_points(scene: Path, tmp_path: Path) -> No
     assert path_row(run.camera_to_world, sequence, None) == {"ate_rmse": None, "poses": 2}
     assert depth_row(run, truth)["depth_images"] == 2
     run.camera_to_world[:] = np.nan
-    assert depth_row(run, truth) == {"depth_abs_rel": None, "depth_images": 0}
+    assert depth_row(run, truth) == {"depth_abs_rel_ls": None, "depth_abs_rel": None, "depth_images": 0}
     assert points_row(run, truth, PointsProtocol(num_samples=500), None)["aligned"] == "yes"
 
 
