@@ -153,7 +153,7 @@ def test_faults_are_told_before_any_work(scene: Path, tmp_path: Path) -> None:
     weights = save_weights(tmp_path / "weights")
     with pytest.raises(ConfigurationError, match=r"measures\[0\].*'points', 'trajectory' or 'depth'"):
         build_benchmark(configuration(scene, weights, measures="[mesh]"))
-    with pytest.raises(ConfigurationError, match="voxel_size positive"):
+    with pytest.raises(ConfigurationError, match="voxel_size: expected greater than 0"):
         build_benchmark(configuration(scene, weights, **{"points.voxel_size": -1.0}))
 
 
