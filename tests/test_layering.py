@@ -22,7 +22,8 @@ LEVELS: Mapping[str, Sequence[Sequence[str]]] = {
     "common": (
         ("errors", "image_size", "lazy", "paths", "ranges", "views"),
         ("configuration", "device", "files", "revision"),
-        ("backbone", "checkpoints", "geometry", "meters", "progress", "rooms"),
+        ("backbone", "checkpoints", "geometry", "meters", "progress"),
+        ("rooms",),
         ("model_library", "heads", "data", "metrics", "refinement"),
         ("training", "export"),
         ("drawing",),

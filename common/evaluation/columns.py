@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from common.evaluation.benchmark import VARIANT, Row, Value
 
@@ -48,6 +50,8 @@ GROUPS: Mapping[str, Mapping[str, Column]] = {
         "completeness": _cm("completeness"),
         "accuracy_median": _cm("accuracy median"),
         "completeness_median": _cm("completeness median"),
+        "accuracy_p90": _cm("accuracy, 90th percentile"),
+        "completeness_p90": _cm("completeness, 90th percentile"),
         "chamfer": _cm("chamfer"),
         "completion_ratio_5cm": Column("within 5 cm (%)", "higher", 100, 1),
         "f_1cm": Column("F 1 cm", "higher"),
@@ -76,14 +80,14 @@ GROUPS: Mapping[str, Mapping[str, Column]] = {
         "poses": Column("poses", digits=1),
     },
     "Depth": {
-        "depth_abs_rel": Column("AbsRel, median scale", "lower"),
-        "depth_rmse": Column("RMSE (m), median scale", "lower"),
-        "depth_delta_1": Column("δ < 1.25, median scale", "higher"),
         "depth_abs_rel_ls": Column("AbsRel, least squares", "lower"),
         "depth_rmse_ls": Column("RMSE (m), least squares", "lower"),
         "depth_tau_1_ls": Column("τ < 1.03, least squares", "higher"),
         "depth_tau_2_ls": Column("τ < 1.03², least squares", "higher"),
         "depth_tau_3_ls": Column("τ < 1.03³, least squares", "higher"),
+        "depth_abs_rel": Column("AbsRel, median scale", "lower"),
+        "depth_rmse": Column("RMSE (m), median scale", "lower"),
+        "depth_delta_1": Column("δ < 1.25, median scale", "higher"),
         "depth_images": Column("depth images", digits=1),
     },
     "Renderings": {
@@ -130,19 +134,40 @@ def columns_of(rows: Iterable[Row]) -> list[str]:
 
 def mean_rows(rows: list[Row]) -> dict[str, Row]:
     """`mean_row` for each variant among the rows' scenes; the key is the variant, or empty for scenes without any."""
-    groups: dict[str, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(str(row["scene"]).partition(VARIANT)[2], []).append(row)
-    return {variant: mean_row(own) for variant, own in groups.items()}
+    return {variant: mean_row(own) for variant, own in by_variant(rows).items()}
 
 
 def mean_row(rows: list[Row]) -> Row:
     """Mean of every column of numbers over the scenes that have one; None where none has."""
-    means: Row = {}
+    return _summary(rows, lambda _, values: sum(values) / len(values))
+
+
+def median_row(rows: list[Row]) -> Row:
+    """Median of every column of numbers over the scenes that have one; None where none has."""
+    return _summary(rows, lambda _, values: float(np.median(values)))
+
+
+def bad_tail_row(rows: list[Row]) -> Row:
+    """Value of every column that nine of ten scenes reach: the 90th percentile, the 10th where higher is better."""
+    return _summary(
+        rows, lambda key, values: float(np.quantile(values, 0.1 if column(key).better == "higher" else 0.9))
+    )
+
+
+def by_variant(rows: list[Row]) -> dict[str, list[Row]]:
+    """Rows by the variant in their scenes' names; the key is empty for scenes without any."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(str(row["scene"]).partition(VARIANT)[2], []).append(row)
+    return groups
+
+
+def _summary(rows: list[Row], summarize: Callable[[str, list[float]], float]) -> Row:
+    summary: Row = {}
     for key in columns_of(rows):
         values = [row.get(key) for row in rows]
         if any(isinstance(value, str) for value in values):
             continue
         known = [float(value) for value in values if isinstance(value, (int, float))]
-        means[key] = sum(known) / len(known) if known else None
-    return means
+        summary[key] = summarize(key, known) if known else None
+    return summary

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from common.evaluation.benchmark import SCENE_FOLDER, VARIANT, Row
-from common.evaluation.columns import column, columns_of, grouped, mean_row, mean_rows
+from common.evaluation.columns import (
+    bad_tail_row,
+    by_variant,
+    column,
+    columns_of,
+    grouped,
+    mean_row,
+    mean_rows,
+    median_row,
+)
 from common.evaluation.compare import METRICS
 from common.evaluation.references import Reference
 from common.evaluation.runner import SceneResult, read_results
@@ -17,6 +26,13 @@ from common.files import atomic_write, write_json
 
 REPORT = "report.md"
 _WIDEST = 12  # columns of one table
+_OWN_NOTES = ("90 % of scenes: what nine of ten scenes reach, the 90th percentile, or the 10th where higher is better",)
+_SUMMARIES: tuple[tuple[str, Callable[[list[Row]], Row], int], ...] = (
+    ("mean", mean_row, 2),
+    ("median", median_row, 3),
+    ("90 % of scenes", bad_tail_row, 3),
+)
+"""Rows below those of the scenes: title, summary, and the number of scenes from which on there is one."""
 
 
 def write_report(
@@ -48,7 +64,9 @@ def write_report(
             **(facts or {}),
             "settings": results[0].description if results else {},
             "scenes": rows,
-            "mean": _mean(rows),
+            "mean": _over_scenes(rows, mean_row),
+            "median": _over_scenes(rows, median_row),
+            "bad_tail": _over_scenes(rows, bad_tail_row),
             "failed": failed,
         }
         write_json(output / METRICS, content)
@@ -77,7 +95,7 @@ def report_text(
     if references:
         lines += ["", "## Beside published figures", "", *reference_table(rows, references)]
     if notes:
-        lines += ["", "## Definitions", "", *(f"- {note}" for note in notes)]
+        lines += ["", "## Definitions", "", *(f"- {note}" for note in (*notes, *_OWN_NOTES))]
     pictures = [_pictures(output, result.scene) for result in results]
     if any(pictures):
         lines += ["", "## Pictures", "", *(line for block in pictures for line in block)]
@@ -85,7 +103,8 @@ def report_text(
 
 
 def markdown_table(rows: Sequence[Row]) -> list[str]:
-    """Lines of a table: a row per scene, then the mean. If it were too wide: of a table for each kind of figure."""
+    """Lines of a table: a row per scene, then the mean and, of three scenes or more, the median and what nine of ten
+    scenes reach. If it were too wide: of a table for each kind of figure."""
     keys = columns_of(rows)
     if len(keys) <= _WIDEST:
         return _table(rows, keys)
@@ -94,8 +113,11 @@ def markdown_table(rows: Sequence[Row]) -> list[str]:
 
 
 def _table(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
-    means: list[Row] = [{"scene": f"**mean** {variant}".rstrip(), **mean} for variant, mean in _means(rows).items()]
-    body = [*rows, *means] if len(rows) > len(means) else [*rows]
+    body = [*rows]
+    groups = by_variant(list(rows))
+    for title, summarize, least in _SUMMARIES:
+        if len(rows) >= least * len(groups):
+            body += [{"scene": f"**{title}** {name}".rstrip(), **summarize(own)} for name, own in groups.items()]
     return [
         _line(["scene", *(column(key).heading for key in keys)]),
         _line(["---", *("---:" for _ in keys)]),
@@ -103,14 +125,10 @@ def _table(rows: Sequence[Row], keys: Sequence[str]) -> list[str]:
     ]
 
 
-def _means(rows: Sequence[Row]) -> Mapping[str, Row]:
-    return mean_rows(list(rows))
-
-
-def _mean(rows: list[Row]) -> Mapping[str, Any]:
-    """The mean over scenes, or that of each variant by its name."""
-    means = mean_rows(rows)
-    return means if any(means) else mean_row(rows)
+def _over_scenes(rows: list[Row], summarize: Callable[[list[Row]], Row]) -> Mapping[str, Any]:
+    """A summary over scenes, or that of each variant by its name."""
+    groups = by_variant(rows)
+    return {name: summarize(own) for name, own in groups.items()} if any(groups) else summarize(rows)
 
 
 def reference_table(rows: Sequence[Row], references: Sequence[Reference]) -> list[str]:

@@ -25,6 +25,9 @@ class PointcloudScore:
     """Mean distance of a true point to the prediction."""
     accuracy_median: float
     completeness_median: float
+    accuracy_p90: float
+    """Distance that nine of ten predicted points keep to the truth."""
+    completeness_p90: float
     completion_ratio: float
     """Share of true points with a predicted one nearer than `completion_distance`."""
     precision: dict[float, float]
@@ -84,6 +87,8 @@ def score_pointcloud(
         completeness=float(to_prediction.mean()),
         accuracy_median=float(np.median(to_truth)),
         completeness_median=float(np.median(to_prediction)),
+        accuracy_p90=float(np.quantile(to_truth, 0.9)),
+        completeness_p90=float(np.quantile(to_prediction, 0.9)),
         completion_ratio=float((to_prediction < completion_distance).mean()),
         precision={t: float((to_truth < t).mean()) for t in thresholds},
         recall={t: float((to_prediction < t).mean()) for t in thresholds},

@@ -37,6 +37,8 @@ def _points_columns(found: PointmapScore) -> Row:
         "completeness": score.completeness,
         "accuracy_median": score.accuracy_median,
         "completeness_median": score.completeness_median,
+        "accuracy_p90": score.accuracy_p90,
+        "completeness_p90": score.completeness_p90,
         "chamfer": score.chamfer,
         "completion_ratio_5cm": score.completion_ratio,
         **{f"f_{100 * threshold:g}cm": value for threshold, value in score.f_score.items()},
@@ -88,15 +90,15 @@ def depth_row(run: EvaluationRun, truth: SequenceTruth) -> Row:
     """Depth of the registered points, seen from the estimated camera of their own frame; no figure without poses."""
     posed = run.posed
     if len(posed) == 0:
-        return {"depth_abs_rel": None, "depth_images": 0}
+        return {"depth_abs_rel_ls": None, "depth_abs_rel": None, "depth_images": 0}
     score = score_depth_sequence(lambda index: _depth_pair(run, truth, posed[index]), len(posed))
     return {
-        "depth_abs_rel": score.abs_rel,
-        "depth_rmse": score.rmse,
-        "depth_delta_1": score.delta_1,
         "depth_abs_rel_ls": score.abs_rel_ls,
         "depth_rmse_ls": score.rmse_ls,
         "depth_tau_1_ls": score.tau_1_ls,
+        "depth_abs_rel": score.abs_rel,
+        "depth_rmse": score.rmse,
+        "depth_delta_1": score.delta_1,
         "depth_images": score.num_images,
     }
 

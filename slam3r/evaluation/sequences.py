@@ -39,9 +39,9 @@ _NOTES: Mapping[Measure, str] = {
         "poses, after the same scale"
     ),
     "depth": (
-        "depth: registered points in their frame's estimated camera against sensor depth; median: each image scaled "
-        "by the ratio of medians, mean over images; least squares: scale and shift per image with two rounds of "
-        "trimming, mean over pixels"
+        "depth: registered points in their frame's estimated camera against sensor depth; least squares: scale and "
+        "shift per image with two rounds of trimming, mean over pixels; median: each image scaled by the ratio of "
+        "medians, mean over images, which misleads where an image has two depths and the ratio decides for one"
     ),
 }
 _SPEED_NOTE = "frames/s: the whole reconstruction with reading, without loading the model; memory: resident, peak"

@@ -24,6 +24,7 @@ from common.ranges import Positive
 from common.refinement.pictures import working_picture
 from common.views import Cameras, Views
 from uni3r.evaluation.pose_alignment import PoseAlignmentSettings, align_poses
+from uni3r.gaussians.gaussians import Gaussians
 from uni3r.models.ray_alignment import estimate_poses
 from uni3r.models.scene_unit import cameras_in_unit, scene_unit
 from uni3r.models.uni3r import Prediction
@@ -122,6 +123,21 @@ class WindowScorer:
             row |= _depth_columns(aligned, hidden.depth[0])
         row |= {"alignment_residual": residual, "seconds": seconds}
         return WindowScore(row, confusion)
+
+    @torch.no_grad()
+    def gaussians(self, views: Views, context: Sequence[int]) -> tuple[Gaussians, Tensor, float]:
+        """Build the Gaussians of context views.
+
+        Args:
+            views: see `score`.
+            context: indices of the views that the network sees; the first is the world.
+
+        Returns:
+            Gaussians (1, N), the poses (C, 4, 4) by which they are placed, and the metres in a unit of their world.
+        """
+        seen = views.to(self.device)[list(context)][None]
+        prediction, poses = self._predict(seen)
+        return prediction.gaussians, poses, float(self._unit(seen, poses)[0])
 
     @torch.no_grad()
     def _predict(self, seen: Views) -> tuple[Prediction, Tensor]:

@@ -27,6 +27,10 @@ class FeatureCompressor(nn.Module):
         half = F.avg_pool2d(features.flatten(0, 1), STRIDE)
         return self.expansion(half).unflatten(0, features.shape[:2])
 
+    def expand_vectors(self, features: Tensor) -> Tensor:
+        """(N, C) features to the teacher's space, (N, T)."""
+        return self.expansion(features[:, :, None, None])[:, :, 0, 0]
+
 
 def resize_features(features: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear resize of (B, V, C, h, w) maps to ``size`` (height, width)."""

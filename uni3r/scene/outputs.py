@@ -31,6 +31,8 @@ from uni3r.gaussians.single_scene import with_degree
 from uni3r.gaussians.spz import save_spz
 from uni3r.rasterization import Rendering
 from uni3r.scene.flight import enlarged, flight
+from uni3r.scene.object_files import write_objects
+from uni3r.scene.objects import find_objects
 from uni3r.scene.overview import draw_overview
 from uni3r.scene.painter import Painter
 from uni3r.scene.pruning import most_important
@@ -39,9 +41,11 @@ from uni3r.scene.settings import ExportSettings
 
 SPLAT, SPZ, GLB = "gaussians.splat", "gaussians.spz", "gaussians.glb"
 VIEWS, QUERIES, OVERVIEW = "views", "queries", "overview.png"
+OBJECTS, OBJECT_TABLE = "objects", "objects.json"
 FILMS = ("color.mp4", "depth.mp4", "features.mp4", "segmentation.mp4")
 RESULTS = ResultFolder(
-    (SUMMARY, GAUSSIANS, SPLAT, SPZ, GLB, TRAJECTORY, TRANSFORMS, OVERVIEW, *FILMS), (VIEWS, QUERIES)
+    (SUMMARY, GAUSSIANS, SPLAT, SPZ, GLB, TRAJECTORY, TRANSFORMS, OVERVIEW, OBJECT_TABLE, *FILMS),
+    (VIEWS, QUERIES, OBJECTS),
 )
 """Files and folders of a scene."""
 _LONGEST_STEM = 40
@@ -87,6 +91,9 @@ def _write_all(
     written.append(folder / OVERVIEW)
     if export.queries:
         written.append(_write_queries(scene, painter, renderings, folder))
+        if export.objects and painter.search is not None:
+            found = find_objects(scene, painter.search.decisive, export.object_search)
+            written += write_objects(scene, found, painter.unknown_words, folder / OBJECT_TABLE, folder / OBJECTS)
     if export.flight.frames:
         written += _write_films(scene, painter, inputs, folder, export)
     return written

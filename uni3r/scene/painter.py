@@ -61,6 +61,11 @@ class Painter:
         """Queries that the model does not know; their heat maps are dark."""
         return () if self._search is None else self._search.unknown_words
 
+    @property
+    def search(self) -> WordSearch | None:
+        """The search of the queries; None without any."""
+        return self._search
+
     def fit(self, renderings: Sequence[Rendering]) -> None:
         """Choose the range of depths that the colours span."""
         depth, alpha = (torch.stack([getattr(one, name) for one in renderings]) for name in ("depth", "alpha"))

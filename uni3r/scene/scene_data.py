@@ -120,6 +120,12 @@ class SceneData:
         compressor = self.network.feature_compressor
         return features if compressor is None else compressor.expand(features[None])[0]
 
+    @torch.no_grad()
+    def word_vectors(self, features: Tensor) -> Tensor:
+        """Features (N, C) of Gaussians in the space of the text encoder, (N, T)."""
+        compressor = self.network.feature_compressor
+        return features if compressor is None else compressor.expand_vectors(features)
+
     def original_intrinsics(self, view: int) -> NDArray:
         """(3, 3) of a view in pixels of the original picture."""
         matrix = self.cameras.intrinsics[view].cpu().double()

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from common.ranges import Count, CountOrNone, FieldOfView, FramesPerSecond, Pixels
+from common.ranges import Count, CountOrNone, FieldOfView, FramesPerSecond, Pixels, Positive, Share
 from uni3r.posing.settings import MatchedCameraSettings, RefinementSettings
 
 Degree = Annotated[int, Field(ge=0, le=3)]
@@ -38,6 +38,24 @@ class FlightSettings:
 
 
 @dataclass(frozen=True)
+class ObjectSettings:
+    """How Gaussians that a word names become objects."""
+
+    min_share: Share = 0.5
+    """Probability of the word against the classes that compete with it, above which a Gaussian belongs to it."""
+    min_opacity: Share = 0.3
+    """Fainter Gaussians belong to nothing."""
+    neighbours: Count = 16
+    """Nearest Gaussians over which probabilities are averaged."""
+    gap: Positive = 0.05
+    """Cells of the grid in which neighbouring Gaussians are connected, as a share of the scene's median depth."""
+    min_size: Share = 0.005
+    """Share of all Gaussians that an object has at least."""
+    trim: Share = 0.02
+    """Share of an object's Gaussians that may stick out of its box, at each end of each axis."""
+
+
+@dataclass(frozen=True)
 class ExportSettings:
     """Optional output files."""
 
@@ -45,6 +63,10 @@ class ExportSettings:
     """Words to search: one heat map per view and word."""
     features: bool = True
     """Write the semantic features into the PLY file."""
+    objects: bool = True
+    """With queries: also cluster the Gaussians that each word names: ``objects.json``, and a PLY for each object."""
+    object_search: ObjectSettings = field(default_factory=ObjectSettings)
+    """How these clusters are made."""
     splat: bool = False
     """Also write ``gaussians.splat``, 32 bytes per Gaussian, for web viewers: constant colours, no features."""
     spz: bool = False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from uni3r.semantics.labels import LabelSet
-from uni3r.semantics.query import Query
+from uni3r.semantics.query import LOGIT_SCALE, Query
 from uni3r.semantics.teacher import TextSide
 
 _SOFT_SCALE = 2.0
@@ -40,6 +40,8 @@ class WordSearch:
 
     against_classes: Query
     against_anything: Query
+    decisive: Query
+    """The words against the same classes at the temperature of training: which Gaussians belong to a word."""
 
     @classmethod
     def of(cls, teacher: TextSide, words: Sequence[str], labels: LabelSet) -> WordSearch:
@@ -48,7 +50,8 @@ class WordSearch:
         Raises:
             ConfigurationError: there are no words, or one is given twice.
         """
-        return cls(Query.of(teacher, words, negatives=labels, scale=_SOFT_SCALE), Query.of(teacher, words))
+        soft = Query.of(teacher, words, negatives=labels, scale=_SOFT_SCALE)
+        return cls(soft, Query.of(teacher, words), replace(soft, scale=LOGIT_SCALE))
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from common.errors import ConfigurationError
 from common.evaluation.benchmark import Row, build_benchmark
+from common.evaluation.columns import COLUMNS, bad_tail_row, median_row
 from common.evaluation.references import Reference
 from common.evaluation.report import markdown_table, write_report
 from common.evaluation.runner import SceneResult, run_benchmark
@@ -73,6 +75,27 @@ def test_interrupting_is_not_a_failure_of_the_scene(tmp_path: Path) -> None:
     later = Stub()
     run_benchmark(later, tmp_path)
     assert later.calls == ["b", "c"]
+
+
+def test_the_median_and_the_bad_tail_stand_beside_the_mean() -> None:
+    """One scene in ten is a failure: the mean does not show it, the median hides it, the tail has it."""
+    rows = [{"scene": f"s{n}", "accuracy": 0.01 * n, "psnr": 20.0 + n, "aligned": "yes"} for n in range(1, 11)]
+    rows[-1] |= {"accuracy": 5.0, "psnr": 3.0}
+    assert median_row(rows) == {"accuracy": pytest.approx(0.055), "psnr": pytest.approx(24.5)}
+    tail = bad_tail_row(rows)
+    assert tail["accuracy"] == pytest.approx(np.quantile([row["accuracy"] for row in rows], 0.9))
+    assert tail["psnr"] == pytest.approx(np.quantile([row["psnr"] for row in rows], 0.1))  # higher is better
+    lines = [line.split("|")[1].strip() for line in markdown_table(rows)]
+    assert lines[-3:] == ["**mean**", "**median**", "**90 % of scenes**"]
+    assert [line.split("|")[1].strip() for line in markdown_table(rows[:2])][-1] == "**mean**"  # too few for the others
+    variants = [{**row, "scene": f"{row['scene']}@{name}"} for row in rows[:3] for name in ("on", "off")]
+    lines = [line.split("|")[1].strip() for line in markdown_table(variants)]
+    assert lines[-4:] == ["**median** on", "**median** off", "**90 % of scenes** on", "**90 % of scenes** off"]
+
+
+def test_least_squares_stands_before_the_median_scale() -> None:
+    keys = list(COLUMNS)
+    assert keys.index("depth_abs_rel_ls") < keys.index("depth_abs_rel")
 
 
 def test_report_says_what_was_found_what_failed_and_what_was_published(tmp_path: Path) -> None:

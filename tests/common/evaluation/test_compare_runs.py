@@ -88,7 +88,7 @@ def test_published_means_are_those_of_their_scenes(benchmark: str) -> None:
     references = read_references(benchmark)
     assert {line.method for line in references} >= {"DUSt3R", "SLAM3R"}
     for line in references:
-        for key in ("accuracy", "completeness"):
+        for key in {"accuracy", "completeness"} & line.mean.keys():
             values = [scene[key] for scene in line.scenes.values()]
             if benchmark == "replica":
                 assert np.mean(values) == pytest.approx(line.mean[key], abs=7e-4), (line.method, key)

@@ -106,7 +106,7 @@ def test_a_run_without_poses_keeps_its_points(scene: Path, tmp_path: Path) -> No
     assert path_row(run.camera_to_world, sequence, None) == {"ate_rmse": None, "poses": 2}
     assert depth_row(run, truth)["depth_images"] == 2
     run.camera_to_world[:] = np.nan
-    assert depth_row(run, truth) == {"depth_abs_rel": None, "depth_images": 0}
+    assert depth_row(run, truth) == {"depth_abs_rel_ls": None, "depth_abs_rel": None, "depth_images": 0}
     assert points_row(run, truth, PointsProtocol(num_samples=500), None)["aligned"] == "yes"
 
 
@@ -153,7 +153,7 @@ def test_faults_are_told_before_any_work(scene: Path, tmp_path: Path) -> None:
     weights = save_weights(tmp_path / "weights")
     with pytest.raises(ConfigurationError, match=r"measures\[0\].*'points', 'trajectory' or 'depth'"):
         build_benchmark(configuration(scene, weights, measures="[mesh]"))
-    with pytest.raises(ConfigurationError, match="voxel_size positive"):
+    with pytest.raises(ConfigurationError, match="voxel_size: expected greater than 0"):
         build_benchmark(configuration(scene, weights, **{"points.voxel_size": -1.0}))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torchvision.models import vgg16
 
 from common.errors import CheckpointError, ConfigurationError
 from common.evaluation.benchmark import build_benchmark
@@ -120,6 +121,34 @@ def test_rooms_run_from_a_configuration(tmp_path: Path, monkeypatch: pytest.Monk
     config["benchmark"]["lpips"] = str(tmp_path / "nowhere.pth")
     with pytest.raises(CheckpointError, match=r"VGG-16 at .*nowhere\.pth"):
         build_benchmark(config)
+
+
+def test_lpips_from_a_file_in_the_old_format_end_to_end(tmp_path: Path) -> None:
+    """torchvision's VGG-16 is a file from before PyTorch 1.6: a benchmark takes it, and its notes have no excuse."""
+    torch.manual_seed(0)
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in vgg16().features.state_dict().items()}
+    weights = {f"features.{name}": 0.05 * torch.randn(shape) for name, shape in shapes.items()}
+    torch.save(weights, tmp_path / "vgg16.pth", _use_new_zipfile_serialization=False)
+    network().save_pretrained(tmp_path / "weights")
+    config = {
+        "benchmark": {
+            "_target_": "uni3r.evaluation.rooms.RoomsBenchmark",
+            "context_views": 2,
+            "lpips": str(tmp_path / "vgg16.pth"),
+            "protocol": {"true_poses": True, "alignment": {"steps": 2}},
+        },
+        "model": {
+            "name": "miniature",
+            "weights": str(tmp_path / "weights"),
+            "inference": {"size": list(SIZE), "teacher": None, "labels": "rooms", "unit": {"rule": "points"}},
+        },
+        "device": "cpu",
+    }
+    benchmark = build_benchmark(config)
+    row = benchmark.evaluate("room_1000", tmp_path)
+    assert row["lpips"] > 0 and row["lpips_unaligned"] > 0
+    assert not any("not measured" in note for note in benchmark.notes)
 
 
 def test_several_numbers_of_views_are_rows_of_their_own(tmp_path: Path) -> None:
