@@ -25,7 +25,7 @@ from common.backbone.blocks import Block, run_block
 from common.backbone.patch_embed import PatchEmbed, PatchGrid
 from common.backbone.position_table import PositionTable, Resize
 from common.backbone.rope import DEFAULT_BASE
-from common.backbone.stem_adapter import StemAdapter
+from common.backbone.stem.adapter import StemAdapter
 
 
 class Encoder(nn.Module):

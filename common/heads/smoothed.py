@@ -37,8 +37,8 @@ class SmoothedLinearHead(LinearHead):
 
     def start_at_zero(self) -> None:
         """Make the correction zero."""
-        nn.init.zeros_(self.correct.weight)
-        nn.init.zeros_(self.correct.bias)
+        for parameter in self.correct.parameters():
+            nn.init.zeros_(parameter)
 
     def _pixels(self, tokens: Tensor, raw: Tensor, rows: int, columns: int) -> Tensor:
         coarse = super()._pixels(tokens, raw, rows, columns)

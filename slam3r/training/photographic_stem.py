@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.backbone.convolutional_stem import STEM_STAGES
+from common.backbone.stem.network import STEM_STAGES
 from common.checkpoints.reading import read_state_dict
 from common.errors import ConfigurationError
 from slam3r.models import ImageToPoints

@@ -106,4 +106,4 @@ def _noisy(image: Image, sigma: float, generator: np.random.Generator) -> Image:
 
 def _compressed(image: Image, quality: int) -> Image:
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.uint8)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from common.backbone import Encoder, StemAdapter
-from common.backbone.convolutional_stem import STEM_CHANNELS, STEM_STRIDES, ConvolutionalStem
+from common.backbone.stem.network import STEM_CHANNELS, STEM_STRIDES, ConvolutionalStem
 
 SIZES = {"width": 32, "depth": 2, "num_heads": 2}
 

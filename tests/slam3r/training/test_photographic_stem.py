@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from common.backbone.convolutional_stem import STEM_STAGES, ConvolutionalStem
+from common.backbone.stem.network import STEM_STAGES, ConvolutionalStem
 from common.errors import ConfigurationError
 from slam3r.models import ImageToPoints
 from slam3r.training import photographic_stem

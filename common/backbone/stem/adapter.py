@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common.backbone.convolutional_stem import STEM_CHANNELS, STEM_STRIDES, ConvolutionalStem
+from common.backbone.stem.network import STEM_CHANNELS, STEM_STRIDES, ConvolutionalStem
 
 
 class StemAdapter(nn.Module):
