@@ -10,6 +10,7 @@ from common.backbone.multiview_decoder import DecoderStreams, MultiviewDecoder
 from common.backbone.patch_embed import PatchEmbed, PatchGrid
 from common.backbone.position_table import PositionTable
 from common.backbone.rope import Rotary, rotary_from_positions
+from common.backbone.stem.adapter import StemAdapter
 from common.backbone.token_pyramid import TokenPyramid
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "PatchGrid",
     "PositionTable",
     "Rotary",
+    "StemAdapter",
     "TokenPyramid",
     "rotary_from_positions",
 ]

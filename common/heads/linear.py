@@ -51,12 +51,12 @@ class LinearHead(nn.Module):
         tokens = streams[-1].float()
         with torch.autocast(tokens.device.type, enabled=False):
             raw = self.projection(tokens)
-        upright = self._to_pixels(raw, grid.height, grid.width)
+        upright = self._pixels(tokens, raw, grid.height, grid.width)
         if grid.transposed is None:
             return upright
-        return stored_layout(upright, self._to_pixels(raw, grid.width, grid.height), grid.transposed)
+        return stored_layout(upright, self._pixels(tokens, raw, grid.width, grid.height), grid.transposed)
 
-    def _to_pixels(self, raw: Tensor, rows: int, columns: int) -> Tensor:
+    def _pixels(self, tokens: Tensor, raw: Tensor, rows: int, columns: int) -> Tensor:
         """Output channel c * p * p + i * p + j is value c of pixel (i, j) of the patch."""
         p = self.patch_size
         lead = raw.shape[:-2]

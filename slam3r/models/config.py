@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from common.backbone import Block, Encoder, MultiviewDecoder
-from common.heads import DPTHead, LinearHead, dpt_levels
+from common.backbone import Block, Encoder, MultiviewDecoder, StemAdapter
+from common.heads import DPTHead, LinearHead, SmoothedLinearHead, dpt_levels
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -28,7 +28,9 @@ class BackboneConfig:
     mlp_ratio: float = 4.0
     patch_size: int = 16
     head: str = "linear"
-    """``linear`` (published) or ``dpt``."""
+    """``linear`` (published), ``smoothed`` (the same with a correction across patches) or ``dpt``."""
+    stem: bool = False
+    """Whether the encoder also sees through a convolutional network that was trained on photographs."""
     point_activation: str = "exp"
     confidence_activation: str = "expp1"
 
@@ -38,7 +40,14 @@ class BackboneConfig:
 
     def build_encoder(self) -> Encoder:
         """Build a freshly initialized encoder of this size."""
-        return Encoder(self.encoder_width, self.encoder_depth, self.encoder_heads, self.patch_size, self.mlp_ratio)
+        return Encoder(
+            self.encoder_width,
+            self.encoder_depth,
+            self.encoder_heads,
+            self.patch_size,
+            self.mlp_ratio,
+            stem=self.stem,
+        )
 
     def build_decoder(self) -> MultiviewDecoder:
         """Build a freshly initialized decoder of this size."""
@@ -54,10 +63,12 @@ class BackboneConfig:
         """
         if self.head == "linear":
             return LinearHead(self.decoder_width, self.patch_size)
+        if self.head == "smoothed":
+            return SmoothedLinearHead(self.decoder_width, self.patch_size)
         if self.head == "dpt":
             widths = (self.encoder_width, *[self.decoder_width] * 3)
             return DPTHead(widths, patch_size=self.patch_size, levels=dpt_levels(self.decoder_depth))
-        raise ValueError(f"unknown head {self.head!r}; expected 'linear' or 'dpt'")
+        raise ValueError(f"unknown head {self.head!r}; expected 'linear', 'smoothed' or 'dpt'")
 
 
 def initialize_weights(model: nn.Module) -> None:
@@ -81,6 +92,9 @@ def initialize_weights(model: nn.Module) -> None:
                 for block in stack:
                     if isinstance(block, Block):
                         _shrink_branches(block, 1 / math.sqrt(2 * len(stack)))
+        for part in model.modules():
+            if isinstance(part, (StemAdapter, SmoothedLinearHead)):
+                part.start_at_zero()
         for head in model.modules():
             if isinstance(head, LinearHead):
                 head.projection.weight.mul_(0.1)
