@@ -98,7 +98,11 @@ class PoseSolver:
     @staticmethod
     def _solve_in_closed_form(points: Tensor, local: LocalPointmap, weights: Tensor) -> SolvedPose:
         shown = torch.where(local.valid.cpu(), weights, 0.0)
-        poses = poses_from_pointmaps(local.points.cpu().float(), points, shown)
+        used = shown > 0  # at most half of the pixels; the rounds of re-weighting go over these alone
+        if not bool(used.any()):
+            return SolvedPose(None, 0.0)
+        own, world = (points[used][:, None] for points in (local.points.cpu().float(), points))
+        poses = poses_from_pointmaps(own, world, shown[used][:, None])
         if not bool(poses.found):
             return SolvedPose(None, 0.0)
         return SolvedPose(poses.camera_to_world, float(1 / (1 + 10 * poses.residual)))
