@@ -12,6 +12,9 @@ from uni3r.gaussians.files import save_ply
 from uni3r.scene.objects import FoundObject
 from uni3r.scene.scene_data import SceneData
 
+_LONGEST_STEM = 40
+"""Characters of a word in a file name; four bytes each at most."""
+
 
 def write_objects(
     scene: SceneData, objects: Sequence[FoundObject], unknown_words: Sequence[str], table: Path, folder: Path
@@ -32,9 +35,9 @@ def write_objects(
     entries: list[dict[str, Any]] = []
     with atomic_folder(folder) as place:
         for found in objects:
-            name = "".join(sign if sign.isalnum() else "_" for sign in found.word)
-            file = f"{name}_{numbers[name]:02d}.ply"
-            numbers[name] += 1
+            name = "".join(sign if sign.isalnum() else "_" for sign in found.word)[:_LONGEST_STEM]
+            file = f"{name}_{numbers[name.casefold()]:02d}.ply"  # some file systems know no case
+            numbers[name.casefold()] += 1
             save_ply(place / file, scene.gaussians.take(found.members.to(scene.gaussians.means.device)))
             entries.append({**_entry(found), "file": f"{folder.name}/{file}"})
     unit = "that of the cameras given" if scene.poses_from == "given" else "the network's own"
