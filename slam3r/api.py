@@ -20,6 +20,12 @@ from common.data.sources.memory import ArraySource
 from common.data.sources.open import open_source
 from common.errors import ConfigurationError
 from common.files import atomic_folder, check_apart
+from common.geometry.calibration import Calibration
+from common.known.camera_files import read_cameras
+from common.known.cameras import KnownCameras
+from common.known.depths import DepthFolder, Depths
+from common.known.masks import MaskFolder
+from common.known.settings import KnownSettings, ScaleSettings
 from common.paths import user_path
 from common.refinement.settings import Mode, RefinementSettings
 from slam3r.pretrained import ModelChoice, ReadySlam3r, ready_model
@@ -27,6 +33,8 @@ from slam3r.reconstruction import Networks, ReconstructionSettings, SequenceTooS
 from slam3r.reconstruction.events import Observer
 from slam3r.scene.depth_maps import write_depth_maps
 from slam3r.scene.fused_mesh import fuse_scene
+from slam3r.scene.known.input import Known, KnownInput
+from slam3r.scene.known.world import Movable, enter_known_world
 from slam3r.scene.outputs import COLMAP, DEPTHS, IMAGES, PREDICTIONS, RESULTS, write_results
 from slam3r.scene.recording import PredictionRecorder
 from slam3r.scene.refined import finish_scene, hold_input, resolve_mode
@@ -44,6 +52,12 @@ def reconstruct(
     settings: ReconstructionSettings | Mapping[str, Any] | None = None,
     export: ExportSettings | Mapping[str, Any] | None = None,
     refinement: Mode | RefinementSettings | Mapping[str, Any] | None = None,
+    cameras: str | Path | KnownCameras | None = None,
+    camera: Calibration | None = None,
+    depths: str | Path | Depths | None = None,
+    masks: str | Path | None = None,
+    scale: ScaleSettings | Mapping[str, Any] | None = None,
+    known: KnownSettings | Mapping[str, Any] | None = None,
     save_predictions: bool = False,
     overwrite: bool = False,
     sinks: Sequence[Sink] = (),
@@ -65,6 +79,13 @@ def reconstruct(
         export: fields of `ExportSettings`: which points are kept, which files are written.
         refinement: ``off``, ``cameras``, ``dense`` or ``auto``, or fields of `RefinementSettings`: whether the views
             are made consistent afterwards. None does as the model asks (``auto`` for the small models).
+        cameras: known poses and intrinsics: a ``transforms.json``, a COLMAP model, a folder in ScanNet's or TUM's
+            layout. Pictures lose their lens's distortion; the result is in the cameras' world.
+        camera: calibration of the camera that took all pictures, where only that is known.
+        depths: folder of measured depths, see `common.known.depths.DepthFolder`; the result is in metres.
+        masks: folder of masks, white where a picture may be used.
+        scale: fields of `ScaleSettings`: one known length, which makes the result metric.
+        known: fields of `KnownSettings`: how far known poses are trusted, the unit of depth files.
         save_predictions: write every frame's arrays to ``predictions`` in the output folder.
         overwrite: replace the results of an earlier run.
         sinks: additional sinks of registered frames, such as a viewer; their exceptions end the run.
@@ -79,6 +100,7 @@ def reconstruct(
     run_settings, export = to_dataclass(options, RunSettings), to_dataclass(export or {}, ExportSettings)
     wish = {"mode": refinement} if isinstance(refinement, str) else refinement
     refining = wish if isinstance(wish, RefinementSettings) else to_dataclass(wish or {}, RefinementSettings)
+    beforehand = _known(cameras, camera, depths, masks, scale, known)
     folder = None if output is None else user_path(output)
     if folder is not None:
         wanted = {COLMAP: export.colmap, PREDICTIONS: save_predictions}
@@ -93,8 +115,9 @@ def reconstruct(
         if folder is not None:
             check_apart(folder, frames.folders)
         frames.validate()
+        beforehand.check(frames)
         if folder is not None and export.images is None:
-            export = replace(export, images=not frames.files_are_plain)
+            export = replace(export, images=beforehand.undistorts or not frames.files_are_plain)
             RESULTS.check(folder, overwrite, [IMAGES] if export.images else [])
         start = time.perf_counter()
         ready = ready_model(model, settings, run_settings.device, run_settings.dtype)
@@ -106,11 +129,33 @@ def reconstruct(
             export = replace(export, share=0.0)
         watched = _Watched(tuple(sinks), observer)
         refining = replace(refining, mode=resolve_mode(refining, ready.description.refinement))
-        scene, streamed = _run(ready, frames, export, run_settings, refining, folder, save_predictions, watched)
+        scene, streamed = _run(
+            ready, frames, export, run_settings, refining, folder, save_predictions, watched, beforehand
+        )
     scene.seconds = {"load model": seconds, **scene.seconds}
     if folder is not None:
         write_results(scene, folder, export, streamed)
     return scene
+
+
+def _known(
+    cameras: str | Path | KnownCameras | None,
+    camera: Calibration | None,
+    depths: str | Path | Depths | None,
+    masks: str | Path | None,
+    scale: ScaleSettings | Mapping[str, Any] | None,
+    known: KnownSettings | Mapping[str, Any] | None,
+) -> Known:
+    """Open what the user knows; see `reconstruct`."""
+    settings = to_dataclass(known or {}, KnownSettings, "known")
+    return Known(
+        read_cameras(cameras) if isinstance(cameras, (str, Path)) else cameras,
+        camera,
+        DepthFolder(depths, settings.depth_unit) if isinstance(depths, (str, Path)) else depths,
+        None if masks is None else MaskFolder(masks),
+        settings,
+        to_dataclass(scale or {}, ScaleSettings, "scale"),
+    )
 
 
 @dataclass(frozen=True)
@@ -141,6 +186,7 @@ def _run(
     folder: Path | None,
     save_predictions: bool,
     watched: _Watched,
+    beforehand: Known,
 ) -> tuple[Scene, list[Path]]:
     """The scene, and the folders that were filled while the frames came; those take their place when all is done."""
     with ExitStack() as folders:
@@ -152,10 +198,22 @@ def _run(
             images = folders.enter_context(atomic_folder(folder / IMAGES))
             streamed.append(folder / IMAGES)
         sinks = [*watched.sinks, *([] if recorder is None else [recorder])]
-        held = hold_input(refining, export.depths or export.mesh)
-        run = OfflineRun(ready.network, ready.settings, export, options, sinks, images, watched.observer, held)
+        held = hold_input(refining, export.depths or export.mesh or beforehand.depths is not None)
+        known = KnownInput(beforehand, options.size) if beforehand.is_anything else None
+        run = OfflineRun(ready.network, ready.settings, export, options, sinks, images, watched.observer, held, known)
         scene = run.execute(frames, ready.provenance)
-        refinement = finish_scene(scene, held, refining, export, progress=options.progress, device=ready.device)
+        refinement = finish_scene(
+            scene,
+            held,
+            refining,
+            export,
+            trust=beforehand.settings,
+            progress=options.progress,
+            device=ready.device,
+        )
+        if known is not None:
+            move = None if recorder is None else recorder.move
+            enter_known_world(Movable(scene, refinement, held, move), known)
         if recorder is not None and refinement is not None and held is not None:
             recorder.write_refined(refinement, scene, held.frames)
         if export.mesh and held is not None:

@@ -26,7 +26,7 @@ LEVELS: Mapping[str, Sequence[Sequence[str]]] = {
         ("rooms",),
         ("model_library", "heads", "data", "metrics", "refinement"),
         ("training", "export"),
-        ("drawing",),
+        ("drawing", "known"),
         ("evaluation",),
         ("app", "profiling"),
         ("command",),
@@ -68,7 +68,7 @@ ROOTS = {
 
 FOLDERS = {
     "common": "app app/pages backbone checkpoints checkpoints/families command command/line data/scenes data/sources "
-    "drawing evaluation export geometry heads metrics profiling refinement rooms training",
+    "drawing evaluation export geometry heads known metrics profiling refinement rooms training",
     "slam3r": "evaluation live models profiling reconstruction scene service service/wire training",
     "uni3r": "evaluation gaussians models posing profiling rasterization scene semantics training",
 }

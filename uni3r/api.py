@@ -18,7 +18,8 @@ from common.data.sources.open import open_source
 from common.device import choose_device
 from common.errors import CheckpointError, ConfigurationError
 from common.files import check_apart
-from uni3r.posing.known_cameras import KnownCameras, read_cameras
+from common.known.camera_files import read_cameras
+from common.known.cameras import KnownCameras
 from uni3r.pretrained import ModelChoice, ReadyUni3R, load_teacher, ready_model
 from uni3r.scene.build import build_scene
 from uni3r.scene.outputs import RESULTS, write_results
@@ -49,7 +50,8 @@ def reconstruct(
             `common.data.sources.open.open_source`.
         model: a name such as ``uni3r_tiny``, a YAML file, weights, or a model loaded before.
         output: folder for Gaussians, pictures and films; None writes nothing (`Scene.save` does it later).
-        cameras: known poses and intrinsics: a ``transforms.json``, a COLMAP model, a folder in ScanNet's layout.
+        cameras: known poses and intrinsics: a ``transforms.json``, a COLMAP model, a folder in ScanNet's or
+            TUM's layout.
         export: fields of `ExportSettings`: queries, films.
         teacher_source: weights of the teacher that the model's words come from, where it needs any.
         overwrite: replace the results of an earlier run.

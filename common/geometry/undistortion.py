@@ -81,6 +81,19 @@ class Undistorter:
         straight = cv2.remap(image, places, fractions, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return np.asarray(straight, np.uint8)
 
+    def nearest(self, values: NDArray) -> NDArray:
+        """Values of the distorted pixels, (h, w) of any size that covers the same view, in the straight picture.
+
+        Each new pixel takes the nearest value: for masks and depths, which must not be mixed.
+        """
+        (height, width), (rows, columns) = self.camera.size, values.shape
+        y, x = np.mgrid[:rows, :columns]
+        pixels = (np.stack([x.ravel(), y.ravel()], axis=1) + 0.5) * [width / columns, height / rows] - 0.5
+        matrix = self.intrinsics.numpy()
+        source = self.camera.project((pixels - matrix[:2, 2]) / matrix[0, 0])
+        column, row = np.rint((source + 0.5) * [columns / width, rows / height] - 0.5).astype(np.int64).T
+        return values[row.clip(0, rows - 1), column.clip(0, columns - 1)].reshape(rows, columns)
+
     @property
     def _is_ideal(self) -> bool:
         return self.camera.is_straight and bool(np.allclose(self.intrinsics.numpy(), self.camera.matrix))

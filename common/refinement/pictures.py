@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from common.refinement.types import Picture
+from common.refinement.types import Camera, Picture
 
 _EXIF_MODEL, _EXIF_FOCAL_35MM, _EXIF_IFD = 0x0110, 0xA405, 0x8769
 
@@ -21,11 +22,12 @@ class CameraNumbers:
     """Numbers the cameras: pictures of one size whose EXIF names one camera and focal length share a number."""
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[int, int, str, str], int] = {}
+        self._numbers: dict[tuple[Hashable, ...], int] = {}
 
-    def of(self, size: tuple[int, int], path: Path | None) -> int:
-        """Number of the camera of a picture of (height, width), in a file or in none."""
-        return self._numbers.setdefault((*size, *_exif_camera(path)), len(self._numbers))
+    def of(self, size: tuple[int, int], path: Path | None, lens: Hashable | None = None) -> int:
+        """Number of the camera of a picture of (height, width), in a file or in none; a known lens tells it apart."""
+        kind = (*size, *(_exif_camera(path) if lens is None else (lens,)))
+        return self._numbers.setdefault(kind, len(self._numbers))
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -42,7 +44,14 @@ class WorkingPictures:
         self._long_side = long_side
         self._cameras = CameraNumbers()
 
-    def of(self, image: NDArray[np.uint8], original_from_network: Tensor, name: str, path: Path | None) -> Picture:
+    def of(
+        self,
+        image: NDArray[np.uint8],
+        original_from_network: Tensor,
+        name: str,
+        path: Path | None,
+        lens: Hashable | None = None,
+    ) -> Picture:
         """The working picture of an original.
 
         Args:
@@ -50,8 +59,9 @@ class WorkingPictures:
             original_from_network: (3, 3) affine from network pixels to the original's.
             name: for messages.
             path: its file, for EXIF; None where there is none.
+            lens: tells cameras of known lenses apart; None where EXIF does.
         """
-        camera = self._cameras.of((image.shape[0], image.shape[1]), path)
+        camera = self._cameras.of((image.shape[0], image.shape[1]), path, lens)
         return working_picture(image, original_from_network, camera, name, self._long_side)
 
 
@@ -77,6 +87,13 @@ def working_picture(
     original_from_working = torch.tensor([[x, 0, x / 2 - 0.5], [0, y, y / 2 - 0.5], [0, 0, 1]], dtype=torch.float64)
     network_from_working = torch.linalg.inv(original_from_network) @ original_from_working
     return Picture(torch.from_numpy(gray)[None], (height, width), camera, network_from_working, name)
+
+
+def working_camera(intrinsics: NDArray[np.float64], picture: Picture) -> Camera:
+    """The known camera of a picture from its intrinsics (3, 3) in pixels of the straight original."""
+    y, x = (working / original for working, original in zip(picture.size, picture.original_size))
+    (fx, fy), (cx, cy) = intrinsics.diagonal()[:2].tolist(), intrinsics[:2, 2].tolist()
+    return Camera(x * fx, y * fy, (cx + 0.5) * x - 0.5, (cy + 0.5) * y - 0.5, picture.size, known=True)
 
 
 def renumbered(pictures: list[Picture]) -> list[Picture]:

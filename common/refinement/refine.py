@@ -10,10 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from common.refinement.assessment import agreement, check_depth
+from common.refinement.cameras.gauge import moved_cameras, scaling
 from common.refinement.cameras.refine_cameras import refine_cameras
 from common.refinement.dense.depth_grid import correct_depth
+from common.refinement.dense.given_depth import measured_prediction, spread_given
 from common.refinement.dense.refine_depth import refine_depth
 from common.refinement.dense.settings import DenseSettings
+from common.refinement.given import Given
 from common.refinement.inputs import Progress, outline
 from common.refinement.outcome import Applied, Refinement, Verdict
 from common.refinement.settings import CameraSettings, RefinementSettings
@@ -30,6 +33,7 @@ def refine(
     settings: RefinementSettings | None = None,
     *,
     cameras: Sequence[Camera | None] | None = None,
+    given: Given | None = None,
     similarity: NDArray[np.floating] | None = None,
     progress: Progress | None = None,
     device: torch.device | str | None = None,
@@ -44,6 +48,7 @@ def refine(
         prediction: of the network, on the CPU.
         settings: mode ``cameras`` leaves out the dense search; any other includes it.
         cameras: known cameras by number, None for those to estimate.
+        given: measured poses and depths; the result is in their world and unit.
         similarity: (N, N) retrieval scores that propose pairs of pictures.
         progress: is told the stage and the share of it that is done.
         device: of the dense search; None: the CPU.
@@ -55,8 +60,13 @@ def refine(
         BackendMissingError: pycolmap is not installed.
     """
     settings, progress = settings or RefinementSettings(), progress or (lambda stage, share: None)
+    measured = None if given is None else given.depth
+    if given is not None:
+        given.check(len(pictures), (int(prediction.depth.shape[-2]), int(prediction.depth.shape[-1])))
+    if measured is not None:
+        prediction = measured_prediction(prediction, measured, settings.dense.grid)
     refined = refine_cameras(
-        pictures, prediction, settings.cameras, cameras=cameras, similarity=similarity, progress=progress
+        pictures, prediction, settings.cameras, cameras=cameras, given=given, similarity=similarity, progress=progress
     )
     watch = Stopwatch()
     watch.seconds |= refined.seconds
@@ -70,14 +80,20 @@ def refine(
         share = float(depth.confirmed.float().mean())
         verdict = replace(verdict, confirmed=share, confirmed_before=share)
         return Refinement(verdict, outlines, seconds=watch.seconds, cpu_seconds=watch.cpu_seconds)
+    if measured is not None and given is not None:
+        unit = _common_unit(refined)
+        if given.camera_to_world is None:
+            refined = moved_cameras(refined, scaling(1 / unit))  # the depths say what a unit is
+        else:
+            measured = measured * unit
     with watch("depth grid"):
-        depth = _grid_depth(pictures, prediction, refined, settings.dense)
+        depth = _grid_depth(pictures, prediction, refined, settings.dense, measured)
     least = settings.dense.consistency.min_views
     before = depth.views >= least
     applied: Applied = "cameras"
     if settings.mode != "cameras":
         with watch("sweep"):
-            swept = refine_depth(pictures, prediction, refined, settings.dense, progress, device)
+            swept = refine_depth(pictures, prediction, refined, settings.dense, progress, device, measured)
         if _search_wins(swept, depth, least, settings.mode == "dense"):
             applied, depth = "dense", swept
         else:
@@ -119,12 +135,24 @@ def _camera_verdict(refined: RefinedCameras, count: int, settings: CameraSetting
     )
 
 
+def _common_unit(refined: RefinedCameras) -> float:
+    """Factor from the unit of measured depths, which the prediction was brought to, to that of the world."""
+    known = refined.depth_scale[torch.isfinite(refined.depth_scale)]
+    return float(known.median()) if len(known) else 1.0
+
+
 def _grid_depth(
-    pictures: Sequence[Picture], prediction: Prediction, refined: RefinedCameras, settings: DenseSettings
+    pictures: Sequence[Picture],
+    prediction: Prediction,
+    refined: RefinedCameras,
+    settings: DenseSettings,
+    measured: torch.Tensor | None,
 ) -> RefinedDepth:
     """The network's depth after a smooth correction by the tracks, and what other views say of it."""
     maps = torch.stack([picture.network_from_working.double() for picture in pictures])
     depth = correct_depth(prediction.depth, prediction.valid, refined, maps, settings.grid)
+    if measured is not None:
+        depth = spread_given(depth, measured)
     return check_depth(
         pictures, depth, prediction.valid, refined.cameras, refined.camera_to_world, settings, refined.tracks
     )

@@ -36,9 +36,12 @@ def reconstruct(chosen: ReconstructCommand) -> None:
     with source_from_config(chosen.source) as source:
         output = chosen_output(chosen.output, chosen.source, "live" if chosen.live else "reconstruction")
         if chosen.live:
+            for name in ("cameras", "depths", "masks"):
+                if getattr(chosen, name) is not None:
+                    raise ConfigurationError(f"{name}: not for live sessions; leave it out, or give live=false")
+            if chosen.scale.is_given:
+                raise ConfigurationError("scale: not for live sessions; leave it out, or give live=false")
             return _run_live(source, chosen, output)
-        if chosen.camera is not None:
-            raise ConfigurationError("camera: a calibration is used by live sessions only; add live=true")
         scene = slam3r.reconstruct(
             source,
             chosen.model,
@@ -46,6 +49,12 @@ def reconstruct(chosen: ReconstructCommand) -> None:
             settings=chosen.reconstruction,
             export=chosen.export,
             refinement=chosen.refinement,
+            cameras=chosen.cameras,
+            camera=chosen.camera,
+            depths=chosen.depths,
+            masks=chosen.masks,
+            scale=chosen.scale,
+            known=chosen.known,
             save_predictions=chosen.save_predictions,
             overwrite=chosen.overwrite,
             **vars(chosen.run),
@@ -55,6 +64,7 @@ def reconstruct(chosen: ReconstructCommand) -> None:
         f"{scene.frames_per_second:.2f} frames per second, peak {scene.peak_memory}: {output}"
     )
     print(scene.verdict.sentence())
+    print(scene.unit.sentence())
     if scene.interrupted:
         sys.exit(EXIT_INTERRUPTED)
 

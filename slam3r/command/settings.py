@@ -11,6 +11,7 @@ from common.command.sources import register_sources
 from common.configuration import GivenText
 from common.drawing.settings import FilmSettings
 from common.geometry.calibration import Calibration
+from common.known.settings import KnownSettings, ScaleSettings
 from common.ranges import Count, CountOrNone, Threads
 from common.refinement.settings import RefinementSettings
 from slam3r.live.settings import StreamingSettings, ViewSettings
@@ -36,7 +37,13 @@ class ReconstructCommand:
     streaming: StreamingSettings = field(metadata={"group": "streaming"})
     """Settings of a live session."""
     camera: Calibration | None = field(default=None, metadata={"group": "camera"})
-    """Calibration of the camera, for a live session (a file of ``configs/camera``); null: estimated."""
+    """Calibration of the camera (a file of ``configs/camera``); null: estimated."""
+    cameras: GivenText | None = None
+    """Known poses and intrinsics: transforms.json, a COLMAP model, or a folder of ScanNet or TUM RGB-D."""
+    depths: GivenText | None = None
+    """Folder of measured depths, sparse or dense: 16-bit PNG in millimetres, .npy or .tif of floats in metres."""
+    masks: GivenText | None = None
+    """Folder of masks, white where a picture may be used."""
     output: GivenText | None = None
     """Folder for the results; null: beside the input, ``photos_reconstruction``, and never one that exists."""
     overwrite: bool = False
@@ -45,6 +52,10 @@ class ReconstructCommand:
     """Also write every frame's pointmaps and confidences (2.2 MB a frame); replay needs them."""
     live: bool = False
     """Give results while frames arrive: a map per segment, and windows without look-ahead."""
+    scale: ScaleSettings = field(default_factory=ScaleSettings)
+    """One known length, which makes the result metric."""
+    known: KnownSettings = field(default_factory=KnownSettings)
+    """How far known cameras and depths are trusted."""
     export: ExportSettings = field(default_factory=ExportSettings)
     """Selection and formats of the output."""
     run: RunSettings = field(default_factory=RunSettings)

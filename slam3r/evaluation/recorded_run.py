@@ -69,6 +69,7 @@ def run_for_evaluation(
     folder: Path,
     key: Mapping[str, Any],
     mode: Mode | None = None,
+    known: Mapping[str, Any] | None = None,
 ) -> EvaluationRun:
     """Reconstruct a source into a folder, or reuse a complete reconstruction with the same key.
 
@@ -79,6 +80,7 @@ def run_for_evaluation(
         folder: owned by this function; another reconstruction in it is replaced.
         key: everything that the result depends on; JSON values.
         mode: mode of the refinement; None takes that of the model's settings.
+        known: what `slam3r.reconstruct` is told of the pictures: cameras, depths.
 
     Raises:
         InputError: the source cannot be reconstructed.
@@ -96,6 +98,7 @@ def run_for_evaluation(
             refinement=model.refinement(mode),
             save_predictions=True,
             size=size,
+            **(known or {}),
         )
         if scene.interrupted:
             raise KeyboardInterrupt

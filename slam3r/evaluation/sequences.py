@@ -18,6 +18,7 @@ from common.evaluation.truth import SequenceTruth, load_truth
 from common.paths import user_path
 from common.ranges import FramesPerSecond, Pixels
 from common.refinement.settings import Mode
+from slam3r.evaluation.given import GIVEN, GivenVariant, known_of
 from slam3r.evaluation.model_under_test import ModelUnderTest
 from slam3r.evaluation.peers import PEERS, Peer, run_peer
 from slam3r.evaluation.recorded_run import EvaluationRun, run_for_evaluation
@@ -25,7 +26,7 @@ from slam3r.evaluation.sequence_scores import depth_row, focal_row, path_row, po
 from slam3r.scene.outputs import PREDICTIONS
 
 Measure = Literal["points", "trajectory", "depth"]
-Variant = Literal["off", "cameras", "dense", "pycolmap_incremental", "pycolmap_global"]
+Variant = Literal["off", "cameras", "dense", "pycolmap_incremental", "pycolmap_global", GivenVariant]
 _TRUTH = "truth"
 
 _NOTES: Mapping[Measure, str] = {
@@ -68,8 +69,8 @@ class SequenceSettings:
     keep_predictions: bool = False
     """Keep every frame's arrays: a later run with other `points` then scores them without a reconstruction."""
     variants: tuple[Variant, ...] = ()
-    """Rows of each sequence: modes of the refinement, and pycolmap alone on the same pictures (its path). Empty: one
-    row, as ``refinement`` says."""
+    """Rows of each sequence: modes of the refinement, pycolmap alone on the same pictures (its path), and runs that are
+    given true cameras or depths (`slam3r.evaluation.given`). Empty: one row, as ``refinement`` says."""
     truth_cache: str | None = None
     """Folder for true depth at network resolution, shared by runs; None for one in the scene's own results."""
 
@@ -116,8 +117,9 @@ class SequenceBenchmark(BenchmarkBase[SequenceSettings, ModelUnderTest]):
             "variant": variant,
         }
         truth = self._truth(sequence, folder)  # first: a damaged file should not cost a reconstruction
-        mode = cast(Mode, variant) if variant else None
-        run = run_for_evaluation(self.model, sequence, settings.size, recording, key, mode)
+        known = known_of(variant, sequence) if variant in GIVEN else None
+        mode = cast(Mode, variant) if variant and known is None else None
+        run = run_for_evaluation(self.model, sequence, settings.size, recording, key, mode, known)
         row: Row = {"frames": sequence.length, "stride": run.stride}
         row |= self._scores(run, sequence, truth, folder if settings.figures else None)
         row |= {"frames_per_second": run.frames_per_second, "peak_memory": run.peak_memory}

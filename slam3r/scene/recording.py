@@ -16,6 +16,7 @@ from common.export.result_folder import SUMMARY, TRAJECTORY
 from common.export.trajectory import read_tum
 from common.files import read_json, write_json
 from common.paths import user_path
+from common.refinement.cameras.gauge import Similarity
 from common.refinement.outcome import Refinement
 from slam3r.reconstruction.frames import RegisteredFrame
 from slam3r.scene.outputs import PREDICTIONS
@@ -71,6 +72,14 @@ class PredictionRecorder:
         """Move the files into place. Before the first frame there are none."""
         for writer in self._writers.values():
             writer.close()
+
+    def move(self, similarity: Similarity) -> None:
+        """Move the registered pointmaps, which were written as the network had them, into another world."""
+        points = np.load(self.folder / "registered_pcds.npy", mmap_mode="r+", allow_pickle=False)
+        valid = np.load(self.folder / "registered_valid.npy", mmap_mode="r", allow_pickle=False)
+        for row, good in zip(points, valid):
+            row[good] = similarity.points(row[good].astype(np.float64))
+        points.flush()
 
     def write_refined(self, refinement: Refinement, scene: SceneData, frames: Sequence[int]) -> None:
         """Write the refined pointmaps beside the registered ones; writes nothing if they were not refined.

@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from common.errors import ConfigurationError
 from common.geometry.colmap_backend import BackendMissingError, pycolmap_module
+from common.known.settings import KnownSettings
 from common.progress import ProgressReporter
 from common.refinement.assessment import Sample, assess
+from common.refinement.given import Given, enough_poses
 from common.refinement.outcome import Refinement, Verdict
 from common.refinement.refine import refine
 from common.refinement.settings import Mode, RefinementSettings
-from common.refinement.types import Camera, Picture, Tracks
+from common.refinement.types import Camera, Picture, RefinedDepth, Tracks
 from slam3r.scene.frame_strip import StripFrame
 from slam3r.scene.refinement_input import RefinementInput
 from slam3r.scene.scene_data import SceneData, SceneFrame, SceneTracks, Unrefined
@@ -68,6 +70,7 @@ def finish_scene(
     settings: RefinementSettings,
     export: ExportSettings,
     *,
+    trust: KnownSettings | None = None,
     progress: bool = True,
     device: torch.device | str | None = None,
 ) -> Refinement | None:
@@ -78,6 +81,7 @@ def finish_scene(
         held: by `hold_input`; has taken all frames.
         settings: of the refinement, with a mode.
         export: which points are kept.
+        trust: in known poses.
         progress: report it (`common.progress`).
         device: of the dense search.
 
@@ -100,7 +104,7 @@ def finish_scene(
 
         before = dict(vars(scene))
         try:
-            refinement = refine_scene(scene, held, settings, export, show, device)
+            refinement = refine_scene(scene, held, settings, export, show, device, trust)
         except Exception as error:
             if settings.mode != "auto":
                 raise
@@ -132,6 +136,7 @@ def refine_scene(
     export: ExportSettings,
     progress: Callable[[str, float], None] | None = None,
     device: torch.device | str | None = None,
+    trust: KnownSettings | None = None,
 ) -> Refinement:
     """Refine a scene in place if that improves it; `scene.verdict` holds the outcome.
 
@@ -142,13 +147,23 @@ def refine_scene(
         export: which points are kept.
         progress: called with the stage and its completed share.
         device: of the dense search.
+        trust: in known poses.
 
     Raises:
         BackendMissingError: pycolmap is not installed.
     """
-    pictures = held.pictures()
-    refinement = refine(pictures, held.prediction(), settings, progress=progress, device=device)
+    refinement = refine(
+        held.pictures(),
+        held.prediction(),
+        settings,
+        cameras=held.cameras(),
+        given=given_by(held, trust or KnownSettings()),
+        progress=progress,
+        device=device,
+    )
     scene.verdict = refinement.verdict
+    if refinement.depth is not None:
+        _drop_masked(refinement.depth, held)
     if refinement.cameras is not None:
         frames = held.frames
         scene.unrefined = _as_it_is(scene, export.unrefined_points)
@@ -166,6 +181,24 @@ def _as_it_is(scene: SceneData, most: int) -> Unrefined | None:
     order = np.random.default_rng(scene.settings.seed).permutation(len(scene.points))
     chosen = order[:most]
     return Unrefined(scene.points[chosen], scene.colors[chosen], scene.confidence[chosen], scene.camera_to_world)
+
+
+def given_by(held: RefinementInput, trust: KnownSettings) -> Given | None:
+    """Measured poses and depths of the frames that are held; None where there are none."""
+    poses, depth = torch.from_numpy(held.poses()), held.depths()
+    use = trust.poses in ("fixed", "prior") and enough_poses(held.poses())
+    if not use and depth is None:
+        return None
+    return Given(poses if use else None, trust.sigma if use and trust.poses == "prior" else None, depth)
+
+
+def _drop_masked(depth: RefinedDepth, held: RefinementInput) -> None:
+    """Pixels that the user masked have no point."""
+    for position, frame in enumerate(held.frames):
+        usable = held.usable(frame)
+        if usable is not None:
+            depth.depth[position][~usable] = torch.nan
+            depth.confirmed[position] &= usable
 
 
 def _take_cameras(scene: SceneData, frames: list[int], refinement: Refinement) -> None:
@@ -257,7 +290,9 @@ def _strip(column: StripFrame, scene: SceneData, frames: list[int], refinement: 
     if position is None:
         return column
     return replace(
-        column, depth=refinement.depth.depth[position].numpy(), confidence=refinement.confidence(position).numpy()
+        column,
+        depth=np.nan_to_num(refinement.depth.depth[position].numpy()),
+        confidence=refinement.confidence(position).numpy(),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,9 +12,11 @@ from torch import Tensor
 
 from common.data.sources.image_files import Frame
 from common.data.sources.preprocess import Preprocessed
-from common.refinement.pictures import WorkingPictures, renumbered
-from common.refinement.types import Picture, Prediction
+from common.known.depths import resized_mask
+from common.refinement.pictures import WorkingPictures, renumbered, working_camera
+from common.refinement.types import Camera, Picture, Prediction
 from slam3r.reconstruction.frames import RegisteredFrame
+from slam3r.scene.known.input import KnownFrame
 
 
 @dataclass(frozen=True)
@@ -43,20 +45,27 @@ class RefinementInput:
             most: largest number of frames to keep, in groups of neighbours spread over the run; None keeps all.
         """
         self._most = most
+        self.unit = 1.0
+        """Factor on the network's depths in `prediction`, once the world's unit is known to be another one."""
         self._lock = threading.Lock()
         self._stride = 1
         self._read = 0
         self._pictures: dict[int, Picture] = {}
         self._words: dict[int, _Word] = {}
+        self._known: dict[int, KnownFrame] = {}
         self._working = WorkingPictures(long_side)
 
-    def keep(self, frame: Frame, prepared: Preprocessed) -> None:
-        """Take the picture of the next frame that will be pushed."""
+    def keep(self, frame: Frame, prepared: Preprocessed, known: KnownFrame | None = None) -> None:
+        """Take the picture of the next frame that will be pushed, and what the user knows of it."""
         index, self._read = self._read, self._read + 1
         if self._wanted(index):
-            picture = self._working.of(frame.image, prepared.original_from_network, frame.name, frame.path)
+            lens = None if known is None else known.lens
+            picture = self._working.of(frame.image, prepared.original_from_network, frame.name, frame.path, lens)
+            if known is not None and known.mask is not None:
+                picture = replace(picture, mask=resized_mask(known.mask, picture.size))
             with self._lock:
                 self._pictures[index] = picture
+                self._known[index] = KnownFrame() if known is None else known
                 self._thin_out()
 
     def keep_picture(self, index: int, picture: Picture) -> None:
@@ -119,12 +128,38 @@ class RefinementInput:
         """The network's predictions for `frames`."""
         words = [self._words[index] for index in self.frames]
         return Prediction(
-            torch.stack([word.depth for word in words]),
+            torch.stack([self.unit * word.depth for word in words]),
             torch.stack([word.valid for word in words]),
             torch.stack([word.confidence for word in words]),
             torch.stack([word.camera_to_world for word in words]),
             torch.stack([word.intrinsics for word in words]),
         )
+
+    def cameras(self) -> list[Camera | None]:
+        """Known cameras by the numbers of `pictures`; None for those to estimate."""
+        cameras: dict[int, Camera | None] = {}
+        for index, picture in zip(self.frames, self.pictures()):
+            intrinsics = self._known[index].intrinsics
+            cameras.setdefault(picture.camera, None if intrinsics is None else working_camera(intrinsics, picture))
+        return [cameras[number] for number in range(len(cameras))]
+
+    def poses(self) -> NDArray[np.float64]:
+        """(N, 4, 4) known poses of `frames`, NaN where a frame has none."""
+        unknown = np.full((4, 4), np.nan)
+        poses = [self._known[index].camera_to_world for index in self.frames]
+        return np.array([unknown if pose is None else pose for pose in poses]).reshape(-1, 4, 4)
+
+    def depths(self) -> Tensor | None:
+        """(N, H, W) measured depths of `frames`, 0 where there is none; None without any."""
+        maps = [self._known[index].depth for index in self.frames]
+        if all(depth is None for depth in maps):
+            return None
+        nothing = torch.zeros(self._words[self.frames[0]].depth.shape)
+        return torch.stack([nothing if depth is None else depth for depth in maps])
+
+    def usable(self, frame: int) -> Tensor | None:
+        """(H, W) bool, the mask of a frame that is held; None where it has none."""
+        return self._known[frame].usable
 
     def colors(self, frame: int) -> NDArray[np.uint8]:
         """(H, W, 3) RGB network image of a frame that is held."""
@@ -138,3 +173,4 @@ class RefinementInput:
             self._stride = 4 if self._stride == 1 else 2 * self._stride
             self._pictures = {index: kept for index, kept in self._pictures.items() if self._wanted(index)}
             self._words = {index: kept for index, kept in self._words.items() if self._wanted(index)}
+            self._known = {index: kept for index, kept in self._known.items() if self._wanted(index)}

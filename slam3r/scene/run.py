@@ -23,6 +23,7 @@ from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructo
 from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
 from slam3r.scene.camera_focals import CameraFocals
 from slam3r.scene.frame_strip import StripRecorder
+from slam3r.scene.known.input import KnownInput
 from slam3r.scene.outputs import image_name
 from slam3r.scene.refinement_input import RefinementInput
 from slam3r.scene.scene import Scene
@@ -93,6 +94,7 @@ class OfflineRun:
         images: Path | None = None,
         observer: Observer | None = None,
         held: RefinementInput | None = None,
+        known: KnownInput | None = None,
     ) -> None:
         """
         Args:
@@ -104,6 +106,7 @@ class OfflineRun:
             images: folder to write the original frames to; None for not at all.
             observer: called with every decision of the reconstructor.
             held: takes what refinement needs; None for nothing.
+            known: prepares frames of which something is known; None where nothing is.
         """
         assert export.confidence is not None
         self._observer = observer
@@ -118,7 +121,7 @@ class OfflineRun:
         self._cameras = CameraNumbers()
         self._focals = CameraFocals(self._cameras, settings.local_threshold)
         self._sinks: list[Sink] = [self._frames, self._points, self._strip, self._focals, *sinks]
-        self._held = held
+        self._held, self._known = held, known
         if held is not None:
             self._sinks.append(held)
         self._origins: list[_Origin] = []
@@ -158,11 +161,15 @@ class OfflineRun:
 
     def _prepare(self, frame: Frame) -> tuple[Frame, Preprocessed]:
         """Prepare a frame, in the reading thread. Drops its original pixels, which would fill the memory."""
-        prepared = preprocess(frame.image, self._options.size)
+        item = None
+        if self._known is None:
+            prepared = preprocess(frame.image, self._options.size)
+        else:
+            frame, prepared, item = self._known.prepare(frame)
         if self._source is not None:
             self._source.note_crop(prepared.original_size, self._options.size)
         if self._held is not None:
-            self._held.keep(frame, prepared)
+            self._held.keep(frame, prepared, item)
         if self._images is not None:
             write_image(self._images / image_name(frame.index), frame.image)
         return replace(frame, image=frame.image[:0, :0].copy()), prepared
@@ -175,6 +182,9 @@ class OfflineRun:
             self._progress.update()
 
     def _take(self, frame: RegisteredFrame) -> None:
+        usable = None if self._known is None else self._known.usable(frame.index)
+        if usable is not None:
+            frame = replace(frame, valid=frame.valid & usable)
         with self._reconstructor.timer("sinks"):
             for sink in self._sinks:
                 sink.add(frame)
@@ -200,13 +210,15 @@ class OfflineRun:
         own, frames = self._focals.intrinsics(recorded.intrinsics, taken_by), []
         for frame in recorded.frames:
             origin = self._origins[frame.index]
+            known = None if self._known is None else self._known.frames[frame.index].intrinsics
+            estimated = intrinsics_to_original(
+                torch.from_numpy(own[frame.index]), origin.prepared.original_from_network
+            ).numpy()
             scene_frame = SceneFrame(
                 **vars(frame),
                 number=origin.number,
                 original_size=origin.prepared.original_size,
-                intrinsics=intrinsics_to_original(
-                    torch.from_numpy(own[frame.index]), origin.prepared.original_from_network
-                ).numpy(),
+                intrinsics=estimated if known is None else known,
                 file=origin.file,
             )
             frames.append(scene_frame)

@@ -15,6 +15,7 @@ from common.refinement.outcome import Verdict
 from slam3r.reconstruction.events import StrideTried
 from slam3r.reconstruction.settings import ReconstructionSettings
 from slam3r.scene.frame_strip import StripFrame
+from slam3r.scene.known.unit import Unit
 from slam3r.scene.sinks import FrameSummary
 
 
@@ -72,7 +73,8 @@ class Unrefined:
 class SceneData:
     """A scene: points, cameras, and how it came about.
 
-    The world is the camera frame of the initial window's reference frame (OpenCV axes); its unit is arbitrary.
+    The world is the camera frame of the initial window's reference frame (OpenCV axes) and its unit arbitrary, unless
+    cameras, depths or a length were given: see `unit`.
     """
 
     points: NDArray[np.float32]
@@ -121,6 +123,8 @@ class SceneData:
     """Agreement of images and cameras, and the outcome of refinement."""
     mesh: Mesh | None = None
     """Surface through all depth maps, where ``export.mesh`` asked for it."""
+    unit: Unit = field(default_factory=Unit)
+    """What a unit of length is."""
     tracks: SceneTracks | None = None
     """None where nothing was refined."""
     unrefined: Unrefined | None = None

@@ -37,6 +37,7 @@ def summarize(scene: SceneData) -> dict[str, Any]:
         "low_confidence_frames": weak,
         "frames_without_pose": [frame.name for frame in scene.frames if frame.camera_to_world is None],
         "verdict": {**asdict(scene.verdict), "sentence": scene.verdict.sentence()},
+        "unit": {**asdict(scene.unit), "sentence": scene.unit.sentence()},
         "frames_not_connected": [frame.name for frame in scene.frames if not frame.connected],
         "skipped": [{"file": name, "reason": reason} for name, reason in scene.skipped],
         "seconds": {stage: round(seconds, 3) for stage, seconds in scene.seconds.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import slam3r
 from common.data.sources.image_files import FolderSource, Frame, FrameSource, GlobSource, ListSource, SourceError
@@ -273,3 +275,31 @@ def test_package_face() -> None:
     assert all(callable(getattr(slam3r, name)) for name in slam3r.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         slam3r.nothing  # noqa: B018
+
+
+def test_known_cameras_masks_and_files(folder: Path, networks: Networks, tmp_path: Path) -> None:
+    """Distorted pictures come out straight, in the world of their cameras, with holes where masks are black."""
+    lens = {"fl_x": 60.0, "fl_y": 60.0, "cx": 32.0, "cy": 24.0, "w": 64, "h": 48, "k1": 0.1}
+    frames = [
+        {"file_path": f"photos/photo{i}.png", "transform_matrix": (pose @ np.diag([1, -1, -1, 1])).tolist()}
+        for i, pose in enumerate(room().camera_to_world.double().numpy())
+    ]
+    (tmp_path / "cameras.json").write_text(json.dumps({**lens, "frames": frames}))
+    (tmp_path / "masks").mkdir()
+    black_left = np.zeros((48, 64), np.uint8)
+    black_left[:, 20:] = 255
+    Image.fromarray(black_left).save(tmp_path / "masks" / "photo3.png")
+    known = {"cameras": tmp_path / "cameras.json", "masks": tmp_path / "masks"}
+    scene = run(folder, networks, output=tmp_path / "out", refinement="off", save_predictions=True, **known)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["unit"]["source"] == "cameras" and summary["unit"]["factor"] == pytest.approx(scene.unit.factor)
+    assert (tmp_path / "out" / "images" / "000003.jpg").is_file()
+    np.testing.assert_allclose(scene.intrinsics[0, :2, 2], [31.5, 23.5])
+    recorded = open_pointmaps(tmp_path / "out" / "predictions")
+    assert not recorded.valid[3, :, :15].any() and recorded.valid[3, :, 25:].any() and recorded.valid[2].any()
+    kept = recorded.points[recorded.valid & (recorded.confidence > 1)]
+    np.testing.assert_allclose(kept.mean(axis=0), scene.points.mean(axis=0), rtol=1e-3, atol=1e-3)
+    (tmp_path / "depths").mkdir()
+    np.save(tmp_path / "depths" / "other.npy", np.ones((48, 64), np.float32))
+    with pytest.raises(InputError, match="no file for any picture"):
+        run(folder, networks, depths=tmp_path / "depths")

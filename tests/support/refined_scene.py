@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -11,6 +13,7 @@ from common.geometry.cameras import unproject_to_world
 from common.meters import MemoryPeak
 from slam3r.reconstruction import ReconstructionSettings
 from slam3r.reconstruction.frames import RegisteredFrame
+from slam3r.scene.known.input import KnownFrame
 from slam3r.scene.refinement_input import RefinementInput
 from slam3r.scene.scene import Scene
 from slam3r.scene.scene_data import SceneFrame
@@ -45,12 +48,16 @@ def registered_frame(room: FilmedRoom, index: int) -> RegisteredFrame:
     )
 
 
-def gather(room: FilmedRoom, held: RefinementInput) -> None:
-    """Feed a film to the sink of a run."""
+def gather(room: FilmedRoom, held: RefinementInput, known: Sequence[KnownFrame] | None = None) -> None:
+    """Feed a film, and what is known of its frames, to the sink of a run."""
     for index, picture in enumerate(room.pictures):
         original_from_network = torch.linalg.inv(picture.network_from_working)
         prepared = Preprocessed(torch.empty(0), original_from_network, picture.original_size)
-        held.keep(Frame(picture.image.permute(1, 2, 0).numpy(), index, index / 10, picture.name), prepared)
+        held.keep(
+            Frame(picture.image.permute(1, 2, 0).numpy(), index, index / 10, picture.name),
+            prepared,
+            None if known is None else known[index],
+        )
         held.add(registered_frame(room, index))
 
 

@@ -16,11 +16,11 @@ from common.errors import ConfigurationError, InputError
 from common.export.colmap import make_colmap_model, write_colmap
 from common.export.nerfstudio import read_nerfstudio, write_nerfstudio
 from common.geometry.transforms import invert_rigid, rotation_angle
+from common.known.camera_files import read_cameras
 from common.rooms import room_video
 from tests.support.tiny_uni3r import SIZE, network, photos, room
 from uni3r.gaussians.files import load_ply
 from uni3r.gaussians.spz import load_spz
-from uni3r.posing.known_cameras import read_cameras
 from uni3r.scene.settings import ExportSettings, FlightSettings
 
 QUICK = {"refinement": {"shrink": (8,), "renderings": 1}, "progress": False, "size": SIZE}

@@ -24,7 +24,7 @@ class RenderCommand:
     queries: tuple[str, ...] = ()
     """Words to look for, such as [chair, floor]: a heat map per view and word."""
     cameras: str | None = None
-    """Known poses and intrinsics: transforms.json, a COLMAP model, or a folder with ``pose`` (ScanNet)."""
+    """Known poses and intrinsics: transforms.json, a COLMAP model, or a folder of ScanNet or TUM RGB-D."""
     teacher_source: str | None = None
     """Weights of the teacher that words come from: uni3r_large needs LSeg's demo_e200.ckpt."""
     output: GivenText | None = None

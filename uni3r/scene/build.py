@@ -17,6 +17,7 @@ from common.errors import InputError
 from common.geometry.cameras import make_intrinsics
 from common.geometry.poses import shared_focal
 from common.geometry.transforms import invert_rigid, make_transform
+from common.known.cameras import KnownCamera, KnownCameras
 from common.progress import ProgressReporter
 from common.refinement.outcome import Verdict
 from common.refinement.pictures import WorkingPictures
@@ -24,7 +25,6 @@ from common.refinement.types import Picture as WorkingPicture
 from common.views import Cameras
 from uni3r.models.ray_alignment import estimate_poses
 from uni3r.models.uni3r import Prediction, Uni3R
-from uni3r.posing.known_cameras import KnownCamera, KnownCameras
 from uni3r.posing.matched_cameras import match_cameras
 from uni3r.posing.refinement import refine_context, search_unit, view_part
 from uni3r.pretrained import ReadyUni3R

@@ -155,6 +155,11 @@ class ImageFileSource(FrameSource):
         return len(self._files)
 
     @property
+    def names(self) -> list[str]:
+        """Names of the frames, in order."""
+        return [file[2] for file in self._files]
+
+    @property
     def files_are_plain(self) -> bool:
         return all(is_plain_file(file[-1]) for file in self._files)
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from common.geometry.colmap_backend import pycolmap_module
-from common.refinement.cameras.model import Model, build_model
+from common.refinement.cameras.model import Anchors, Model, build_model
+from common.refinement.cameras.posed import posed
 from common.refinement.matching.features import Features
 from common.refinement.matching.pair_matching import PairMatches
 from common.refinement.projection import pixel_unit
@@ -19,6 +20,7 @@ _COARSE = ((20.0, 60.0, 0.1), (5.0, 20.0, 0.5), (2.0, 8.0, 1.0))
 that start from the network's points."""
 _FOCAL_RANGE = (0.6, 1.7)  # of the adjusted focal length over its start
 _MAX_K1 = 0.6
+_ALIGNMENT = 5.0  # deviations of a measured position within which it counts when the model is put among them
 
 
 def adjust_coarse(model: Model, settings: AdjustmentSettings, threads: int) -> None:
@@ -51,7 +53,7 @@ def triangulate(
     pycolmap = pycolmap_module()
     count = len(features)
     fresh = build_model(model.adjusted_cameras(), model.frame_camera, features, model.poses(count))
-    fresh.cameras = model.cameras
+    fresh.cameras, fresh.anchors = model.cameras, model.anchors
     images = sorted(fresh.reconstruction.images)
     manager = pycolmap.ObservationManager(fresh.reconstruction, graph)
     triangulator = pycolmap.IncrementalTriangulator(graph, fresh.reconstruction, manager)
@@ -148,8 +150,38 @@ def solve(
     for index, camera in enumerate(model.cameras):
         if camera.known and index + 1 in reconstruction.cameras:
             config.set_constant_cam_intrinsics(index + 1)
-    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
-    pycolmap.create_default_bundle_adjuster(options, config, reconstruction).solve()
+    if model.anchors is None:
+        config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+        pycolmap.create_default_bundle_adjuster(options, config, reconstruction).solve()
+    else:
+        _solve_anchored(model, model.anchors, options, config)
+
+
+def _solve_anchored(model: Model, anchors: Anchors, options: Any, config: Any) -> None:
+    """Adjust with measured poses fixed, or their positions held with their deviation."""
+    pycolmap = pycolmap_module()
+    measured = posed(anchors.camera_to_world)
+    images = [image for image in model.reconstruction.images.values() if measured[image.image_id - 1]]
+    if anchors.sigma is None:
+        for image in images:
+            config.set_constant_rig_from_world_pose(image.frame_id)
+        pycolmap.create_default_bundle_adjuster(options, config, model.reconstruction).solve()
+        return
+    priors = [
+        pycolmap.PosePrior(
+            pose_prior_id=image.image_id,
+            corr_data_id=image.data_id,
+            position=anchors.camera_to_world[image.image_id - 1, :3, 3],
+            position_covariance=anchors.sigma**2 * np.eye(3),
+            coordinate_system=pycolmap.PosePriorCoordinateSystem.CARTESIAN,
+        )
+        for image in images
+    ]
+    prior_options = pycolmap.PosePriorBundleAdjustmentOptions()
+    prior_options.alignment_ransac.random_seed = 0
+    prior_options.alignment_ransac.max_error = _ALIGNMENT * anchors.sigma
+    prior_options.ceres.prior_position_loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    pycolmap.create_pose_prior_bundle_adjuster(options, prior_options, config, priors, model.reconstruction).solve()
 
 
 def _filter(model: Model, error: float, angle: float) -> None:

@@ -113,7 +113,7 @@ def fit_cameras(job: Job, cameras: Sequence[Camera], watch: Stopwatch, progress:
         if model.reconstruction.num_points3D() == 0:
             parallax = float(np.median([pose.parallax for pose in agreeing]))
             raise FitError(f"the pictures were taken from one place (parallax {parallax:.2f} degrees)")
-        return _choose_radial(job, model)
+        return choose_radial(job, model)
 
 
 def held_back_error(job: Job, cameras: Sequence[Camera], poses: NDArray[np.float64]) -> tuple[float, int]:
@@ -123,7 +123,7 @@ def held_back_error(job: Job, cameras: Sequence[Camera], poses: NDArray[np.float
     return (float(np.median(errors)), len(errors)) if len(errors) else (float("nan"), 0)
 
 
-def _choose_radial(job: Job, model: Model) -> Model:
+def choose_radial(job: Job, model: Model) -> Model:
     """The model with radial terms if they are asked for, or if the held-back matches say that they help."""
     wish = job.settings.adjustment.radial
     if wish not in ("auto", "on", "off"):

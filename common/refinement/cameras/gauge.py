@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from common.refinement.cameras.posed import posed
-from common.refinement.types import Tracks
+from common.refinement.types import RefinedCameras, Tracks
 
 _ITERATIONS = 50
 
@@ -34,6 +35,28 @@ class Similarity:
         moved[..., :3, :3] = self.rotation @ poses[..., :3, :3]
         moved[..., :3, 3] = self.points(poses[..., :3, 3])
         return moved
+
+
+def scaling(factor: float) -> Similarity:
+    """x -> factor x."""
+    return Similarity(factor, np.eye(3), np.zeros(3))
+
+
+def moved_cameras(refined: RefinedCameras, similarity: Similarity) -> RefinedCameras:
+    """The same cameras and tracks in a moved world."""
+    poses, placed = (
+        torch.from_numpy(similarity.poses(poses.double().numpy())).float()
+        for poses in (refined.camera_to_world, refined.placed)
+    )
+    points = torch.from_numpy(similarity.points(refined.tracks.point.double().numpy())).float()
+    return replace(
+        refined,
+        camera_to_world=poses,
+        placed=placed,
+        placed_scale=similarity.scale * refined.placed_scale,
+        depth_scale=similarity.scale * refined.depth_scale,
+        tracks=replace(refined.tracks, point=points),
+    )
 
 
 def depth_ratios(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +22,16 @@ from common.refinement.matching.track_building import Observations
 from common.refinement.types import Camera, Tracks
 
 
+@dataclass(frozen=True)
+class Anchors:
+    """Measured poses that adjustment keeps to."""
+
+    camera_to_world: NDArray[np.float64]
+    """(N, 4, 4), NaN where a frame has none."""
+    sigma: float | None
+    """Standard deviation of their positions; None: they do not move."""
+
+
 @dataclass
 class Model:
     """Cameras, poses and points while they are adjusted. A frame's image has its number plus one, a camera likewise."""
@@ -30,10 +40,12 @@ class Model:
     cameras: list[Camera]
     """Before adjustment."""
     frame_camera: list[int]
+    anchors: Anchors | None = None
+    """None where no pose was measured."""
 
     def copy(self) -> Model:
         """An independent model."""
-        return Model(pycolmap_module().Reconstruction(self.reconstruction), self.cameras, self.frame_camera)
+        return replace(self, reconstruction=pycolmap_module().Reconstruction(self.reconstruction))
 
     def poses(self, count: int) -> NDArray[np.float64]:
         """(count, 4, 4) camera-to-world; NaN for frames that are not in the model."""

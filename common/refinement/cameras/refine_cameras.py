@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from common.refinement.cameras.camera_verdict import judge, share_agreeing, share_connected, track_parallax
 from common.refinement.cameras.fitting import FitError, Job, fit_cameras, held_back_error
 from common.refinement.cameras.gauge import depth_ratios, place_the_rest, world_alignment
+from common.refinement.cameras.given_poses import fit_given, given_result, orthonormal, unit_ratio
 from common.refinement.cameras.model import Model, connected_frames, tracks_of
 from common.refinement.cameras.placement import sample_depth
 from common.refinement.cameras.posed import posed
+from common.refinement.given import Given
 from common.refinement.inputs import (
     Outlines,
     Progress,
@@ -42,6 +44,7 @@ def refine_cameras(
     settings: CameraSettings | None = None,
     *,
     cameras: Sequence[Camera | None] | None = None,
+    given: Given | None = None,
     similarity: NDArray[np.floating] | None = None,
     extractor: Extractor | None = None,
     matcher: Matcher | None = None,
@@ -54,14 +57,16 @@ def refine_cameras(
         prediction: depths, poses and intrinsics of the network; moved nowhere, so on the CPU.
         settings: the defaults where None.
         cameras: known cameras by number, None for those to estimate.
+        given: measured poses. They are taken whatever the pictures say, which `evidence` tells; the result is in their
+            world and unit.
         similarity: (N, N) retrieval scores that propose pairs; the pictures' features do where None.
         extractor: features; SIFT where None.
         matcher: of features; nearest neighbours where None.
         progress: is told the stage and the share of it that is done.
 
     Returns:
-        Cameras and poses in the world of the prediction, with the evidence for them. Whatever the pictures are, this is
-        a result: `evidence.refined` says whether anything was changed, `evidence.reason` why.
+        Cameras and poses in the world of the prediction or of `given`, with the evidence for them. Whatever the
+        pictures are, this is a result: `evidence.refined` says whether anything was changed, `evidence.reason` why.
 
     Raises:
         ValueError: arguments that do not go together.
@@ -73,6 +78,12 @@ def refine_cameras(
     with silence():
         job, start = _prepare(pictures, prediction, settings, cameras, similarity, extractor, matcher, watch, progress)
         network = network_cameras(job.outlines, prediction)
+        if given is not None and given.camera_to_world is not None:
+            poses = orthonormal(given.camera_to_world)
+            model = fit_given(job, start, poses, given.sigma, watch, progress)
+            with watch("verdict"):
+                progress("verdict", 0.0)
+                return _conclude_given(job, network, model, poses, given.sigma, watch)
         try:
             model = fit_cameras(job, start, watch, progress)
         except FitError as error:
@@ -144,6 +155,34 @@ def _conclude(job: Job, network: list[Camera], model: Model, watch: Stopwatch) -
         cameras,
         torch.from_numpy(poses).float(),
         torch.from_numpy(connected),
+        torch.from_numpy(placed).float(),
+        torch.from_numpy(scales).float(),
+        torch.from_numpy(ratios).float(),
+        tracks,
+        evidence,
+        watch.seconds,
+        watch.cpu_seconds,
+    )
+
+
+def _conclude_given(
+    job: Job, network: list[Camera], model: Model, given: NDArray[np.float64], sigma: float | None, watch: Stopwatch
+) -> RefinedCameras:
+    """Cameras in the given world, and what the held-back matches say of them."""
+    poses, here, matched = given_result(model, given, sigma, job.settings.adjustment.min_observations)
+    cameras, first, tracks = model.adjusted_cameras(), network_poses(job.prediction), tracks_of(model, here)
+    evidence = _evidence(job, matched, network, cameras, np.where(here[:, None, None], first, np.nan), poses)
+    reason = f"poses as given{'' if sigma is None else f', adjusted within about {sigma:g}'}"
+    if np.isfinite(evidence.error_after):
+        reason += f": median epipolar error {evidence.error_after:.2f} px, the network's {evidence.error_before:.2f} px"
+    evidence = replace(evidence, refined=True, reason=reason, parallax=track_parallax(tracks, poses))
+    ratios, _ = depth_ratios(poses, tracks, _depth_at(job, tracks), _DEPTHS)
+    ratios = np.where(np.isfinite(ratios), ratios, unit_ratio(given, first))
+    placed, scales = place_the_rest(poses, first, ratios)
+    return RefinedCameras(
+        cameras,
+        torch.from_numpy(poses).float(),
+        torch.from_numpy(here),
         torch.from_numpy(placed).float(),
         torch.from_numpy(scales).float(),
         torch.from_numpy(ratios).float(),

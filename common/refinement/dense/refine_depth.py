@@ -13,10 +13,11 @@ from torch import Tensor
 from common.refinement.dense.chunks import frame_chunks, in_parallel, map_frames
 from common.refinement.dense.consistency import confirmed_pixels, count_agreement
 from common.refinement.dense.depth_grid import correct_depth, smooth_depth
+from common.refinement.dense.given_depth import spread_given, vouched
 from common.refinement.dense.joining import join_depth, trust
 from common.refinement.dense.neighbours import candidate_views, choose_neighbours
 from common.refinement.dense.settings import DenseSettings
-from common.refinement.dense.sweep import sweep_level
+from common.refinement.dense.sweep import Held, sweep_level
 from common.refinement.dense.views import DenseViews, dense_views
 from common.refinement.stopwatch import Stopwatch
 from common.refinement.types import Picture, Prediction, RefinedCameras, RefinedDepth
@@ -32,6 +33,7 @@ def refine_depth(
     settings: DenseSettings | None = None,
     progress: Progress | None = None,
     device: torch.device | str | None = None,
+    given: Tensor | None = None,
 ) -> RefinedDepth:
     """Make the depth maps of N frames agree with the tracks, with the pictures and with each other.
 
@@ -43,6 +45,7 @@ def refine_depth(
         settings: of all stages.
         progress: is told how far the work is.
         device: where to compute; None: where `prediction.depth` is.
+        given: (N, H, W) measured depths in the world's unit, 0 where unknown; None without any.
 
     Returns:
         Depth maps on the device of `prediction.depth`, finite and positive everywhere.
@@ -50,7 +53,7 @@ def refine_depth(
     Raises:
         ValueError: the numbers of frames differ.
     """
-    return _refine(pictures, prediction, refined_cameras, settings, progress, device, None)
+    return _refine(pictures, prediction, refined_cameras, settings, progress, device, None, given)
 
 
 @dataclass
@@ -84,6 +87,7 @@ def _refine(
     progress: Progress | None,
     device: torch.device | str | None,
     stages: dict[str, Tensor] | None,
+    given: Tensor | None = None,
 ) -> RefinedDepth:
     """The whole; the depth after each stage goes into `stages`, if given."""
     _check(pictures, prediction, refined)
@@ -100,17 +104,24 @@ def _refine(
             kept["grid"] = depth = correct_depth(depth, valid, refined, maps, settings.grid)
             candidates = _candidates(refined, settings).to(target)
             kept["prior"] = prior = depth = _search_around(views_at[1.0], depth, candidates, settings)
+            held = None
+            if given is not None:
+                given = given.to(depth)
+                kept["given"] = prior = depth = spread_given(depth, given)
+                held = Held((given > 0).to(depth), settings.given)
         correlation = torch.zeros_like(depth)
         for number, level in enumerate(settings.sweep.levels, start=1):
             name = f"sweep {number}"
             with clock.stage(name) as advance:
                 swept = sweep_level(
-                    views_at[level.scale], depth, candidates, level, settings.sweep, settings.neighbours, advance
+                    views_at[level.scale], depth, candidates, level, settings.sweep, settings.neighbours, advance, held
                 )
             kept[name] = depth = swept.depth
             correlation = swept.correlation
         with clock.stage("consistency"):
             views = views_at[1.0]
+            if given is not None:
+                correlation = vouched(correlation, depth, given, settings.consistency.tolerance)
             asked = choose_neighbours(views, depth, candidates, settings.consistency_neighbours())
             agree, seen = count_agreement(views, depth, asked, settings.consistency)
             confirmed = map_frames(

@@ -93,6 +93,16 @@ class SweepSettings:
 
 
 @dataclass(frozen=True)
+class GivenDepthSettings:
+    """Weight of measured depths in the sweep."""
+
+    cost: NotNegative = 0.6
+    """Cost of a depth that departs from the measured one by `deviation` or more; a cost of matching lies in [0, 2]."""
+    deviation: Positive = 0.05
+    """Departure in log depth from which on the cost grows no further: a wrong measurement can be overruled."""
+
+
+@dataclass(frozen=True)
 class ConsistencySettings:
     """Agreement of a frame's depth with its neighbours' own depths."""
 
@@ -139,6 +149,7 @@ class DenseSettings:
     grid: DepthGridSettings = field(default_factory=DepthGridSettings)
     neighbours: NeighbourSettings = field(default_factory=NeighbourSettings)
     sweep: SweepSettings = field(default_factory=SweepSettings)
+    given: GivenDepthSettings = field(default_factory=GivenDepthSettings)
     consistency: ConsistencySettings = field(default_factory=ConsistencySettings)
     joining: JoiningSettings = field(default_factory=JoiningSettings)
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from common.errors import InputError
 from common.export.nerfstudio_reading import read_nerfstudio_frames
-from uni3r.posing.known_cameras import KnownCameras, read_cameras
+from common.known.camera_files import read_cameras
+from common.known.cameras import KnownCameras, Straighteners
 
 SIZE = (120, 160)
 POSE = [[1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
@@ -149,3 +150,30 @@ def test_distorted_pictures_are_straightened(tmp_path: Path) -> None:
     place = straight.intrinsics @ [0.3, 0.25, 1]
     rows, columns = np.nonzero(straight.image[..., 0] > 100)
     np.testing.assert_allclose([columns.mean(), rows.mean()], place[:2], atol=1.0)
+
+
+def test_tum_pictures_take_the_nearest_pose(tmp_path: Path) -> None:
+    (tmp_path / "rgb.txt").write_text("# seconds name\n10.00 rgb/10.000000.png\n10.50 rgb/10.500000.png\n")
+    (tmp_path / "groundtruth.txt").write_text("9.99 1 2 3 0 0 0 1\n10.30 4 5 6 0 0 0 1\n")
+    cameras = read_cameras(tmp_path)
+    assert len(cameras) == 1 and set(cameras.faulty) == {"rgb/10.500000.png"} and not cameras.have_lenses
+    found = cameras.find("10.000000.png")
+    assert found is not None and found.camera_to_world[:3, 3].tolist() == [1, 2, 3]
+    with pytest.raises(InputError, match=r"intrinsics\.txt"):
+        intrinsics(cameras, "10.000000.png")
+    np.savetxt(tmp_path / "intrinsics.txt", [[100, 0, 80], [0, 100, 60], [0, 0, 1]])
+    np.testing.assert_allclose(intrinsics(read_cameras(tmp_path), "10.000000.png")[:2], [[100, 0, 80], [0, 100, 60]])
+
+
+def test_masks_and_depths_are_straightened_like_their_picture(tmp_path: Path) -> None:
+    """A square of a distorted picture and the same square of its mask, at half the size, end at the same place."""
+    cameras = read_cameras(write_json(tmp_path / "t.json", [frame("a.png")], **{**PINHOLE, "k1": 0.3}))
+    camera = cameras.find("a.png")
+    assert camera is not None and camera.lens_of is not None and not cameras.are_straight
+    mask = np.zeros((SIZE[0] // 2, SIZE[1] // 2), np.uint8)
+    mask[40:50, 60:75] = 255
+    picture = np.repeat(mask.repeat(2, 0).repeat(2, 1)[..., None], 3, axis=2)
+    straight = cameras.straighten("a.png", camera, picture).image[..., 0] > 127
+    moved = Straighteners().nearest(camera.lens_of, mask > 0, SIZE).repeat(2, 0).repeat(2, 1)
+    assert moved.any() and (straight & moved).sum() > 0.9 * (straight | moved).sum()
+    assert (moved & (mask.repeat(2, 0).repeat(2, 1) > 0)).sum() < 0.9 * moved.sum()
