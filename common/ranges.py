@@ -12,8 +12,8 @@ from pydantic import AfterValidator, Field
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 """At least one."""
-CountOrNone = Annotated[int, Field(ge=0, le=10**9)]
-"""Zero, for none, or more."""
+CountOrZero = Annotated[int, Field(ge=0, le=10**9)]
+"""Zero or more."""
 Threads = Annotated[int, Field(ge=1, le=4096)]
 """Processor threads."""
 Workers = Annotated[int, Field(ge=0, le=1024)]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from common.command.launch import launch
-from common.ranges import Count, CountOrNone, Pixels, Positive
+from common.ranges import Count, CountOrZero, Pixels, Positive
 from data_process.errors import BadFrameError, SceneError
 from data_process.formats.fisheye624 import ASE_DEVICE_FROM_CAMERA, ASE_RGB_704, ASE_VALID_RADIUS_704
 from data_process.formats.frame_files import decode_color, metres, read_bytes, read_plane
@@ -53,9 +53,9 @@ class AriaSettings(ProcessSettings):
     """Take every n-th frame."""
     max_distance: Positive = 20.0
     """Metres along the ray; farther pixels become invalid."""
-    first: CountOrNone | None = 500
+    first: CountOrZero | None = 500
     """Take the scenes with numbers below this; null: all. The published recipes take the first 500."""
-    train_below: CountOrNone = 450
+    train_below: CountOrZero = 450
     """Scenes with numbers below this are split "train" (90 % of 500), the others "val"."""
 
     def __post_init__(self) -> None:

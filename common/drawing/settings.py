@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from common.ranges import Byte, CountOrNone, FieldOfView, FramesPerSecond, NotNegative, Pixels
+from common.ranges import Byte, CountOrZero, FieldOfView, FramesPerSecond, NotNegative, Pixels
 
 Color = tuple[Byte, Byte, Byte]
 
@@ -24,7 +24,7 @@ class PreviewStyle:
     """Degrees, vertical."""
     hide_backs: bool = True
     """Leave out surfaces whose back the viewer would see."""
-    frusta: CountOrNone = 12
+    frusta: CountOrZero = 12
     """Camera frusta to draw at most."""
     shading: NotNegative = 0.4
     """Strength of the edge darkening; 0 for none."""
@@ -42,7 +42,7 @@ class FilmSettings:
     """Steps per second."""
     turn: float = 40.0
     """Degrees that the viewpoint rotates about the scene in the whole film."""
-    rest: CountOrNone = 24
+    rest: CountOrZero = 24
     """Frames in which the finished map is shown."""
     picture: float = 0.28
     """Height of the input picture in the corner, as a share of the film's; 0 for none."""

@@ -21,7 +21,7 @@ from common.data.scenes.replica_files import TRAJECTORY, ReplicaCamera, read_cam
 from common.data.scenes.scene_folder import DataError, RgbdScene, SceneIndex, read_pixels
 from common.data.sources.image_files import Frame, FrameSource
 from common.errors import InputError
-from common.ranges import Count, CountOrNone
+from common.ranges import Count, CountOrZero
 
 
 class SequenceReader(Protocol):
@@ -150,7 +150,7 @@ class FrameChoice:
 
     every: Count = 1
     """Take every n-th frame."""
-    first: CountOrNone = 0
+    first: CountOrZero = 0
     """Number of frames to skip at the beginning."""
     most: Count | None = None
     """Largest number of frames; None for all."""

@@ -11,7 +11,7 @@ from typing import Literal
 from common.ranges import (
     Angle,
     Count,
-    CountOrNone,
+    CountOrZero,
     FieldOfViewSpan,
     NotNegative,
     Pixels,
@@ -35,11 +35,11 @@ class MatchingSettings:
     """SIFT's threshold of contrast; lower finds more and weaker features."""
     ratio: Share = 0.8
     """Distance to the best partner over that to the second best, at most (Lowe 2004)."""
-    all_pairs_up_to: CountOrNone = 30
+    all_pairs_up_to: CountOrZero = 30
     """Up to so many pictures, every pair is compared."""
-    partners_in_time: CountOrNone = 8
+    partners_in_time: CountOrZero = 8
     """Distances 1, 2, 4, 8 ... in time at which a picture is compared, at most so many."""
-    partners_alike: CountOrNone = 8
+    partners_alike: CountOrZero = 8
     """Pictures that look most alike, for each picture, beyond those neighbours."""
     max_error: Positive = 4.0
     """Pixels from the epipolar line, at most, for a match to be verified (scaled down for small pictures)."""
@@ -155,7 +155,7 @@ class RefinementSettings:
     """off: the network's word stays; cameras: poses, focal length and a smooth correction of every depth map; dense:
     depth is searched in the pictures as well; auto: as dense, but without pycolmap the run goes on unrefined. None: as
     the model asks."""
-    check_frames: CountOrNone = 24
+    check_frames: CountOrZero = 24
     """Frames whose pictures are compared with the result where nothing is refined, at most; 0 for no check."""
     cameras: CameraSettings = field(default_factory=CameraSettings)
     dense: DenseSettings = field(default_factory=DenseSettings)

@@ -12,7 +12,7 @@ from common.configuration import GivenText
 from common.drawing.settings import FilmSettings
 from common.geometry.calibration import Calibration
 from common.known.settings import KnownSettings, ScaleSettings
-from common.ranges import Count, CountOrNone, Threads
+from common.ranges import Count, CountOrZero, Threads
 from common.refinement.settings import RefinementSettings
 from slam3r.live.settings import StreamingSettings, ViewSettings
 from slam3r.models.description import Slam3rDescription
@@ -116,7 +116,7 @@ class DemoCommand:
     """Selection and formats of the output."""
     photos: str | None = None
     """Folder of photographs or a video; null: film a procedural room."""
-    room: CountOrNone = 2000
+    room: CountOrZero = 2000
     """Number of the room among the held-out ones."""
     frames: Count = 40
     """Frames of the room's video."""

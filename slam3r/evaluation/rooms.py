@@ -14,7 +14,7 @@ from common.data.sources.memory import ArraySource
 from common.evaluation.benchmark import BenchmarkBase, Row, numbered_rooms, room_number
 from common.evaluation.figures import write_error_map
 from common.progress import ProgressReporter
-from common.ranges import Count, CountOrNone, Pixels
+from common.ranges import Count, CountOrZero, Pixels
 from common.rooms import room_seed, room_video
 from slam3r.evaluation.model_under_test import ModelUnderTest
 from slam3r.evaluation.recorded_run import run_for_evaluation
@@ -28,7 +28,7 @@ class RoomsSettings:
     name: str = "rooms"
     scenes: Count = 8
     """Rooms."""
-    first_scene: CountOrNone = 1000
+    first_scene: CountOrZero = 1000
     """Number of the first room in the split; validation during training uses the numbers from 0."""
     frames: Count = 40
     """Frames per room."""

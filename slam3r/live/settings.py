@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from common.image_size import check_image_size
-from common.ranges import Count, CountOrNone, Pixels, Positive, Share
+from common.ranges import Count, CountOrZero, Pixels, Positive, Share
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 SEARCH_FRAMES = 61
@@ -41,7 +41,7 @@ class TrackingSettings:
     """Failed frames in a row that make the camera lost."""
     found_after: Count = 3
     """Good frames in a row that make it found again."""
-    reinitialise_after: CountOrNone = 90
+    reinitialise_after: CountOrZero = 90
     """Frames of a loss after which a new segment begins; 0: never."""
 
     def __post_init__(self) -> None:
@@ -138,7 +138,7 @@ class StreamingSettings:
     """Frames of a segment kept for that, spread evenly: 1.1 MB each in memory, and on disk while it waits."""
     refine_side: Pixels = 1024
     """Longer side of the gray pictures kept for that, at most."""
-    remembered_segments: CountOrNone = 1000
+    remembered_segments: CountOrZero = 1000
     """Closed segments that the statistics list; only the list is bounded, the counts are not."""
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from common.configuration import to_dataclass
-from common.ranges import Count, CountOrNone, Seed
+from common.ranges import Count, CountOrZero, Seed
 from slam3r.models.description import ModelConfidence
 
 
@@ -37,7 +37,7 @@ class ReconstructionSettings:
     """A window of more than three frames with a lower mean confidence is tried again with one frame less."""
     local_threshold: float = ModelConfidence.local
     """I2P confidence above which a point is used."""
-    look_ahead: CountOrNone | None = None
+    look_ahead: CountOrZero | None = None
     """Frames after a frame that its window may use; None is ``window_radius * stride``, the offline algorithm."""
     num_scene_frames: Count = 10
     """Buffered frames that serve as references of a registration."""
@@ -47,12 +47,12 @@ class ReconstructionSettings:
     """Normalize the references to unit scale before L2W, and rescale its output."""
     rigid_registration: bool = False
     """Keep the shape of a frame's local pointmap, and place it by a similarity. For small networks; not published."""
-    rigid_neighbours: CountOrNone = 0
+    rigid_neighbours: CountOrZero = 0
     """Number of preceding registered frames that vote on a frame's placement, besides L2W, through an additional I2P
     window. Used only with ``rigid_registration``."""
     rigid_tracks: bool = False
     """Also vote with corners tracked by optical flow from registered frames up to ``rigid_neighbours`` strides away."""
-    buffer_size: CountOrNone = 100
+    buffer_size: CountOrZero = 100
     """Frames in the buffering set; 0 keeps all."""
     buffer_strategy: Literal["reservoir", "fifo"] = "reservoir"
     """Frame that is replaced in a full buffering set: a random one (reservoir) or the oldest (fifo)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from common.image_size import check_image_size
-from common.ranges import Count, CountOrNone, Pixels, Share
+from common.ranges import Count, CountOrZero, Pixels, Share
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class ExportSettings:
     images unlike the training data are low throughout."""
     unconfirmed: bool = False
     """Keep the points of a refined scene that no other view confirms as well."""
-    max_points: CountOrNone = 2_000_000
+    max_points: CountOrZero = 2_000_000
     """Largest number of points kept, a uniform random choice; 0 keeps all."""
-    unrefined_points: CountOrNone = 300_000
+    unrefined_points: CountOrZero = 300_000
     """Largest number of points of a refined scene as it was before, in ``unrefined.ply``; 0 writes none."""
     colmap: bool = False
     """Write a COLMAP model to ``sparse/0``."""
-    colmap_points: CountOrNone = 200_000
+    colmap_points: CountOrZero = 200_000
     """Largest number of points in it."""
     depths: bool = False
     """Write depth maps in the pixels of the original pictures to ``depths``."""

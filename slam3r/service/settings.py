@@ -7,7 +7,7 @@ from typing import Literal
 
 from common.errors import InputError
 from common.geometry.calibration import Calibration
-from common.ranges import Bytes, Count, CountOrNone, Pixels, Threads
+from common.ranges import Bytes, Count, CountOrZero, Pixels, Threads
 from slam3r.live.settings import LiveSettings, StreamingSettings
 from slam3r.models.description import Slam3rDescription
 from slam3r.reconstruction.settings import ReconstructionSettings
@@ -60,7 +60,7 @@ class BrokerSettings:
     ``amqps://user:password@host/?cafile=authority.pem``; without ``cafile`` the system's authorities are trusted."""
     host: str | None = None
     """Used where there is no url: the broker's own guest, which it admits from localhost."""
-    heartbeat_seconds: CountOrNone = 30
+    heartbeat_seconds: CountOrZero = 30
     """A broker that is silent for two heartbeats counts as gone."""
     connect_timeout_seconds: float = 10.0
     """Seconds to wait for a connection."""
@@ -185,7 +185,7 @@ class MeshSettings:
     """A frame is fused when the camera has moved this far since the last one,"""
     rotation_degrees: float = 5.0
     """or turned this far,"""
-    max_skipped: CountOrNone = 15
+    max_skipped: CountOrZero = 15
     """or after this many frames that were left out."""
     update_seconds: float = 2.0
     """Shortest time between meshes; four times what the last one took, where that is more."""
@@ -223,7 +223,7 @@ class SegmentSettings:
     """A stream without frames for this long has its segment closed."""
     retry_seconds: float = 30.0
     """Seconds between attempts to save on a full disk."""
-    max_unsaved: CountOrNone = 2
+    max_unsaved: CountOrZero = 2
     """Segments kept in memory for these attempts; the oldest is given up."""
     checkpoint_seconds: float = 30.0
     """Seconds between checkpoints of the sessions; 0: none, and a stop ends every segment."""
@@ -242,7 +242,7 @@ class HttpSettings:
     """Serve health and metrics."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 lets other machines read health and metrics."""
-    port: CountOrNone = 8090
+    port: CountOrZero = 8090
     """Port to listen on."""
     stall_seconds: float = 60.0
     """Frames that wait this long without progress make the worker unhealthy."""

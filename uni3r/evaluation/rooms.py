@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from common.evaluation.benchmark import BenchmarkBase, Row, numbered_rooms, room_number
-from common.ranges import Count, CountOrNone
+from common.ranges import Count, CountOrZero
 from common.rooms import room_seed, room_sequence
 from uni3r.evaluation.model_under_test import NOTES, LpipsChoice, ModelUnderTest, pooled_miou, write_confusion
 from uni3r.evaluation.window_scorer import ProtocolSettings
@@ -21,7 +21,7 @@ class RoomsSettings:
     name: str = "uni3r_rooms"
     scenes: Count = 16
     """Rooms."""
-    first_scene: CountOrNone = 1000
+    first_scene: CountOrZero = 1000
     """Number of the first room in the split."""
     context_views: Count = 3
     """The views between them are the targets."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from common.ranges import Count, CountOrNone, FieldOfView, FramesPerSecond, Pixels, Positive, Share
+from common.ranges import Count, CountOrZero, FieldOfView, FramesPerSecond, Pixels, Positive, Share
 from uni3r.posing.settings import MatchedCameraSettings, RefinementSettings
 
 Degree = Annotated[int, Field(ge=0, le=3)]
@@ -21,7 +21,7 @@ _MOST_WORDS, _LONGEST_WORD = 200, 200
 class FlightSettings:
     """The path and the film."""
 
-    frames: CountOrNone = 96
+    frames: CountOrZero = 96
     """Frames of the video; 0 for no video."""
     fps: FramesPerSecond = 24.0
     """Frames per second."""

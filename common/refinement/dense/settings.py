@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from common.ranges import Angle, AngleSpan, Count, CountOrNone, NotNegative, Pixels, Positive, Share
+from common.ranges import Angle, AngleSpan, Count, CountOrZero, NotNegative, Pixels, Positive, Share
 
 REFERENCE_SIDE = 224
 """Shorter side, in pixels, of the grids that sizes in the settings refer to."""
@@ -22,7 +22,7 @@ class DepthGridSettings:
     """Weight of a node's difference from the frame's median ratio."""
     limit: NotNegative = 1.0
     """Largest correction beyond the median ratio, in log depth."""
-    min_tracks: CountOrNone = 8
+    min_tracks: CountOrZero = 8
     """A frame with fewer tracks takes the median ratio of all frames."""
     blur: NotNegative = 8.0
     """Sigma of the Gaussian on log depth, in pixels: hides the steps at patch borders, which a search around them would
@@ -108,7 +108,7 @@ class ConsistencySettings:
 
     tolerance: NotNegative = 0.03
     """Relative difference of depths that still agree."""
-    min_views: CountOrNone = 2
+    min_views: CountOrZero = 2
     """Views that must agree with a confirmed pixel."""
     min_share: Share = 0.5
     """Share of the views that could see it which must agree."""

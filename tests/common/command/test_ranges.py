@@ -131,7 +131,7 @@ def test_no_count_is_so_large_that_it_would_never_end(cls: type, name: str, coun
         ("slam3r reconstruct", "reconstruction.seed", -1, "greater than or equal to 0"),
         ("slam3r reconstruct", "streaming.map.max_points", 0, "greater than or equal to 1"),
         ("slam3r reconstruct", "refinement.cameras.focal.field_of_view", [120, 25], "[smallest, largest]"),
-        ("app", "server.port", 70000, "less than or equal to 65535"),
+        ("slam3r app", "server.port", 70000, "less than or equal to 65535"),
         ("train", "seed", 2**32, "less than 4294967296"),
         ("python -m data_process.rooms", "fov", [80, 50], "[smallest, largest]"),
         ("python -m data_process.tum", "every", 0, "greater than or equal to 1"),
