@@ -13,6 +13,7 @@ from common.drawing import video
 from common.drawing.replay_film import GrowingMap, film_frames, write_film
 from common.drawing.rerun_log import write_rerun
 from common.drawing.settings import FilmSettings, PreviewStyle
+from common.errors import InputError
 
 SETTINGS = FilmSettings(size=(60, 80), rest=1, turn=0.0, picture=0.0, style=PreviewStyle(hide_backs=False, frusta=0))
 RED, BLUE = (220, 10, 10), (10, 10, 220)
@@ -76,7 +77,7 @@ def test_a_film_that_did_not_arrive_whole_is_no_film(tmp_path: Path, monkeypatch
     """OpenCV says nothing when the disk is full."""
     monkeypatch.setattr(video, "_frames_in", lambda _: 1)
     with (
-        pytest.raises(OSError, match="1 of 3 frames arrived"),
+        pytest.raises(InputError, match="could not be written whole; is the disk full"),
         video.video_writer(tmp_path / "a.mp4", (32, 32)) as write,
     ):
         for _ in range(3):
