@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -72,9 +74,8 @@ def test_missing_poses_and_lens_are_found(short: FilmedRoom) -> None:
 
 
 def test_blank_pictures_take_the_poses_all_the_same(short: FilmedRoom) -> None:
-    blank = short.part([0, 1, 2])
-    for picture in blank.pictures:
-        picture.image.fill_(100)
+    part = short.part([0, 1, 2])
+    blank = replace(part, pictures=[replace(item, image=torch.full_like(item.image, 100)) for item in part.pictures])
     result = refined(blank, Given(blank.camera_to_world))
     torch.testing.assert_close(result.placed.double(), blank.camera_to_world, atol=1e-6, rtol=0)
     assert not len(result.tracks.point) and not np.isfinite(result.evidence.error_after)
