@@ -59,11 +59,9 @@ def test_mistakes_are_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     offline = [item for item in inputs if item != "live=true"]
-    assert call(monkeypatch, *offline, "output=out", "camera=example") == 2
-    assert "add live=true" in capsys.readouterr().err
-    # Calibrated for pictures of another shape than these, 48 x 64.
-    assert call(monkeypatch, *inputs, "output=out", "camera=example") == 2
-    assert "calibrated for pictures of [1080, 1920]" in capsys.readouterr().err
+    for arguments in (offline, inputs):  # calibrated for pictures of another shape than these, 48 x 64
+        assert call(monkeypatch, *arguments, "output=out", "camera=example") == 2
+        assert "calibrated for pictures of [1080, 1920]" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "rerun", None)
     assert call(monkeypatch, *inputs, "output=out", "view.viewer=rerun") == 2
     assert "setup.sh viewer" in capsys.readouterr().err
