@@ -49,7 +49,9 @@ def test_missing_weights_say_how_to_get_them(tmp_path: Path) -> None:
 
 
 def test_names_that_are_none() -> None:
-    with pytest.raises(ConfigurationError, match="no model 'uni3r_huge': known are uni3r_arbitrary, uni3r_large, uni3r_multiview"):
+    with pytest.raises(
+        ConfigurationError, match="no model 'uni3r_huge': known are uni3r_arbitrary, uni3r_large, uni3r_multiview"
+    ):
         find_model("uni3r_huge")
     with pytest.raises(ConfigurationError, match="does not describe a Uni3R"):
         find_model("slam3r_tiny")
