@@ -106,7 +106,7 @@ def world_alignment(
     scale = _common_scale(refined, network, ratios, both)
     if not both.any():
         return Similarity(scale, np.eye(3), np.zeros(3))
-    rotation = _median_rotation(network[both, :3, :3] @ refined[both, :3, :3].swapaxes(1, 2))
+    rotation = median_rotation(network[both, :3, :3] @ refined[both, :3, :3].swapaxes(1, 2))
     offsets = network[both, :3, 3] - scale * refined[both, :3, 3] @ rotation.T
     return Similarity(scale, rotation, _median_point(offsets))
 
@@ -173,7 +173,7 @@ def _common_scale(
     return float(np.exp(np.median(guesses[int(np.argmin(spread))])))
 
 
-def _median_rotation(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
+def median_rotation(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
     """L1 mean of (N, 3, 3) rotations by reweighting (Hartley et al. 2011)."""
     all_rotations = Rotation.from_matrix(rotations)
     centre = Rotation.from_matrix(rotations[_medoid(all_rotations)])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from common.refinement.cameras.adjustment import adjust_fine, correspondence_graph
 from common.refinement.cameras.fitting import Job, choose_radial
 from common.refinement.cameras.focal import estimate_focals
-from common.refinement.cameras.gauge import world_alignment
+from common.refinement.cameras.gauge import Similarity, median_rotation, scaling, world_alignment
 from common.refinement.cameras.model import Anchors, Model, build_model, connected_frames
 from common.refinement.cameras.placement import all_feature_geometry, place
 from common.refinement.cameras.posed import posed
@@ -65,7 +65,7 @@ def fit_given(
 
 def given_result(
     model: Model, given: NDArray[np.float64], sigma: float | None, least: int
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Similarity]:
     """Poses of a fitted model in the given world.
 
     Args:
@@ -76,23 +76,24 @@ def given_result(
 
     Returns:
         (N, 4, 4) poses, NaN for frames that neither have a given one nor hang together with those that do; (N,) bool
-        frames that have one of either kind; (N,) bool frames that matches connect.
+        frames that have one of either kind; (N,) bool frames that matches connect; and the way of the model's points
+        into the given world.
     """
     measured = posed(given)
     matched = connected_frames(model, len(given), least)
     if not (matched & measured).any():
         matched = np.zeros(len(given), dtype=np.bool_)
     here = matched | measured
-    poses = model.poses(len(given))
+    poses, to_given = model.poses(len(given)), scaling(1.0)
     if sigma is None:
         poses[measured] = given[measured]
     elif matched.sum() > 1:
         # Priors on positions alone do not hold the turn about a straight path.
-        both = np.where((matched & measured)[:, None, None], poses, np.nan)
-        poses = world_alignment(both, given, np.full(len(given), np.nan)).poses(poses)
+        to_given = _turn(poses, given, matched & measured)
+        poses = to_given.poses(poses)
     poses[measured & ~matched] = given[measured & ~matched]
     poses[~here] = np.nan
-    return poses, here, matched
+    return poses, here, matched, to_given
 
 
 def unit_ratio(given: NDArray[np.float64], network: NDArray[np.float64]) -> float:
@@ -107,6 +108,13 @@ def orthonormal(poses: torch.Tensor) -> NDArray[np.float64]:
     left, _, right = np.linalg.svd(result[known, :3, :3])
     result[known, :3, :3] = left @ right
     return result
+
+
+def _turn(poses: NDArray[np.float64], given: NDArray[np.float64], both: NDArray[np.bool_]) -> Similarity:
+    """Turn about the middle of a path, from poses (N, 4, 4) to the given orientations; priors set place and scale."""
+    rotation = median_rotation(given[both, :3, :3] @ poses[both, :3, :3].swapaxes(1, 2))
+    middle = poses[both, :3, 3].mean(axis=0)
+    return Similarity(1.0, rotation, middle - rotation @ middle)
 
 
 def _with_the_rest(job: Job, cameras: Sequence[Camera], given: NDArray[np.float64]) -> NDArray[np.float64]:

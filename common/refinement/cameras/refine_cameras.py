@@ -169,8 +169,9 @@ def _conclude_given(
     job: Job, network: list[Camera], model: Model, given: NDArray[np.float64], sigma: float | None, watch: Stopwatch
 ) -> RefinedCameras:
     """Cameras in the given world, and what the held-back matches say of them."""
-    poses, here, matched = given_result(model, given, sigma, job.settings.adjustment.min_observations)
+    poses, here, matched, to_given = given_result(model, given, sigma, job.settings.adjustment.min_observations)
     cameras, first, tracks = model.adjusted_cameras(), network_poses(job.prediction), tracks_of(model, here)
+    tracks = replace(tracks, point=torch.from_numpy(to_given.points(tracks.point.double().numpy())).float())
     evidence = _evidence(job, matched, network, cameras, np.where(here[:, None, None], first, np.nan), poses)
     reason = f"poses as given{'' if sigma is None else f', adjusted within about {sigma:g}'}"
     if np.isfinite(evidence.error_after):

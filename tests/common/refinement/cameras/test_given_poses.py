@@ -10,8 +10,10 @@ import torch
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
+from common.geometry.alignment import umeyama
 from common.refinement.cameras.refine_cameras import refine_cameras
 from common.refinement.given import Given
+from common.refinement.projection import project
 from common.refinement.types import Camera, RefinedCameras
 from tests.support.filmed_room import FilmedRoom
 
@@ -62,6 +64,13 @@ def test_a_prior_lets_wrong_poses_go_back(short: FilmedRoom) -> None:
     assert kept.evidence.error_after > 5 * adjusted.evidence.error_after
     assert adjusted.evidence.error_after < 0.5
     assert offsets(adjusted.placed, short).mean() < 0.7 * offsets(wrong, short).mean()
+    # The unit is that of the given path as a whole, and points move with the poses.
+    to_given = umeyama(adjusted.placed[:, :3, 3].double(), wrong[:, :3, 3])
+    assert float(torch.linalg.det(to_given[:3, :3])) ** (1 / 3) == pytest.approx(1, abs=0.01)
+    tracks = adjusted.tracks
+    poses = adjusted.placed[tracks.frame].double()
+    local = (poses[:, :3, :3].mT @ (tracks.point[tracks.point_index] - poses[:, :3, 3])[..., None])[..., 0]
+    assert float((project(adjusted.cameras[0], local) - tracks.xy).norm(dim=1).median()) < 0.5
 
 
 def test_missing_poses_and_lens_are_found(short: FilmedRoom) -> None:
