@@ -96,7 +96,9 @@ class SegmentRefiner:
 
     def submit(self, job: SegmentJob) -> Future[bool]:
         """Refine a segment that is written; whether that went well. If not, it stays as it was."""
-        return self._queue.submit(self._run, job)
+        done = self._queue.submit(self._run, job)
+        done.add_done_callback(lambda _: job.spool.unlink(missing_ok=True))  # also when it is cancelled
+        return done
 
     def close(self, wait: bool = True) -> None:
         """End; without `wait`, segments that are not refined yet stay as they are."""
@@ -121,7 +123,6 @@ class SegmentRefiner:
                 logger.error("segment %s was not refined (exit %s); it stays as it was", job.folder, process.exitcode)
         finally:
             self._process = None
-            job.spool.unlink(missing_ok=True)
         return process.exitcode == 0
 
 
