@@ -136,7 +136,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
 
 def check_file_writable(file: str | os.PathLike[str]) -> None:
     """Check that one file can be written; see `check_writable`."""
-    path = Path(file).expanduser().absolute()
+    path = user_path(file).absolute()
     check_writable(path.parent, (path.name,))
     if len(os.fsencode(path.name)) > _LONGEST_NAME:
         raise InputError(f"output {file}: the name {path.name[:40]}... is too long")
@@ -148,9 +148,9 @@ def check_apart(output: str | os.PathLike[str], inputs: Iterable[str | os.PathLi
     Raises:
         InputError: `output` is one of `inputs`.
     """
-    place = Path(output).expanduser().resolve()
+    place = user_path(output).resolve()
     for given in inputs:
-        if given is not None and Path(given).expanduser().resolve() == place:
+        if given is not None and user_path(given).resolve() == place:
             raise InputError(f"output {output} is also what is read from; choose another output")
 
 
@@ -230,7 +230,7 @@ def _is_running(process: int) -> bool:
 
 
 def _fault_of_disk(error: Exception, folder: Path) -> str | None:
-    """What the disk has to do with a failed write; None for nothing. Libraries say it in many ways, or not at all."""
+    """Reason why the disk refused a write; None if it did not. Libraries say it in many ways, or not at all."""
     if isinstance(error, InputError):
         return None
     text = str(error)
@@ -241,7 +241,7 @@ def _fault_of_disk(error: Exception, folder: Path) -> str | None:
         if shutil.disk_usage(folder).free < _NO_SPACE:
             return os.strerror(errno.ENOSPC)
     if _TORCH_WRITER in text or (isinstance(error, OSError) and error.errno is None):  # an encoder that only failed
-        return "the file could not be written whole; is the disk full?"
+        return f"the file could not be written whole; is the disk full? ({text or type(error).__name__})"
     return None
 
 

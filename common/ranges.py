@@ -19,7 +19,7 @@ Threads = Annotated[int, Field(ge=1, le=4096)]
 Workers = Annotated[int, Field(ge=0, le=1024)]
 """Worker processes; 0 works in the main process."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
-"""What all random generators take."""
+"""Seed that every random generator takes."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 """Port of a server."""
 Pixels = Annotated[int, Field(ge=1, le=32768)]

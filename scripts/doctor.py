@@ -1,4 +1,4 @@
-"""What is here, what will be slow, what is missing, and the command that repairs it.
+"""Report of the installation: what is present, slow or missing, and the command that repairs it.
 
     python scripts/doctor.py            a table
     python scripts/doctor.py --json     the same for programs

@@ -20,6 +20,7 @@ from common.errors import CheckpointError, ConfigurationError
 from common.files import check_apart
 from common.known.camera_files import read_cameras
 from common.known.cameras import KnownCameras
+from common.paths import user_path
 from uni3r.pretrained import ModelChoice, ReadyUni3R, load_teacher, ready_model
 from uni3r.scene.build import build_scene
 from uni3r.scene.outputs import RESULTS, write_results
@@ -66,7 +67,7 @@ def reconstruct(
     if output is not None:
         RESULTS.check(output, overwrite)
         if isinstance(cameras, (str, Path)):
-            given = Path(cameras).expanduser()
+            given = user_path(cameras)
             check_apart(output, [given if given.is_dir() else given.parent])
     choose_device(settings.device)
     known = read_cameras(cameras) if isinstance(cameras, (str, Path)) else cameras

@@ -19,7 +19,7 @@ class Levels:
     help: str
     """Sentence that explains it."""
     thresholds: tuple[float, ...]
-    """Of each step, from step 0; a point is chosen if its confidence is strictly above."""
+    """Threshold of each step, from step 0; a point is chosen if its confidence is strictly above."""
     default: int
     """Step at the beginning."""
     first: int = 1

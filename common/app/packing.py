@@ -25,7 +25,7 @@ _BEFORE = "before_"
 
 @dataclass
 class Drawn:
-    """What there is to draw."""
+    """Kinds of data to draw."""
 
     cloud: Cloud
     cameras: ArrayLike

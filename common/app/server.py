@@ -137,7 +137,7 @@ def _check_gradio() -> None:
 
 
 def _keep_files_in(folder: Path) -> None:
-    """Where gradio puts uploads, and the pictures that a page is built with."""
+    """Folder in which gradio puts uploads, and the pictures that a page is built with."""
     os.environ["GRADIO_TEMP_DIR"] = str(folder / "uploads")  # the only way to say so
 
 

@@ -1,4 +1,4 @@
-"""What is here, what will be slow, what is missing, and the command that repairs it.
+"""Report of the installation: what is present, slow or missing, and the command that repairs it.
 
     slam3r doctor            a table
     slam3r doctor --json     the same for programs

@@ -86,7 +86,7 @@ def launch(verb: Verb, arguments: Sequence[str] | None = None) -> None:
 
 
 def _checked(config: DictConfig, verb: Verb) -> Any:
-    """What a command's function takes; what is wrong with the source is told together with the rest."""
+    """Argument of a command's function; faults of the source are told together with the rest."""
     if verb.composed is not None:
         to_dataclass({field.name: config[field.name] for field in fields(verb.composed)}, verb.composed)
         return config

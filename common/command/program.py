@@ -19,7 +19,7 @@ class Entry:
     """Dotted name of its `common.command.verb.Verb`, or of a function that takes its arguments and returns the exit
     status; imported when the command is chosen."""
     line: str
-    """What it does, in a line."""
+    """Purpose, in a line."""
 
 
 def run_program(name: str, entries: Mapping[str, Entry], arguments: Sequence[str] | None = None) -> None:

@@ -35,7 +35,7 @@ class Verb:
     input: str = ""
     """Setting that a word without ``=`` gives; ``source`` for whatever frames come from, which is recognized."""
     input_name: str = ""
-    """What that word is, for the help page, such as ``RUN``."""
+    """Name of that word on the help page, such as ``RUN``."""
     composed: type | None = None
     """Dataclass of the values that are checked at once, where `run` takes the composed configuration, as it builds
     objects from it; else `run` takes an instance of `settings`."""

@@ -138,17 +138,22 @@ class Straighteners:
             lens = lens_of((image.shape[0], image.shape[1]))
             if lens.is_straight:
                 return StraightPicture(image, lens.matrix, True)
-            undistorter = self._made.setdefault(lens, Undistorter(lens))
+            undistorter = self._undistorter(lens)
             return StraightPicture(undistorter(image), undistorter.intrinsics.numpy(), False)
         except ValueError as error:
             raise InputError(f"{origin}: {error}") from error
 
     def nearest(self, lens_of: LensOf, values: NDArray, size: tuple[int, int]) -> NDArray:
-        """What belongs to the pixels of a picture of `size`, a mask or depths (h, w), without its lens's distortion.
+        """Undo the distortion of values that belong to the pixels of a picture of `size`: a mask or depths (h, w).
 
         The values may have another size than the picture; they keep it, and none is mixed with another.
         """
         lens = lens_of(size)
         if lens.is_straight:
             return values
-        return self._made.setdefault(lens, Undistorter(lens)).nearest(values)
+        return self._undistorter(lens).nearest(values)
+
+    def _undistorter(self, lens: Camera) -> Undistorter:
+        if lens not in self._made:
+            self._made[lens] = Undistorter(lens)
+        return self._made[lens]

@@ -85,10 +85,12 @@ def read_depth(path: Path, unit: float) -> NDArray[np.float32]:
             values = np.array(values)
         else:
             with Image.open(path) as image:
+                if image.width * image.height > _LARGEST:
+                    raise ValueError(f"{image.width} x {image.height} pixels")
                 if image.mode not in ("I", "I;16", "I;16B", "I;16L", "F"):
                     raise ValueError(f"expected 16 bits or floats, it is an image of kind {image.mode}")
                 values = np.array(image)
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: not a depth map: {error}") from error
     values = values.squeeze()
     if values.ndim != 2 or values.dtype.kind not in "uif" or 0 in values.shape:
@@ -108,7 +110,9 @@ def check_shape(path: Path, shape: tuple[int, ...], picture: tuple[int, ...]) ->
         )
 
 
-def to_grid(depth: NDArray[np.float32], picture: tuple[int, int], original_from_network: Tensor, size: tuple[int, int]):
+def to_grid(
+    depth: NDArray[np.float32], picture: tuple[int, int], original_from_network: Tensor, size: tuple[int, int]
+) -> Tensor:
     """Depths on the network's grid.
 
     Every pixel takes the measurement nearest to its centre, if one lies within it or, for maps coarser than the grid,

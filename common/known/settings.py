@@ -1,4 +1,4 @@
-"""How far what the user knows is trusted, and what a unit of length is. Imports no torch."""
+"""Trust in what the user knows, and the known unit of length. Imports no torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ScaleSettings:
 
 @dataclass(frozen=True)
 class KnownSettings:
-    """How far known cameras, depths and lengths are trusted."""
+    """Trust in known cameras, depths and lengths."""
 
     poses: Poses = "fixed"
     """Known poses are kept (fixed), adjusted within `sigma` (prior), or used for world and unit alone (align);

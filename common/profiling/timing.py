@@ -25,7 +25,7 @@ class Measurement:
     peak_memory: int
     """Bytes: on the GPU where there is one, else resident in the process, weights and libraries included."""
     all_seconds: tuple[float, ...] = ()
-    """Of every run, in order."""
+    """Seconds of every run, in order."""
     peaks: tuple[float, ...] = ()
     """FLOP per second of matrix products directly before every run, where they were measured."""
 

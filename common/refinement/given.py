@@ -1,4 +1,4 @@
-"""What is known of frames before refinement: measured poses and depths."""
+"""Measurements of frames before refinement: poses and depths."""
 
 from __future__ import annotations
 

@@ -270,5 +270,5 @@ def _convert_scene(
 
 
 def _kept(folder: Path, replace: bool) -> str:
-    """What to say of the earlier version of a scene that failed."""
+    """Remark on the earlier version of a scene that failed."""
     return "; its earlier version stays" if replace and (folder / SCENE_FILE).exists() else ""

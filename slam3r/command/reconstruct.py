@@ -17,6 +17,7 @@ from common.command.registry import plain
 from common.data.sources.image_files import FrameSource
 from common.data.sources.open import source_from_config
 from common.errors import ConfigurationError
+from common.known.settings import KnownSettings
 from common.refinement.settings import RefinementSettings
 from slam3r.command.settings import ReconstructCommand
 from slam3r.live.run import reconstruct_live
@@ -75,8 +76,10 @@ def ignored_settings(chosen: ReconstructCommand) -> list[str]:
         others: dict[str, tuple[Any, Any]] = {
             "save_predictions": (chosen.save_predictions, False),
             "export": (chosen.export, ExportSettings()),
-            "refinement": (chosen.refinement, RefinementSettings()),
+            "known": (chosen.known, KnownSettings()),
         }
+        if not chosen.streaming.refine:
+            others["refinement"] = (chosen.refinement, RefinementSettings())
     else:
         usual = StreamingSettings(map=MapSettings(confidence=chosen.model.confidence.registered))
         others = {"streaming": (chosen.streaming, usual), "view": (chosen.view, ViewSettings())}

@@ -55,7 +55,7 @@ class ReconstructCommand:
     scale: ScaleSettings = field(default_factory=ScaleSettings)
     """One known length, which makes the result metric."""
     known: KnownSettings = field(default_factory=KnownSettings)
-    """How far known cameras and depths are trusted."""
+    """Trust in known cameras and depths."""
     export: ExportSettings = field(default_factory=ExportSettings)
     """Selection and formats of the output."""
     run: RunSettings = field(default_factory=RunSettings)
@@ -99,7 +99,7 @@ class ViewCommand:
     run: str
     """Result folder: of a reconstruction, a segment of a live session, or a scene of Uni3R."""
     server: ServerSettings = field(default_factory=ServerSettings)
-    """Where the page is served."""
+    """Address and port to listen on."""
 
 
 @dataclass(frozen=True, kw_only=True)

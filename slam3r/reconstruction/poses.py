@@ -108,11 +108,11 @@ class PoseSolver:
         used = shown > 0  # at most half of the pixels; the rounds of re-weighting go over these alone
         if not bool(used.any()):
             return SolvedPose(None, 0.0)
-        own, world = (points[used][:, None] for points in (local.points.cpu().float(), points))
-        poses = poses_from_pointmaps(own, world, shown[used][:, None])
+        own, world = local.points.cpu().float()[used], points[used]
+        poses = poses_from_pointmaps(own[:, None], world[:, None], shown[used][:, None])
         if not bool(poses.found):
             return SolvedPose(None, 0.0)
-        own = poses.scale * local.points.cpu().float()
-        apart = (apply_transform(poses.camera_to_world, own) - points).norm(dim=-1)
-        agrees = (apart < AGREEING * own.norm(dim=-1))[shown > 0]
+        own = poses.scale * own
+        apart = (apply_transform(poses.camera_to_world, own) - world).norm(dim=-1)
+        agrees = apart < AGREEING * own.norm(dim=-1)
         return SolvedPose(poses.camera_to_world, float(agrees.float().mean()))

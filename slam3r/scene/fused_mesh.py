@@ -103,7 +103,7 @@ def _fuse(views: Sequence[_View], colors: Callable[[int], NDArray[np.uint8]], mi
 
 
 def _undistorted(values: NDArray, intrinsics: NDArray[np.float64], k1: float) -> NDArray:
-    """What a pinhole camera of the same intrinsics sees, from the nearest pixels: a mean of two depths is neither."""
+    """Picture of a pinhole camera with the same intrinsics, by nearest pixels: a mean of two depths is neither."""
     height, width = values.shape[:2]
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]

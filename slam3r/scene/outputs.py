@@ -21,6 +21,7 @@ from common.export.colmap_tracks import TrackedModel, write_tracked_model
 from common.export.nerfstudio import write_nerfstudio
 from common.export.ply import write_mesh_ply, write_ply
 from common.export.result_folder import (
+    MESH,
     POINTS,
     SUMMARY,
     TRAJECTORY,
@@ -40,7 +41,7 @@ from slam3r.scene.summary import find_warnings, summarize
 
 logger = logging.getLogger(__name__)
 
-PREVIEW, STRIP, MESH = "preview.png", "frames.png", "mesh.ply"
+PREVIEW, STRIP = "preview.png", "frames.png"
 COLMAP, PREDICTIONS, IMAGES, DEPTHS = "sparse/0", "predictions", "images", "depths"
 RESULTS = ResultFolder(
     (SUMMARY, POINTS, TRAJECTORY, TRANSFORMS, PREVIEW, STRIP, MESH, UNREFINED_POINTS, UNREFINED_TRAJECTORY),

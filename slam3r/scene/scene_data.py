@@ -115,7 +115,7 @@ class SceneData:
     notes: list[str] = field(default_factory=list)
     """Further remarks about the input, one sentence each."""
     ended: str | None = None
-    """How a live source ended; None for files."""
+    """Reason for the end of a live source; None for files."""
     strides_tried: list[StrideTried] = field(default_factory=list)
     strip: list[StripFrame] = field(default_factory=list)
     """A few frames with their depths and confidences, for a picture."""
@@ -124,7 +124,7 @@ class SceneData:
     mesh: Mesh | None = None
     """Surface through all depth maps, where ``export.mesh`` asked for it."""
     unit: Unit = field(default_factory=Unit)
-    """What a unit of length is."""
+    """Unit of length."""
     tracks: SceneTracks | None = None
     """None where nothing was refined."""
     unrefined: Unrefined | None = None

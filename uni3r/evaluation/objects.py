@@ -16,6 +16,7 @@ from common.files import read_json, write_json
 from common.geometry.boxes import Box, box_iou
 from common.geometry.cameras import unproject_to_world
 from common.geometry.up_axis import find_up
+from common.ranges import Count, CountOrZero, Share
 from common.rooms import LABEL_NAMES, room_seed, room_sequence
 from common.rooms.layout import build_room
 from common.rooms.objects import FURNITURE, furniture_pieces
@@ -36,17 +37,17 @@ class ObjectsSettings:
     """Which rooms, how they are filmed, and what counts: ``configs/benchmark/uni3r_objects.yaml``."""
 
     name: str = "uni3r_objects"
-    scenes: int = 16
+    scenes: Count = 16
     """Rooms."""
-    first_scene: int = 1000
+    first_scene: CountOrZero = 1000
     """Number of the first room in the split."""
-    context_views: int = 4
-    stride: int = 2
+    context_views: Count = 4
+    stride: Count = 2
     """Path frames from one view to the next: 5 to 15 cm and 3 to 7 degrees each."""
     split: str = "held_out"
-    min_iou: float = 0.25
+    min_iou: Share = 0.25
     """Overlap of a box with a piece of furniture from which on it is found."""
-    min_visible: float = 0.01
+    min_visible: Share = 0.01
     """Share of all pixels that a piece covers at least, to be expected. Smaller ones may be found, but need not."""
     teacher_source: str | None = None
     """Weights of the model's teacher, where it needs any."""

@@ -39,7 +39,7 @@ class FlightSettings:
 
 @dataclass(frozen=True)
 class ObjectSettings:
-    """How Gaussians that a word names become objects."""
+    """Grouping of the Gaussians that a word names into objects."""
 
     min_share: Share = 0.5
     """Probability of the word against the classes that compete with it, above which a Gaussian belongs to it."""
@@ -66,7 +66,7 @@ class ExportSettings:
     objects: bool = True
     """With queries: also cluster the Gaussians that each word names: ``objects.json``, and a PLY for each object."""
     object_search: ObjectSettings = field(default_factory=ObjectSettings)
-    """How these clusters are made."""
+    """Settings of these clusters."""
     splat: bool = False
     """Also write ``gaussians.splat``, 32 bytes per Gaussian, for web viewers: constant colours, no features."""
     spz: bool = False

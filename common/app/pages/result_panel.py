@@ -14,7 +14,7 @@ from common.app.pages.controls import UPDATE_VIEW, view_controls
 from common.app.pages.wording import figures_table, gallery, legend
 
 NO_OTHER_WORK: dict[str, Any] = {"concurrency_id": "device", "concurrency_limit": 1}
-"""Of an event that computes: one at a time, for all visitors."""
+"""Options of an event that computes: one at a time, for all visitors."""
 
 
 @dataclass

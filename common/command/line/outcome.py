@@ -1,4 +1,4 @@
-"""How a command ends: user errors are one clear line and exit status 2, never a traceback."""
+"""Ends of a command: user errors are one clear line and exit status 2, never a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cameras and their files do to pictures: exposure, white balance, blur, small sensors, noise, JPEG.
+"""Effects of cameras and their files on pictures: exposure, white balance, blur, small sensors, noise, JPEG.
 
 Stronger than the renderer's own degradation (`common.rooms.degradation`) and drawn anew for every window, so that a
 network meets each rendered picture as many different photographs. All random numbers come from the caller's generator.

@@ -1,4 +1,4 @@
-"""What the refinement of a segment needs: gathered in bounded memory, and written to a file for another process."""
+"""Input for the refinement of a segment: gathered in bounded memory, and written to a file for another process."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from common.export.mesh import write_mesh_glb
 from common.export.ply import write_mesh_ply
-from common.export.result_folder import SUMMARY, write_map
+from common.export.result_folder import MESH, SUMMARY, write_map
 from common.files import atomic_folder, read_json, write_json
 from common.refinement.outcome import Refinement
 from common.refinement.refine import refine
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 _NICE = 10
 """The networks come first where processors are few."""
-MESH, MESH_BINARY = "mesh.ply", "mesh.glb"
+MESH_BINARY = "mesh.glb"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SegmentJob:
     """A closed segment to refine."""
 
     spool: Path
-    """Of `SegmentInput.write`; removed afterwards."""
+    """File of `SegmentInput.write`; removed afterwards."""
     folder: Path
     """The segment as it was written; replaced where refinement wins."""
     summary: str = SUMMARY

@@ -1,4 +1,4 @@
-"""What the user knows of the frames, gathered while they are read: cameras, depths, masks, markers."""
+"""Knowledge of the user about the frames, gathered while they are read: cameras, depths, masks, markers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from common.refinement.given import LEAST_POSES
 
 @dataclass(frozen=True)
 class KnownFrame:
-    """What is known of a frame."""
+    """Knowledge about one frame."""
 
     lens: LensOf | None = None
     """Tells cameras apart; None where the lens is not known."""
@@ -105,9 +105,8 @@ class Known:
             if found < (LEAST_POSES if self.has_poses else 1):
                 lost = next(name for name in names if self.cameras.find(name) is None)
                 raise InputError(f"{lost}: {self.cameras.why_missing(lost)}")
-        for name in self.scale.between or ():
-            if names and _matching(name, names) is None:
-                raise InputError(f"scale.between: no picture is called {name}; they are called like {names[0]}")
+        for name in self.scale.between or () if names else ():
+            find_picture(name, names)
 
 
 class KnownInput:
@@ -182,15 +181,8 @@ def find_picture(name: str, names: Sequence[str]) -> int:
     Raises:
         InputError: there is none.
     """
-    index = _matching(name, names)
-    if index is None:
-        raise InputError(f"scale.between: no picture is called {name}; they are called like {names[0]}")
-    return index
-
-
-def _matching(name: str, names: Sequence[str]) -> int | None:
     bare = [candidate.rsplit("/", 1)[-1].rsplit(".", 1)[0] for candidate in names]
     for candidates in (list(names), bare):
         if name in candidates:
             return candidates.index(name)
-    return None
+    raise InputError(f"scale.between: no picture is called {name}; they are called like {names[0]}")

@@ -1,4 +1,4 @@
-"""What a unit of length is in a scene, and where that is known from."""
+"""Unit of length of a scene, and the knowledge that it comes from."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Unit:
     """Unit of length of a scene."""
 
     source: UnitSource = "none"
-    """What it is known from; none: lengths are up to scale."""
+    """Knowledge that it comes from; none: lengths are up to scale."""
     factor: float = 1.0
     """Lengths in this unit over those of the network, whose unit is arbitrary."""
     spread: float | None = None
     """Median relative difference between the measurements behind it; None for a single one."""
     note: str = ""
-    """What it was measured on, or why it is not known although something was given."""
+    """Basis of the measurement, or why the unit is unknown although something was given."""
 
     def sentence(self) -> str:
         """One line for the user."""

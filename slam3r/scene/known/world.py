@@ -31,7 +31,7 @@ class Movable:
     scene: SceneData
     """Moved in place."""
     refinement: Refinement | None
-    """Of the scene, moved in place; None without one."""
+    """Refinement of the scene, moved in place; None without one."""
     held: RefinementInput | None
     """Predictions of its frames, whose depths follow."""
     move_recorded: Callable[[Similarity], None] | None = None

@@ -34,7 +34,7 @@ class ClosedWorld:
     staged: Path | None = field(default=None)
     """Folder that holds everything but the mesh."""
     spool: Path | None = field(default=None)
-    """What its refinement needs."""
+    """File with the input of its refinement."""
     mesh_told: bool = field(default=False)
     is_given_up: bool = field(default=False)
     takes_room: bool = field(default=True)

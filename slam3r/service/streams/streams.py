@@ -41,7 +41,7 @@ class _Stream:
     newest: int = -(2**63)
     touched: float = field(default_factory=time.monotonic)
     finished: dict[int, Finished] = field(default_factory=dict)
-    """What worlds leave that the session has ended and whose ends were not handed out yet."""
+    """Data of worlds that the session has ended and whose ends were not handed out yet."""
     pending: OrderedDict[str, Pending] = field(default_factory=OrderedDict)
     """By the name that the session knows the frame by."""
 

@@ -13,6 +13,8 @@ from PIL import Image
 
 from common.errors import InputError
 from common.export.nerfstudio_reading import read_nerfstudio_frames
+from common.geometry.undistortion import Undistorter
+from common.known import cameras as known_cameras
 from common.known.camera_files import read_cameras
 from common.known.cameras import KnownCameras, Straighteners
 
@@ -177,3 +179,18 @@ def test_masks_and_depths_are_straightened_like_their_picture(tmp_path: Path) ->
     moved = Straighteners().nearest(camera.lens_of, mask > 0, SIZE).repeat(2, 0).repeat(2, 1)
     assert moved.any() and (straight & moved).sum() > 0.9 * (straight | moved).sum()
     assert (moved & (mask.repeat(2, 0).repeat(2, 1) > 0)).sum() < 0.9 * moved.sum()
+
+
+def test_a_lens_is_worked_out_once_for_all_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counting(lens: Any) -> Undistorter:
+        made.append(lens)
+        return Undistorter(lens)
+
+    monkeypatch.setattr(known_cameras, "Undistorter", counting)
+    names = ["a.png", "b.png", "c.png"]
+    cameras = read_cameras(write_json(tmp_path / "t.json", [frame(name) for name in names], **{**PINHOLE, "k1": 0.2}))
+    for name in names:
+        intrinsics(cameras, name)
+    assert len(made) == 1

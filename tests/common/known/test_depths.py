@@ -12,6 +12,7 @@ from PIL import Image
 from common.data.sources.image_files import Frame
 from common.data.sources.preprocess import preprocess
 from common.errors import InputError
+from common.known import depths
 from common.known.depths import DepthFolder, covering_values, to_grid
 
 PICTURE = np.zeros((48, 64, 3), np.uint8)
@@ -84,6 +85,17 @@ def test_bad_maps_are_one_line(tmp_path: Path) -> None:
         folder.require_any(["x.jpg", "y.jpg"])
     with pytest.raises(InputError, match="no such folder"):
         DepthFolder(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.npy"])
+def test_a_map_of_absurd_size_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    write_png(tmp_path / "a.png", np.full((48, 64), 1000))
+    np.save(tmp_path / "a.npy", np.ones((48, 64), np.float32))
+    monkeypatch.setattr(depths, "_LARGEST", 48 * 64 - 1)
+    with pytest.raises(InputError, match=r"not a depth map: .*(64 x 48 pixels|3072 values)"):
+        depths.read_depth(tmp_path / name, 1e-3)
 
 
 def test_a_slope_arrives_where_the_network_sees_it() -> None:

@@ -10,8 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.configuration import to_dataclass
 from common.export.ply import read_ply
 from common.export.trajectory import read_tum
+from slam3r.command.reconstruct import ignored_settings
+from slam3r.command.settings import ReconstructCommand
+from tests.support.configs import compose_config
 from tests.support.script_runs import random_model, run_script
 from tests.support.tiny_scene import photos
 
@@ -77,6 +81,15 @@ def test_the_map_can_be_watched_as_it_grows(
     assert recording[:3] == b"RRF"
     for entity in (b"world/segment_0/camera/image", b"world/segment_0/points"):
         assert entity in recording, entity
+
+
+def test_live_runs_that_refine_their_segments_use_the_settings_of_refinement() -> None:
+    def ignored(*overrides: str) -> list[str]:
+        config = compose_config("reconstruct", ["source=folder", "source.path=x", "refinement=dense", *overrides])
+        return ignored_settings(to_dataclass(config, ReconstructCommand))
+
+    assert ignored("live=true") == ["refinement.mode"]
+    assert ignored("live=true", "streaming.refine=true", "known.sigma=0.1") == ["known.sigma"]
 
 
 def test_settings_that_a_kind_of_run_ignores_are_named(
