@@ -8,7 +8,7 @@ scene.save("out/")
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +62,7 @@ def reconstruct(
     overwrite: bool = False,
     sinks: Sequence[Sink] = (),
     observer: Observer | None = None,
+    before_writing: Callable[[Scene], None] | None = None,
     **options: Any,
 ) -> Scene:
     """Reconstruct a scene from images or a video.
@@ -90,6 +91,7 @@ def reconstruct(
         overwrite: replace the results of an earlier run.
         sinks: additional sinks of registered frames, such as a viewer; their exceptions end the run.
         observer: called with the decisions of the reconstructor; its exceptions end the run.
+        before_writing: called with the scene when it is complete, before its files are written.
         **options: fields of `RunSettings`: device, dtype, size, push_batch, read_ahead, progress.
 
     Raises:
@@ -133,6 +135,8 @@ def reconstruct(
             ready, frames, export, run_settings, refining, folder, save_predictions, watched, beforehand
         )
     scene.seconds = {"load model": seconds, **scene.seconds}
+    if before_writing is not None:
+        before_writing(scene)
     if folder is not None:
         write_results(scene, folder, export, streamed)
     return scene

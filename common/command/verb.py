@@ -36,6 +36,8 @@ class Verb:
     """Setting that a word without ``=`` gives; ``source`` for whatever frames come from, which is recognized."""
     input_name: str = ""
     """Name of that word on the help page, such as ``RUN``."""
+    more: str = ""
+    """Setting, a list of text, that further words without ``=`` give; they follow the `input`."""
     composed: type | None = None
     """Dataclass of the values that are checked at once, where `run` takes the composed configuration, as it builds
     objects from it; else `run` takes an instance of `settings`."""

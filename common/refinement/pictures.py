@@ -26,7 +26,7 @@ class CameraNumbers:
 
     def of(self, size: tuple[int, int], path: Path | None, lens: Hashable | None = None) -> int:
         """Number of the camera of a picture of (height, width), in a file or in none; a known lens tells it apart."""
-        kind = (*size, *(_exif_camera(path) if lens is None else (lens,)))
+        kind = (*size, *(exif_camera(path) if lens is None else (lens,)))
         return self._numbers.setdefault(kind, len(self._numbers))
 
     def __len__(self) -> int:
@@ -104,7 +104,7 @@ def renumbered(pictures: list[Picture]) -> list[Picture]:
     return [replace(picture, camera=numbers[picture.camera]) for picture in pictures]
 
 
-def _exif_camera(path: Path | None) -> tuple[str, str]:
+def exif_camera(path: Path | None) -> tuple[str, str]:
     """Model of the camera and its focal length as EXIF states them; pictures that agree share a focal length."""
     if path is None:
         return "", ""

@@ -7,6 +7,9 @@ from common.command.program import Entry, run_program
 COMMANDS = {
     "reconstruct": Entry("slam3r.command.verbs.RECONSTRUCT", "photographs or a video to points, cameras and depth"),
     "live": Entry("slam3r.command.verbs.LIVE", "the map grows while a camera or a stream goes on"),
+    "localize": Entry("slam3r.command.verbs.LOCALIZE", "poses of new pictures in a finished run"),
+    "extend": Entry("slam3r.command.verbs.EXTEND", "more pictures into the world of a finished run"),
+    "merge": Entry("slam3r.command.verbs.MERGE", "two finished runs into one"),
     "replay": Entry("slam3r.command.verbs.REPLAY", "a finished run as a film, a picture, a recording, or in a window"),
     "view": Entry("slam3r.command.verbs.VIEW", "a finished run in the browser, without a model"),
     "app": Entry("common.command.verbs.APP", "SLAM3R and Uni3R in the browser"),

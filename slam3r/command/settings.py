@@ -12,8 +12,9 @@ from common.configuration import GivenText
 from common.drawing.settings import FilmSettings
 from common.geometry.calibration import Calibration
 from common.known.settings import KnownSettings, ScaleSettings
-from common.ranges import Count, CountOrZero, Threads
-from common.refinement.settings import RefinementSettings
+from common.ranges import Count, CountOrZero, Positive, Threads
+from common.refinement.settings import Mode, RefinementSettings
+from slam3r.continuation.settings import MergingSettings, OldPoses, PlacingSettings
 from slam3r.live.settings import StreamingSettings, ViewSettings
 from slam3r.models.description import Slam3rDescription
 from slam3r.profiling.settings import ProfileSettings
@@ -103,6 +104,81 @@ class ViewCommand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LocalizeCommand:
+    """``slam3r localize``: ``configs/localize.yaml``."""
+
+    run: str
+    """Result folder of slam3r reconstruct, with pictures in files."""
+    pictures: tuple[str, ...]
+    """New pictures: image files, or one folder, pattern or video."""
+    cameras: GivenText | None = None
+    """Known intrinsics of the pictures: transforms.json, a COLMAP model, or a folder of ScanNet or TUM RGB-D."""
+    focal: Positive | None = None
+    """Focal length of the pictures, pixels; null: that of the run for pictures of its size, else EXIF or estimated."""
+    output: GivenText | None = None
+    """Folder for localized.json and trajectory.txt; null: ``localized`` in the run's folder, never one that exists."""
+    overwrite: bool = False
+    """Replace the poses of an earlier call in that folder."""
+    placing: PlacingSettings = field(default_factory=PlacingSettings)
+    """Work that is done for a picture, and when it is refused."""
+    threads: Threads | None = None
+    """Processor threads; null: torch's choice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtendCommand:
+    """``slam3r extend``: ``configs/extend.yaml``."""
+
+    run: str
+    """Result folder of slam3r reconstruct, with pictures in files."""
+    pictures: tuple[str, ...]
+    """Further pictures of the same place, in order: image files, or one folder, pattern or video."""
+    every: Count = 1
+    """Take every n-th of them."""
+    output: GivenText
+    """Folder for the results of both together."""
+    overwrite: bool = False
+    """Replace results of an earlier run in that folder."""
+    model: GivenText | None = None
+    """Name of the model; null: that of the run."""
+    mode: Mode | None = None
+    """Refinement: off, cameras, dense or auto; null: as the run was made."""
+    poses: OldPoses = "fixed"
+    """Poses of the run: fixed, or prior (adjusted within `sigma`)."""
+    sigma: Positive | None = None
+    """Standard deviation of the run's positions for ``poses=prior``, in its unit; null: a hundredth of its path's
+    extent."""
+    export: ExportSettings = field(default_factory=ExportSettings)
+    """Selection and formats of the output; what the run wrote is written in any case."""
+    options: RunSettings = field(default_factory=RunSettings)
+    """Device and how the work is done; the image size is the run's."""
+    placing: PlacingSettings = field(default_factory=PlacingSettings)
+    """Check, before any long work, that the pictures show what the run shows."""
+    threads: Threads | None = None
+    """Processor threads; null: torch's choice."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergeCommand:
+    """``slam3r merge``: ``configs/merge.yaml``."""
+
+    run: str
+    """Result folder of slam3r reconstruct, whose world and unit are kept."""
+    others: tuple[str, ...]
+    """Result folder of the other run, which is moved there."""
+    output: GivenText
+    """Folder for the merged result."""
+    overwrite: bool = False
+    """Replace results of an earlier run in that folder."""
+    export: ExportSettings = field(default_factory=lambda: ExportSettings(colmap=True))
+    """Selection and formats of the output."""
+    merging: MergingSettings = field(default_factory=MergingSettings)
+    """How the similarity is found, and when it is refused."""
+    threads: Threads | None = None
+    """Processor threads; null: torch's choice."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DemoCommand:
     """``bash scripts/demo.sh``: ``configs/demo.yaml``."""
 
@@ -139,4 +215,7 @@ def register_settings() -> None:
     register("replay", ReplayCommand)
     register("view", ViewCommand)
     register("profile", ProfileSettings)
+    register("localize", LocalizeCommand)
+    register("extend", ExtendCommand)
+    register("merge", MergeCommand)
     register("demo", DemoCommand)

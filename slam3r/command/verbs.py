@@ -7,7 +7,15 @@ from dataclasses import replace
 from common.command import verbs
 from common.command.systems import register_systems
 from common.command.verb import Verb
-from slam3r.command.settings import DemoCommand, ReconstructCommand, ReplayCommand, ViewCommand
+from slam3r.command.settings import (
+    DemoCommand,
+    ExtendCommand,
+    LocalizeCommand,
+    MergeCommand,
+    ReconstructCommand,
+    ReplayCommand,
+    ViewCommand,
+)
 from slam3r.profiling.settings import ProfileSettings
 from slam3r.service.settings import ServeConfiguration
 
@@ -75,6 +83,53 @@ VIEW = Verb(
     examples=("slam3r view out", "slam3r view out server.port=8000"),
     input="run",
     input_name="RUN",
+)
+LOCALIZE = Verb(
+    name="slam3r localize",
+    config="localize",
+    settings=LocalizeCommand,
+    run="slam3r.command.localize.localize_pictures",
+    register=register_systems,
+    summary="Poses of new pictures in the world of a finished run, with their confidence, or the reason why a picture "
+    "is refused. Needs no model: matches with the run's pictures, whose points are in points.ply, and a pose that most "
+    "of them agree on.",
+    examples=(
+        "slam3r localize out photo.jpg",
+        "slam3r localize out more -o poses",
+        "slam3r localize out a.jpg b.jpg focal=1520",
+    ),
+    input="run",
+    input_name="RUN PICTURES...",
+    more="pictures",
+    see="docs/continuation.md.",
+)
+EXTEND = Verb(
+    name="slam3r extend",
+    config="extend",
+    settings=ExtendCommand,
+    run="slam3r.command.extend.extend_run",
+    register=register_systems,
+    summary="More pictures into the world of a finished run: its poses stay, and one result holds both. Refused before "
+    "any long work where the pictures do not show what the run shows.",
+    examples=("slam3r extend out more -o new", "slam3r extend out second_walk.mp4 every=10 -o new"),
+    input="run",
+    input_name="RUN PICTURES...",
+    more="pictures",
+    see="docs/continuation.md.",
+)
+MERGE = Verb(
+    name="slam3r merge",
+    config="merge",
+    settings=MergeCommand,
+    run="slam3r.command.merge.merge_runs",
+    register=register_systems,
+    summary="Two finished runs into one, by the similarity (scale included) that points which both show agree on: "
+    "points, poses, COLMAP model. Refused with a reason where the runs do not overlap.",
+    examples=("slam3r merge out_a out_b -o new",),
+    input="run",
+    input_name="RUN_A RUN_B",
+    more="others",
+    see="docs/continuation.md.",
 )
 PROFILE = Verb(
     name="slam3r profile",

@@ -129,6 +129,8 @@ class SceneData:
     """None where nothing was refined."""
     unrefined: Unrefined | None = None
     """None where nothing was refined."""
+    made_from: dict[str, Any] = field(default_factory=dict)
+    """Finished runs that the scene was made of, and how they fit together; empty for a scene made of pictures alone."""
     interrupted: bool = False
     """Whether the user stopped the run before the end of the input."""
 

@@ -49,6 +49,7 @@ def summarize(scene: SceneData) -> dict[str, Any]:
         "strides_tried": {str(tried.stride): _number(tried.mean_confidence) for tried in scene.strides_tried},
         "settings": asdict(scene.settings),
         "model": scene.model,
+        "made_from": scene.made_from,
         "revision": code_revision(),
         "per_frame": [
             {

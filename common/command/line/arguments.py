@@ -126,9 +126,12 @@ def _input_overrides(verb: Verb, words: _Words) -> list[str]:
         return _source_overrides(words, verb)
     if not words.inputs:
         return []
-    if not verb.input or len(words.inputs) > 1:
+    if not verb.input or (len(words.inputs) > 1 and not verb.more):
         extra = words.inputs[-1]
         raise ConfigurationError(f"expected key=value, got {extra!r}")
+    if len(words.inputs) > 1:
+        first, *others = words.inputs
+        return [f"{verb.input}={literal(first)}", f"{verb.more}={_written(others)}"]
     if verb.input in ("benchmark", "experiment"):  # a file of that group
         return [f"{verb.input}={words.inputs[0]}"]
     return [f"{verb.input}={literal(words.inputs[0])}"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from common.refinement.matching.features import Features
 from common.refinement.settings import MatchingSettings
 
-_EARLY = 256  # features of largest scale of a picture that stand for it
+EARLY_FEATURES = 256  # of largest scale, which stand for a picture
 _EARLY_MATCHES = 4  # of them that a pair must share to be compared in full
 _DIRECT = 200  # up to so many pictures, all pairs take the early test
 _WORDS = 32
@@ -41,7 +41,7 @@ def select_pairs(
     certain = {(first, first + step) for step in (1, 2) for first in range(count - step)}
     distances = range(1, count) if everything else [2**power for power in range(settings.partners_in_time)]
     near = {(first, first + step) for step in distances for first in range(count - step)}
-    tops = [feature.unit_descriptors(slice(0, _EARLY)) for feature in features]
+    tops = [feature.unit_descriptors(slice(0, EARLY_FEATURES)) for feature in features]
     candidates = near - certain
     if not everything:
         candidates |= _alike(features, settings, similarity) - certain
@@ -57,13 +57,13 @@ def early_matches(tops: Sequence[Tensor], pairs: Sequence[tuple[int, int]], rati
     """Clear mutual matches between the largest features of each pair.
 
     Args:
-        tops: N descriptors (k, D), unit vectors, k at most `_EARLY`.
+        tops: N descriptors (k, D), unit vectors, k at most `EARLY_FEATURES`.
         pairs: rows of `tops`.
         ratio: of distances, as for full matching.
     """
     if not pairs:
         return []
-    padded = torch.zeros(len(tops), _EARLY, tops[0].shape[1])
+    padded = torch.zeros(len(tops), EARLY_FEATURES, tops[0].shape[1])
     for index, top in enumerate(tops):
         padded[index, : len(top)] = top
     counts: list[int] = []
