@@ -37,7 +37,7 @@ LEVELS: Mapping[str, Sequence[Sequence[str]]] = {
         ("pretrained",),
         ("scene",),
         ("live", "api"),
-        ("service", "app", "evaluation", "training"),
+        ("service", "app", "continuation", "evaluation", "training"),
         ("profiling",),
         ("command",),
     ),
@@ -69,7 +69,7 @@ ROOTS = {
 FOLDERS = {
     "common": "app app/pages backbone checkpoints checkpoints/families command command/line data/scenes data/sources "
     "drawing evaluation export geometry heads known metrics profiling refinement rooms training",
-    "slam3r": "evaluation live models profiling reconstruction scene service service/wire training",
+    "slam3r": "continuation evaluation live models profiling reconstruction scene service service/wire training",
     "uni3r": "evaluation gaussians models posing profiling rasterization scene semantics training",
 }
 MAX_MODULES = 14

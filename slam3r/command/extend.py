@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
 
+from common.command.line.outcome import EXIT_INTERRUPTED
 from slam3r.command.settings import ExtendCommand
 from slam3r.continuation.extend import extend
 
@@ -37,3 +39,5 @@ def extend_run(chosen: ExtendCommand) -> None:
     )
     print(scene.verdict.sentence())
     print(scene.unit.sentence())
+    if scene.interrupted:
+        sys.exit(EXIT_INTERRUPTED)

@@ -46,7 +46,7 @@ def write_run(room: FilmedRoom, folder: Path, mode: Mode = "cameras", **export: 
 
 
 def to_truth(poses: NDArray[np.float64], truth: torch.Tensor) -> tuple[NDArray[np.float64], float]:
-    """(4, 4) similarity from a world, in which a film's cameras stand at (N, 4, 4) poses, to the true one; its scale."""
+    """(4, 4) similarity from a world, with cameras at (N, 4, 4) poses, to the true one; its scale."""
     transform = umeyama(torch.from_numpy(poses[:, :3, 3]), truth[:, :3, 3].double()).numpy()
     scale = float(np.cbrt(np.linalg.det(transform[:3, :3])))
     turns = truth[:, :3, :3].double().numpy() @ poses[:, :3, :3].swapaxes(1, 2)  # a path alone hardly fixes the turn

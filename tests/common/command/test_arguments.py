@@ -16,7 +16,7 @@ from common.command.verb import Verb
 from common.data.sources.image_files import FolderSource, GlobSource
 from common.data.sources.open import source_from_config
 from common.errors import ConfigurationError, InputError
-from slam3r.command.verbs import LIVE, RECONSTRUCT, REPLAY, SERVE
+from slam3r.command.verbs import LIVE, LOCALIZE, MERGE, RECONSTRUCT, REPLAY, SERVE
 from tests.support.configs import compose_config
 from tests.support.paths import ROOT
 from uni3r.command.verbs import EVALUATE
@@ -111,6 +111,13 @@ def test_short_options(folder: Path) -> None:
     values = read(RECONSTRUCT, "photos", "--output=out", "--model", "slam3r_large", "export.colmap=true")
     assert (values["output"], values["model"], values["export.colmap"]) == ("out", "slam3r_large", True)
     assert read(LIVE, "photos")["live"] is True
+
+
+def test_some_commands_take_a_run_and_further_words(folder: Path) -> None:
+    (folder / "c=d.jpg").touch()
+    assert read(LOCALIZE, "out", "a b.jpg", "c=d.jpg") == {"run": "out", "pictures": ["a b.jpg", "c=d.jpg"]}
+    assert read(LOCALIZE, "out") == {"run": "out"}
+    assert read(MERGE, "a", "b", "-o", "c") == {"run": "a", "others": ["b"], "output": "c"}
 
 
 def test_uni3r_evaluates_its_own_model_unless_told_otherwise() -> None:
