@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from slam3r.continuation.joined_source import CamerasOfRun, JoinedSource
 from slam3r.continuation.localize import need_pycolmap, open_localizer
 from slam3r.continuation.localizing import Placed
 from slam3r.continuation.names import prefix_of_new
-from slam3r.continuation.new_pictures import open_pictures
+from slam3r.continuation.new_pictures import Pictures, open_pictures
 from slam3r.continuation.query_camera import QueryCameras
 from slam3r.continuation.scene_of_run import settings_of_run, unit_of_run
 from slam3r.continuation.settings import OldPoses, PlacingSettings
@@ -44,7 +44,7 @@ _SIGMA = 0.01
 
 def extend(
     run: str | Path | FinishedRun,
-    pictures: str | Path | Sequence[str | Path] | FrameSource,
+    pictures: Pictures | FrameSource,
     output: str | Path,
     *,
     every: int = 1,
@@ -86,8 +86,7 @@ def extend(
     with ExitStack() as stack:
         more = pictures
         if not isinstance(more, FrameSource):
-            words = [pictures] if isinstance(pictures, (str, Path)) else list(pictures)  # type: ignore[list-item, arg-type]
-            more = stack.enter_context(open_pictures(words, every))
+            more = stack.enter_context(open_pictures(more, every))
         more.validate()
         check_apart(folder, [finished.folder, *more.folders])
         folders = ((COLMAP, wanted.colmap), (IMAGES, wanted.images), (DEPTHS, wanted.depths))

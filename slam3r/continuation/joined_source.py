@@ -79,10 +79,9 @@ class JoinedSource(FrameSource):
 
     def __iter__(self) -> Iterator[Frame]:
         last = 0.0
-        for number, frame in enumerate(self._run.frames):
-            last = frame.timestamp
-            image = read_picture(frame.file).pixels
-            yield Frame(image, number, last, frame.name, frame.file)
+        for number, old in enumerate(self._run.frames):
+            last = old.timestamp
+            yield Frame(read_picture(old.file).pixels, number, last, old.name, old.file)
         count, shift = len(self._run.frames), None
         for frame in self._more:
             if shift is None:

@@ -26,7 +26,7 @@ from common.revision import code_revision
 from slam3r.continuation.finished_run import FinishedRun, read_finished_run
 from slam3r.continuation.landmarks import find_landmarks
 from slam3r.continuation.localizing import Localizer, Placed
-from slam3r.continuation.new_pictures import open_pictures
+from slam3r.continuation.new_pictures import Pictures, open_pictures
 from slam3r.continuation.query_camera import QueryCameras
 from slam3r.continuation.settings import PlacingSettings
 
@@ -36,7 +36,7 @@ LOCALIZED = "localized.json"
 
 def localize(
     run: str | Path | FinishedRun,
-    pictures: str | Path | Sequence[str | Path] | FrameSource,
+    pictures: Pictures | FrameSource,
     *,
     cameras: str | Path | None = None,
     focal: float | None = None,
@@ -71,8 +71,7 @@ def localize(
     with ExitStack() as stack:
         source = pictures
         if not isinstance(source, FrameSource):
-            words = [pictures] if isinstance(pictures, (str, Path)) else list(pictures)  # type: ignore[list-item, arg-type]
-            source = stack.enter_context(open_pictures(words))
+            source = stack.enter_context(open_pictures(source))
         source.validate()
         localizer = open_localizer(finished, QueryCameras(finished.frames, known, focal), settings, progress)
         return list(_place_all(localizer, source, source.length, progress))

@@ -82,7 +82,7 @@ def merge(
         )
     landmarks = [_read(run, settings, progress) for run in runs]
     with ProgressReporter("match", 1.0, show=progress) as reporter:
-        shared = shared_points(*landmarks, settings, lambda share: reporter.at("match", share))
+        shared = shared_points(landmarks[0], landmarks[1], settings, lambda share: reporter.at("match", share))
     found, agreeing = find_similarity(shared, settings)
     scene = merged_scene(runs, found, export)
     scene.tracks = _tracks(scene, agreeing, found, landmarks, export.colmap_points)

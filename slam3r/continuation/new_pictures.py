@@ -12,8 +12,11 @@ from common.data.sources.recognition import recognize
 from common.errors import ConfigurationError
 from common.paths import user_path
 
+Pictures = str | Path | Sequence[str | Path]
+"""Image files, or one folder, pattern, list or video."""
 
-def open_pictures(words: Sequence[str | Path], every: int = 1) -> FrameSource:
+
+def open_pictures(words: Pictures, every: int = 1) -> FrameSource:
     """A source of new pictures; a single one is enough.
 
     Args:
@@ -24,7 +27,7 @@ def open_pictures(words: Sequence[str | Path], every: int = 1) -> FrameSource:
         ConfigurationError: nothing was named.
         SourceError: there is nothing of the kind.
     """
-    texts = [str(word) for word in words]
+    texts = [str(word) for word in ([words] if isinstance(words, (str, Path)) else words)]
     if not texts:
         raise ConfigurationError("pictures: none given; expected image files, a folder, a pattern or a video")
     path = user_path(texts[0])

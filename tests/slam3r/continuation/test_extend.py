@@ -14,7 +14,7 @@ from common.data.sources.image_files import ImageFileSource
 from common.errors import InputError
 from common.export.trajectory import read_tum
 from common.known.settings import KnownSettings
-from common.refinement.settings import RefinementSettings
+from common.refinement.settings import Mode, RefinementSettings
 from slam3r.continuation.extend import as_before
 from slam3r.continuation.finished_run import read_finished_run
 from slam3r.continuation.joined_source import CamerasOfRun, JoinedSource
@@ -108,7 +108,7 @@ def test_bad_input_is_one_line(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["auto", "off"])
-def test_the_whole_way(room: FilmedRoom, mode: str, tmp_path: Path, monkeypatch, capsys) -> None:
+def test_the_whole_way(room: FilmedRoom, mode: Mode, tmp_path: Path, monkeypatch, capsys) -> None:
     """A run of the small model, extended by the command: one result with everything, in the old world."""
     write_pictures(room.part(list(range(8))), tmp_path / "old")
     write_pictures(room.part([8, 9, 10, 11]), tmp_path / "more")

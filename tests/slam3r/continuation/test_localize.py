@@ -44,7 +44,7 @@ def test_held_out_pictures_are_placed(first: Run, room: FilmedRoom, held: list[P
 
 
 def test_focal_length_of_another_camera(first: Run, room: FilmedRoom, held: list[Path], tmp_path: Path) -> None:
-    image = cv2.imread(str(held[1]))
+    image = np.asarray(cv2.imread(str(held[1])))
     cropped = cv2.resize(image[20:-20, 30:-30], None, fx=1.5, fy=1.5, interpolation=cv2.INTER_CUBIC)
     assert cv2.imwrite(str(tmp_path / "phone.png"), cropped)
     (estimated,) = slam3r.localize(first.folder, tmp_path / "phone.png", progress=False)
