@@ -130,7 +130,7 @@ def _require_overlap(run: FinishedRun, more: FrameSource, settings: PlacingSetti
     localizer = open_localizer(run, QueryCameras(run.frames), settings, progress)
     step = max(1, -(-int(more.length or _TRIED) // _TRIED))
     tried: list[Placed] = []
-    with ProgressReporter("compare", _TRIED, "picture", show=progress) as reporter:
+    with ProgressReporter("compare", min(_TRIED, more.length or _TRIED), "picture", show=progress) as reporter:
         for number, frame in enumerate(more):
             if number % step == 0:
                 tried.append(localizer.place(frame))

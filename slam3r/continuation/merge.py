@@ -122,11 +122,12 @@ def merged_scene(runs: Sequence[FinishedRun], found: FoundSimilarity, export: Ex
     one.highest_confidence = max(one.highest_confidence, two.highest_confidence)
     one.frames = joined_frames(one.frames, two.frames, runs[1].name)
     one.verdict = _verdict(runs, scenes, found)
-    if one.unit.source == "none" and two.unit.source != "none":  # a known unit is worth more than the first run's
-        to_known = 1 / found.similarity.scale
-        one.unit = Unit(note=f"times {to_known:.6g} they are in the second run's unit, which is known")
+    one.notes, scale = [_NOT_MERGED], found.similarity.scale
+    if one.unit.source != "none" and two.unit.source != "none":
+        one.notes.append(f"both runs have a known unit; the similarity says that these differ by {abs(scale - 1):.1%}")
+    elif two.unit.source != "none":
+        one.unit = Unit(note=f"times {1 / scale:.6g} they are in the second run's unit, which is known")
     one.total_seconds = one.total_seconds + two.total_seconds
-    one.notes = [_NOT_MERGED]
     one.made_from = {
         "merge": {
             "runs": [str(run.folder.resolve()) for run in runs],

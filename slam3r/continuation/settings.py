@@ -17,7 +17,7 @@ class PlacingSettings:
     """How a picture is placed in a run, and when it is refused."""
 
     pictures: Count = 400
-    """Pictures of a run that are looked at, at most, at even distances: half a second of processor time each."""
+    """Pictures of a run that are looked at, at most, at even distances: a fifth of a second of processor time each."""
     candidates: Count = 12
     """Pictures of the run that a new one is compared with in full, at most: those that share most large features."""
     max_error: Positive = 6.0
