@@ -136,6 +136,21 @@ def load_yaml(file: Path) -> DictConfig:
     return config
 
 
+def changed_values(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Compare nested plain values: a phrase such as ``model.name 'a' became 'b'`` for each key that differs."""
+    before, after = _leaves(old), _leaves(new)
+    keys = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
+    return [f"{key} {before.get(key)!r} became {after.get(key)!r}" for key in keys]
+
+
+def _leaves(value: Any, path: str = "") -> dict[str, Any]:
+    """Nested mappings as one, by dotted keys."""
+    if not isinstance(value, Mapping):
+        return {path: value}
+    inner = (_leaves(item, f"{path}.{key}" if path else str(key)) for key, item in value.items())
+    return {key: leaf for leaves in inner for key, leaf in leaves.items()}
+
+
 def key_path(place: Iterable[str | int]) -> str:
     """A place in a configuration as users write it: ``sources.0.path`` is ``sources[0].path``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")

@@ -76,6 +76,7 @@ MAX_MODULES = 14
 
 EXTRAS = (
     "pycolmap",  # has no wheels for some platforms
+    *("ray", "submitit"),
     *("aio_pika", "aiohttp", "evo", "fastapi", "gradio", "gsplat", "matplotlib", "msgpack", "open_clip"),
     *("prometheus_client", "rerun", "tensorboard", "torchmetrics", "trimesh", "uvicorn", "wordllama", "zstandard"),
 )

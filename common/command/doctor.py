@@ -84,9 +84,10 @@ OPTIONAL = {
         ("aio_pika", "aiormq", "aiohttp", "msgpack", "prometheus_client", "pythonjsonlogger", "trimesh", "zstandard"),
     ),
     "eval": ("evo, scenes in parallel, figures", ("evo", "hydra_plugins.hydra_joblib_launcher", "matplotlib")),
+    "cluster": ("many inputs on SLURM or Ray", ("submitit", "ray")),
     "dev": (
         "tests and checks",
-        ("gaussforge", "jsonschema", "mypy", "plyfile", "pre_commit", "pytest", "ruff", "setuptools_scm"),
+        ("gaussforge", "jsonschema", "mypy", "plyfile", "pre_commit", "pytest", "ruff", "setuptools_scm", "submitit"),
     ),
 }
 # Weights that others publish; they are never shipped with this code.

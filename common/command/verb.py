@@ -41,5 +41,8 @@ class Verb:
     composed: type | None = None
     """Dataclass of the values that are checked at once, where `run` takes the composed configuration, as it builds
     objects from it; else `run` takes an instance of `settings`."""
+    many: str = ""
+    """Dotted name of a function for several inputs: it takes the settings of one, loads what all of them need, and
+    returns a function from the settings of each to its `common.command.many.board.Figures`. Empty: one input only."""
     see: str = ""
     """Reference to further documentation."""

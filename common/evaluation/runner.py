@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from common.configuration import changed_values
 from common.errors import ConfigurationError
 from common.evaluation.benchmark import SCENE_FOLDER, Benchmark, Row
 from common.files import atomic_write, read_json, write_json
@@ -129,22 +130,10 @@ def digest(description: Mapping[str, Any]) -> str:
 
 
 def _check_same(result: SceneResult, description: dict[str, Any], output: Path) -> None:
-    old, new = _leaves(result.description), _leaves(description)
-    differing = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    differing = changed_values(result.description, description)
     if differing:
-        shown = ", ".join(f"{key} {old.get(key)!r} became {new.get(key)!r}" for key in differing[:3])
         more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
         raise ConfigurationError(
-            f"{output} holds the result of {result.scene} with other settings ({shown}{more}); "
+            f"{output} holds the result of {result.scene} with other settings ({', '.join(differing[:3])}{more}); "
             "choose another output, or run all again with resume=false"
         )
-
-
-def _leaves(value: Any, path: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {
-            key: leaf
-            for name, inner in value.items()
-            for key, leaf in _leaves(inner, f"{path}.{name}" if path else str(name)).items()
-        }
-    return {path: value}

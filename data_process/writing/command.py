@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.table import Table
 
+from common.command.many.engines import ENGINES
 from common.command.registry import register
 from common.command.verb import Verb
 from common.errors import ConfigurationError
@@ -45,6 +47,8 @@ def run(
         raise ConfigurationError(f"workers: at least 0, got {settings.workers}")
     if not 0 <= settings.jpeg_quality <= 100:
         raise ConfigurationError(f"jpeg_quality: 0 to 100, got {settings.jpeg_quality}")
+    if settings.overwrite and settings.many.engine != "local":
+        raise ConfigurationError("overwrite: not on several machines, which would each write all scenes; remove them")
     check_writable(settings.output)
     check_apart(settings.output, [settings.raw])
     if settings.verify:
@@ -54,9 +58,31 @@ def run(
         sys.exit(1 if problems else 0)
     dataset = DatasetInfo(name, licence, settings.own() if knobs is None else knobs, jpeg_quality=settings.jpeg_quality)
     with_settings: Callable[[SceneT, SceneWriter], None] = partial(convert, settings=settings)  # type: ignore[call-arg]
-    summary = process(dataset, find(settings), with_settings, settings)
+    scenes = find(settings)
+    if settings.many.engine != "local":
+        spread(lambda number: process(dataset, scenes, with_settings, settings), settings)
+    summary = process(dataset, scenes, with_settings, settings)  # the failed ones again, which tells why
     print_summary(summary, settings.output)
     sys.exit(summary.exit_code)
+
+
+def spread(work: Callable[[int], object], settings: ProcessSettings) -> None:
+    """Let other machines do the work, each with `ProcessSettings.workers` processes: they share the scenes by locks.
+
+    Args:
+        work: what each does; called with its number.
+        settings: ``many`` says where and how many.
+    """
+    logs = Path(settings.output) / ".jobs"
+    logs.mkdir(parents=True, exist_ok=True)
+    machines = ENGINES[settings.many.engine](settings.many, work, logs, settings.many.workers)
+    try:
+        while machines.running():
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        machines.stop()
+        raise
+    _list(faults := machines.faults(), len(faults))
 
 
 def print_summary(summary: ProcessSummary, output: str) -> None:

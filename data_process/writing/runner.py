@@ -18,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 import cv2
 
+from common.command.many.settings import ManySettings
 from common.configuration import GivenText
 from common.errors import ConfigurationError, InputError
 from common.progress import ProgressReporter
@@ -58,6 +59,8 @@ class ProcessSettings:
     """Check the output instead of writing it."""
     scenes: list[str] | None = None
     """Names of the scenes to take; None for all."""
+    many: ManySettings = field(default_factory=ManySettings)
+    """Other machines: ``many.engine=slurm many.workers=8`` is this command on eight of them."""
 
     def raw_folder(self) -> Path:
         """Folder of the download. Raises ConfigurationError if it is not given or missing."""

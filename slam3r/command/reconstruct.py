@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,18 @@ import torch
 import slam3r
 from common.command.line.outcome import EXIT_INTERRUPTED
 from common.command.line.output_folder import chosen_output
+from common.command.many.board import Figures
 from common.command.registry import plain
 from common.data.sources.image_files import FrameSource
 from common.data.sources.open import source_from_config
+from common.device import choose_device
 from common.errors import ConfigurationError
 from common.known.settings import KnownSettings
 from common.refinement.settings import RefinementSettings
 from slam3r.command.settings import ReconstructCommand
 from slam3r.live.run import reconstruct_live
 from slam3r.live.settings import MapSettings, StreamingSettings, ViewSettings
+from slam3r.pretrained import ModelChoice, load_model
 from slam3r.scene.settings import ExportSettings
 
 logger = logging.getLogger(__name__)
@@ -43,23 +46,7 @@ def reconstruct(chosen: ReconstructCommand) -> None:
             if chosen.scale.is_given:
                 raise ConfigurationError("scale: not for live sessions; leave it out, or give live=false")
             return _run_live(source, chosen, output)
-        scene = slam3r.reconstruct(
-            source,
-            chosen.model,
-            output,
-            settings=chosen.reconstruction,
-            export=chosen.export,
-            refinement=chosen.refinement,
-            cameras=chosen.cameras,
-            camera=chosen.camera,
-            depths=chosen.depths,
-            masks=chosen.masks,
-            scale=chosen.scale,
-            known=chosen.known,
-            save_predictions=chosen.save_predictions,
-            overwrite=chosen.overwrite,
-            **vars(chosen.run),
-        )
+        scene = _run_offline(source, chosen, chosen.model, output)
     print(
         f"{len(scene.frames)} frames at stride {scene.stride}, {len(scene.points)} points, "
         f"{scene.frames_per_second:.2f} frames per second, peak {scene.peak_memory}: {output}"
@@ -68,6 +55,44 @@ def reconstruct(chosen: ReconstructCommand) -> None:
     print(scene.unit.sentence())
     if scene.interrupted:
         sys.exit(EXIT_INTERRUPTED)
+
+
+def prepare_many(chosen: ReconstructCommand) -> Callable[[ReconstructCommand], Figures]:
+    """Load the model once; returns the reconstruction of one of several inputs (`common.command.verb.Verb.many`)."""
+    if chosen.live:
+        raise ConfigurationError("live: a live session has one input")
+    choose_device(chosen.run.device)
+    loaded = load_model(chosen.model)
+
+    def one(chosen: ReconstructCommand) -> Figures:
+        if chosen.threads:
+            torch.set_num_threads(chosen.threads)
+        assert chosen.output is not None, "a batch gives each input its folder"
+        with source_from_config(chosen.source) as source:
+            scene = _run_offline(source, chosen, loaded, Path(chosen.output))
+        return Figures(len(scene.frames), scene.verdict.sentence())
+
+    return one
+
+
+def _run_offline(source: FrameSource, chosen: ReconstructCommand, model: ModelChoice, output: Path) -> slam3r.Scene:
+    return slam3r.reconstruct(
+        source,
+        model,
+        output,
+        settings=chosen.reconstruction,
+        export=chosen.export,
+        refinement=chosen.refinement,
+        cameras=chosen.cameras,
+        camera=chosen.camera,
+        depths=chosen.depths,
+        masks=chosen.masks,
+        scale=chosen.scale,
+        known=chosen.known,
+        save_predictions=chosen.save_predictions,
+        overwrite=chosen.overwrite,
+        **vars(chosen.run),
+    )
 
 
 def ignored_settings(chosen: ReconstructCommand) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from common.app.settings import ServerSettings
+from common.command.many.settings import ManySettings
 from common.command.registry import register
 from common.command.sources import register_sources
 from common.configuration import GivenText
@@ -63,6 +64,8 @@ class ReconstructCommand:
     """Device, image size and how the work is done."""
     view: ViewSettings = field(default_factory=ViewSettings)
     """Viewer of a live session."""
+    many: ManySettings = field(default_factory=ManySettings)
+    """Workers, where several inputs are given."""
     threads: Threads | None = None
     """Processor threads; null: torch's choice."""
 

@@ -31,9 +31,12 @@ RECONSTRUCT = Verb(
         "slam3r reconstruct photos",
         "slam3r reconstruct tour.mp4 -o out source.fps=5 export.colmap=true",
         "slam3r reconstruct 'photos/left_*.jpg' --model slam3r_large",
+        "slam3r reconstruct videos/*.mp4 -o out many.workers=4",
     ),
     input="source",
     input_name="INPUT",
+    many="slam3r.command.reconstruct.prepare_many",
+    see="several folders or videos: docs/many.md.",
 )
 LIVE = Verb(
     name="slam3r live",

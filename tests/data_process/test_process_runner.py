@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from common.command.many.engines import ENGINES
+from common.command.many.settings import ManySettings
 from common.errors import ConfigurationError, InputError
 from data_process.errors import WriteError
+from data_process.writing.command import spread
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import ProcessSettings, process, verify
 from data_process.writing.scene_writer import SceneWriter
@@ -68,6 +72,31 @@ def test_all_scenes_and_the_manifest_are_written(tmp_path: Path) -> None:
     assert manifest["scenes"]["b"] == json.loads((tmp_path / "b/scene.json").read_text())
     dataset = json.loads((tmp_path / "dataset.json").read_text())
     assert dataset["name"] == "mini" and dataset["layout"] == 1 and dataset["settings"]["every"] == 10
+    assert verify(tmp_path) == []
+
+
+def test_several_machines_share_the_scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    class Machines:
+        """Work one after the other, as machines with a common disk do at once."""
+
+        def __init__(self, many: ManySettings, work: Callable[[int], None], logs: Path, count: int) -> None:
+            for number in range(count):
+                started.append(number)
+                work(number)
+
+        def running(self) -> int:
+            return 0
+
+        def faults(self) -> list[str]:
+            return []
+
+    monkeypatch.setitem(ENGINES, "slurm", Machines)  # type: ignore[arg-type]
+    log: list[str] = []
+    settings = ProcessSettings(output=str(tmp_path), workers=0, many=ManySettings(engine="slurm", workers=2))
+    spread(lambda number: process(DATASET, SCENES, partial(convert, log=log), settings), settings)
+    assert started == [0, 1] and log == ["a", "b", "c"]
     assert verify(tmp_path) == []
 
 

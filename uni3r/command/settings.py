@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from common.command.many.settings import ManySettings
 from common.command.registry import register
 from common.command.sources import register_sources
 from common.configuration import GivenText, UserPath
@@ -35,6 +36,8 @@ class RenderCommand:
     """Formats of the output."""
     run: RunSettings = field(default_factory=RunSettings)
     """Construction of the scene."""
+    many: ManySettings = field(default_factory=ManySettings)
+    """Workers, where several inputs are given."""
     threads: Threads | None = None
     """Processor threads; null: torch's choice."""
 

@@ -20,6 +20,8 @@ RENDER = Verb(
     examples=("uni3r render photos", "uni3r render left.jpg right.jpg -o out queries=[chair,floor]"),
     input="source",
     input_name="INPUT",
+    many="uni3r.command.render.prepare_many",
+    see="several folders or videos: docs/many.md.",
 )
 CONVERT = Verb(
     name="uni3r convert",

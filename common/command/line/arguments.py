@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 
 from common.command.line.overrides import OVERRIDE, is_meant_for_hydra, literal, literal_overrides
 from common.command.verb import SHORT, Verb
-from common.data.sources.recognition import EXPECTED, MAIN_ARGUMENT, SOURCES, Recognized, recognize
+from common.data.sources.recognition import (
+    EXPECTED,
+    MAIN_ARGUMENT,
+    SOURCES,
+    Recognized,
+    recognize,
+    recognize_several,
+)
 from common.errors import ConfigurationError
 
 _HYDRA_FLAGS = frozenset({"--hydra-help", "--resolve", "--run", "-r", "--multirun", "-m", "--info", "-i"})
@@ -58,6 +65,27 @@ def read_arguments(verb: Verb, arguments: Sequence[str], keys: Collection[str], 
     chosen = {override.partition("=")[0] for override in (*entered, *words.overrides)}
     usual = [override for override in verb.usual if override.partition("=")[0] not in chosen]
     return [*words.hydra, *verb.fixed, *usual, *entered, *given]
+
+
+def read_many(
+    verb: Verb, arguments: Sequence[str], keys: Collection[str], texts: Collection[str]
+) -> dict[str, list[str]]:
+    """Translate a command line with several inputs, each a scene of its own.
+
+    Returns:
+        Input -> its arguments for Hydra, as `read_arguments` makes them; nothing where the command takes one input
+        only, or is given one.
+
+    Raises:
+        ConfigurationError, InputError: as `read_arguments`; also for a stream among several inputs.
+    """
+    words = _sorted(arguments, keys) if verb.many else _Words()
+    scenes = recognize_several(words.inputs) if words.value_of("source") is None else []
+    if not scenes:
+        return {}
+    if words.hydra:
+        raise ConfigurationError(f"{words.hydra[0]}: not with several inputs, which many.workers share")
+    return {scene: read_arguments(verb, [*words.overrides, "--", scene], keys, texts) for scene in scenes}
 
 
 def _sorted(arguments: Sequence[str], keys: Collection[str]) -> _Words:

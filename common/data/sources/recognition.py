@@ -6,6 +6,7 @@ Looks at names and at the file system only, so that a wrong path is told before 
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 import re
 import stat
@@ -78,6 +79,34 @@ def recognize(inputs: Sequence[str]) -> Recognized:
     if any(sign in text for sign in "*?["):
         return Recognized("glob", text)
     raise SourceError(not_there(path))
+
+
+def recognize_several(inputs: Sequence[str]) -> list[str]:
+    """Find the scenes that several words, or a pattern, stand for: folders, videos and lists, each for itself.
+
+    Returns:
+        Existing paths, those of a pattern in the order of their names; nothing where the words are one scene: a single
+        input, image files, or names that do not all exist (`recognize` says what is wrong).
+
+    Raises:
+        SourceError: a stream or camera, which has no end, stands among them.
+    """
+    found = [path for text in inputs for path in _matches(text)]
+    if (len(inputs) < 2 and found == list(inputs)) or os.path.exists(" ".join(inputs)):
+        return []
+    if any(_CAMERA.fullmatch(text) or _URL.fullmatch(text) for text in inputs) and len(inputs) > 1:
+        raise SourceError("a camera or a stream stands alone, not among several inputs")
+    paths = [user_path(text) for text in found]
+    is_scene = [path.exists() and path.suffix.lower() not in IMAGE_SUFFIXES for path in paths]
+    return list(dict.fromkeys(map(str, paths))) if paths and all(is_scene) else []
+
+
+def _matches(text: str) -> list[str]:
+    """The existing paths of a pattern; anything else as it is."""
+    path = user_path(text)
+    if os.path.lexists(path) or not any(sign in text for sign in "*?["):
+        return [text]
+    return sorted(glob.glob(str(path), recursive=True)) or [text]
 
 
 def not_there(path: Path) -> str:
