@@ -77,8 +77,8 @@ def run_many(verb: Verb, inputs: Mapping[str, list[str]]) -> int:
 
 
 def _checked(verb: Verb, inputs: Mapping[str, list[str]]) -> Any:
-    """Settings of the first input; one input of each kind of source is checked."""
-    kinds = {next(word for word in words if word.startswith("source=")): words for words in reversed(inputs.values())}
+    """Settings that all inputs share; an input of each kind of source is checked."""
+    kinds = {next(word for word in words if word.startswith("source=")): words for words in inputs.values()}
     settings: Any = None
     for words in kinds.values():
         settings = composed_settings(verb, words)
