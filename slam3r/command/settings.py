@@ -33,7 +33,7 @@ class ReconstructCommand:
     model: Slam3rDescription = field(metadata={"group": "model"})
     """Model to run: slam3r_tiny or slam3r_large."""
     reconstruction: ReconstructionSettings = field(metadata={"group": "reconstruction"})
-    """Settings of the reconstruction: default, wild, replica or live."""
+    """Settings of the reconstruction: default, fast, wild, replica or live."""
     refinement: RefinementSettings = field(metadata={"group": "refinement"})
     """Whether the views are made consistent afterwards: auto, off, cameras or dense; default: as the model asks."""
     streaming: StreamingSettings = field(metadata={"group": "streaming"})
@@ -188,7 +188,7 @@ class DemoCommand:
     model: Slam3rDescription = field(metadata={"group": "model"})
     """Model to run: slam3r_tiny or slam3r_large."""
     reconstruction: ReconstructionSettings = field(metadata={"group": "reconstruction"})
-    """Settings of the reconstruction: default, wild, replica or live."""
+    """Settings of the reconstruction: default, fast, wild, replica or live."""
     refinement: RefinementSettings = field(metadata={"group": "refinement"})
     """Whether the views are made consistent afterwards: auto, off, cameras or dense; default: as the model asks."""
     export: ExportSettings = field(default_factory=ExportSettings)

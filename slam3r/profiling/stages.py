@@ -172,24 +172,30 @@ class SpeedBenchmark:
         step = min(10, self.work.flat_span)
         for buffer_size in self.work.buffer_sizes:
             reconstructor = Reconstructor(self.networks, self.work.pipeline_settings(buffer_size=buffer_size))
-            seconds, frames = 0.0, 0
+            seconds, processor, frames = 0.0, 0.0, 0
             for first in range(0, max(self.work.flat_at) + self.work.flat_span, step):
                 images = synthetic_frames(first, step, self.work.image_size)
-                start = time.perf_counter()
+                start, busy = time.perf_counter(), time.process_time()
                 reconstructor.push(images)
-                seconds, frames = seconds + time.perf_counter() - start, frames + step
+                seconds, processor = seconds + time.perf_counter() - start, processor + time.process_time() - busy
+                frames += step
                 for at in self.work.flat_at:
                     if first < at + self.work.flat_span <= first + step:
-                        yield self._flatness_row(at, buffer_size, seconds, frames, len(reconstructor.buffered_frames))
+                        buffered = len(reconstructor.buffered_frames)
+                        yield self._flatness_row(at, buffer_size, seconds, processor / frames, frames, buffered)
                     if first < at <= first + step:  # the clock starts
-                        seconds, frames = 0.0, 0
+                        seconds, processor, frames = 0.0, 0.0, 0
 
-    def _flatness_row(self, at: int, buffer_size: int, seconds: float, frames: int, buffered: int) -> SpeedRow:
+    def _flatness_row(
+        self, at: int, buffer_size: int, seconds: float, processor: float, frames: int, buffered: int
+    ) -> SpeedRow:
         row = SpeedRow(self.name, self.dtype, f"from frame {at}, buffer of {buffer_size}", seconds)
         row.frames_per_second = frames / seconds
         on_gpu = self.device.type == "cuda"
         row.peak_memory = torch.cuda.memory_allocated(self.device) if on_gpu else resident_memory()
-        row.details = {"buffered": buffered, "note": f"{buffered} buffered; memory held, not peak"}
+        held = resident_memory() / 2**30
+        note = f"{buffered} buffered; {held:.2f} GiB held, not peak; {processor:.3f} processor seconds a frame"
+        row.details = {"buffered": buffered, "processor_seconds_per_frame": processor, "note": note}
         return row
 
     def _measure(self, function: Callable[[], object]) -> Measurement:

@@ -30,7 +30,7 @@ from slam3r.reconstruction.memory.scene_buffer import BufferingSet
 from slam3r.reconstruction.networks import Networks
 from slam3r.reconstruction.poses import PoseSolver
 from slam3r.reconstruction.registration import adopt_initial_frames, register, rescale_initial_confidence
-from slam3r.reconstruction.retrieval import retrieve
+from slam3r.reconstruction.retrieval import chosen_queries, retrieve
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 LOCAL_BATCHES = 8
@@ -234,7 +234,7 @@ class Reconstructor:
         """Drop the frames that no later step reads."""
         stride = max(stride, self._largest_stride)
         # Rigid placement reads tokens and registered points of neighbours.
-        placing = self._at.next_frame - self.settings.rigid_neighbours * stride
+        placing = self._at.next_frame - max(self.settings.rigid_neighbours, self.settings.strides_tracked) * stride
         offered = min(placing, buffer.milestone)
         needed = min(self._at.next_local - self.settings.window_radius * stride, offered)
         self._at.first_held = max(self._at.first_held, needed)
@@ -299,8 +299,7 @@ class Reconstructor:
     def _register_round(self, size: int, buffer: BufferingSet) -> list[RegisteredFrame]:
         assert self._at.stride is not None, "frames are registered after the stride was found"
         frames = list(range(self._at.next_frame, min(self._at.next_frame + size, self._at.received)))
-        # Every second frame is a query, as published.
-        queries, candidates = frames[::2], tuple(buffer.frames)
+        queries, candidates = chosen_queries(frames, self.settings.retrieval_queries), tuple(buffer.frames)
         with self.timer("retrieval"):
             positions, scores = retrieve(
                 [self._store.inputs[frame].tokens for frame in queries],

@@ -11,6 +11,19 @@ from common.backbone import PatchGrid
 from slam3r.reconstruction.networks import Networks
 
 
+def chosen_queries(frames: Sequence[int], most: int | None) -> list[int]:
+    """Choose the frames of a round that ask for references: every second one, as published, or a few evenly spaced.
+
+    Args:
+        frames: of the round, in order; not empty.
+        most: number of queries at most; None for every second frame.
+    """
+    if most is None:
+        return list(frames[::2])
+    count = min(most, len(frames))
+    return [frames[(2 * number + 1) * len(frames) // (2 * count)] for number in range(count)]
+
+
 def retrieve(
     queries: Sequence[Tensor],
     candidates: Sequence[Tensor],
@@ -22,7 +35,7 @@ def retrieve(
     """Choose the candidates that correlate best with all queries together.
 
     Args:
-        queries: (N, E) tokens of the frames to register (every second of them, as published).
+        queries: (N, E) tokens of the frames to register (`chosen_queries`).
         candidates: (N, E) tokens of the buffering set.
         count: how many to choose.
         networks: score the pairs.

@@ -43,6 +43,11 @@ class ReconstructionSettings:
     """Buffered frames that serve as references of a registration."""
     max_frames_per_round: Count = 10
     """Largest number of frames registered together (never more than half a stride, rounded up)."""
+    min_frames_per_round: Count = 1
+    """Frames registered together where half a stride is fewer: one retrieval and one pass over the references serve all
+    of them, and they do not see each other."""
+    retrieval_queries: Count | None = None
+    """Frames of a round that ask for references, evenly spaced; null: every second one, as published."""
     normalize_input: bool = False
     """Normalize the references to unit scale before L2W, and rescale its output."""
     rigid_registration: bool = False
@@ -51,7 +56,9 @@ class ReconstructionSettings:
     """Number of preceding registered frames that vote on a frame's placement, besides L2W, through an additional I2P
     window. Used only with ``rigid_registration``."""
     rigid_tracks: bool = False
-    """Also vote with corners tracked by optical flow from registered frames up to ``rigid_neighbours`` strides away."""
+    """Also vote with corners tracked by optical flow from registered frames nearby."""
+    track_reach: CountOrZero | None = None
+    """Strides from which corners are tracked; null: ``rigid_neighbours``."""
     buffer_size: CountOrZero = 100
     """Frames in the buffering set; 0 keeps all."""
     buffer_strategy: Literal["reservoir", "fifo"] = "reservoir"
@@ -86,7 +93,7 @@ class ReconstructionSettings:
             raise ValueError(f"pose_method is 'pnp', 'pointmaps' or 'pnp_first', got {self.pose_method!r}")
         if self.stride_max < self.stride_min:
             raise ValueError(f"stride_max must be at least stride_min={self.stride_min}, got {self.stride_max}")
-        for name in ("stride_search_frames", "memory_chunk"):
+        for name in ("stride_search_frames", "memory_chunk", "retrieval_queries"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1 or null, got {value}")
@@ -100,7 +107,8 @@ class ReconstructionSettings:
         for name in ("initial_window", "stride_min", "stride_step", "window_radius", "buffer_interval"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("num_scene_frames", "max_frames_per_round", "encode_batch", "window_batch"):
+        names = ("num_scene_frames", "max_frames_per_round", "min_frames_per_round", "encode_batch", "window_batch")
+        for name in names:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.initial_window < 2:
@@ -108,7 +116,12 @@ class ReconstructionSettings:
 
     def frames_per_round(self, stride: int) -> int:
         """Frames registered together at a stride."""
-        return max(1, min((stride + 1) // 2, self.max_frames_per_round))
+        return max(self.min_frames_per_round, min((stride + 1) // 2, self.max_frames_per_round))
+
+    @property
+    def strides_tracked(self) -> int:
+        """Strides from which corners are tracked; 0 where none are."""
+        return 0 if not self.rigid_tracks else self.rigid_neighbours if self.track_reach is None else self.track_reach
 
 
 def settings_for_model(

@@ -40,7 +40,7 @@ def tracked_neighbours(frame: int, stride: int, store: FrameStore, settings: Rec
 
     Near frames share the most corners; far ones limit the accumulation of error over many small steps.
     """
-    usable = store.registered_near(frame, settings.rigid_neighbours * stride, settings.buffer_confidence)
+    usable = store.registered_near(frame, settings.strides_tracked * stride, settings.buffer_confidence)
     chosen: list[int] = []
     for index in sorted(usable, key=lambda index: (abs(index - frame), index)):
         if not chosen or abs(index - frame) >= 2 * abs(chosen[-1] - frame):

@@ -77,6 +77,18 @@ def test_a_frame_is_finished_as_soon_as_its_look_ahead_is_there(networks: Networ
         assert max(lag[10:]) == latest
 
 
+def test_frames_of_a_round_are_registered_together_and_few_of_them_ask(networks: Networks) -> None:
+    """The published round is half a stride; with more, one retrieval and one pass over the references serve several."""
+    published = run(networks, video(40))
+    together = run(networks, video(40), replace(SETTINGS, min_frames_per_round=5, retrieval_queries=1))
+    for (frames, _, events), size, queries in ((published, 1, 1), (together, 5, 1)):
+        assert [frame.index for frame in frames] == list(range(40))
+        rounds = [event for event in events if isinstance(event, Registered)]
+        assert len(rounds) == -(-(40 - 5) // size)  # without the founding frames 0 to 4
+        assert {len(event.queries) for event in rounds} == {queries}
+    assert len([event for event in together[2] if isinstance(event, Buffered)]) > 5
+
+
 def test_windows_do_not_depend_on_how_frames_are_pushed(networks: Networks) -> None:
     settings = replace(SETTINGS, look_ahead=2)
     one, _, _ = run(networks, video(25), settings, chunk=1)

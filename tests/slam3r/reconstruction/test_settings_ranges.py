@@ -23,6 +23,8 @@ REFUSED: list[tuple[type, dict[str, Any], str]] = [
     (ReconstructionSettings, {"buffer_size": -1}, "buffer_size"),
     (ReconstructionSettings, {"memory_chunk": 0}, "memory_chunk"),
     (ReconstructionSettings, {"focal_frames": 0}, "focal_frames"),
+    (ReconstructionSettings, {"min_frames_per_round": 0}, "min_frames_per_round"),
+    (ReconstructionSettings, {"retrieval_queries": 0}, "retrieval_queries"),
     (ReconstructionSettings, {"seed": -1}, "seed"),
     (ReconstructionSettings, {"weak_confidence": float("nan")}, "weak_confidence"),
     (MapSettings, {"max_points": 10**12}, "max_points"),
