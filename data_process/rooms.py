@@ -11,6 +11,7 @@ that an interrupted run is resumed by starting it again.
 from __future__ import annotations
 
 import json
+import math
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,12 +28,14 @@ from common.files import check_writable, read_json, remove_leftovers, temporary_
 from common.progress import ProgressReporter
 from common.ranges import Count, FieldOfViewSpan, Pixels, Quality, Seed, Span, Workers
 from common.rooms import room_seed, room_sequence
+from common.rooms.camera_path import Tilt
 from common.views import Views
 from data_process.errors import WriteError
 from data_process.writing.command import process_verb
 from data_process.writing.runner import worker_pool
 
 _SETTINGS_FILE = "rooms.json"
+_FILMING = Tilt(pitch=(math.radians(-55), math.radians(12)), lean=math.radians(6))
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class RoomSettings:
     """Degrees of pan from one frame to the next: range over scenes."""
     fov: FieldOfViewSpan = (50.0, 80.0)
     """Field of view along the longer side, degrees: range over scenes."""
+    tilted: bool = False
+    """Hold the camera as people film: up to 55 degrees downward and 12 upward, leaning to one side by some 6 degrees.
+    Else at most 22 downward and nearly level."""
     jpeg_quality: Quality = 95
     """Quality of JPEGs, 0 to 100."""
 
@@ -118,6 +124,7 @@ def _claim(output: Path, settings: RoomSettings) -> None:
         found = dict(read_json(path))
     except (ValueError, TypeError):
         raise ConfigurationError(f"{path} is damaged; remove it together with its scenes") from None
+    found = {"tilted": False, **found}  # rooms that were written before this setting existed
     changed = ", ".join(key for key in wanted if found.get(key) != wanted[key])
     if changed:
         raise ConfigurationError(f"{path} was written with other settings ({changed}); choose another output folder")
@@ -138,6 +145,7 @@ def _write_scene(folder: Path, index: int, settings: RoomSettings) -> None:
         step=settings.step,
         turn=settings.turn,
         fov=settings.fov,
+        tilt=_FILMING if settings.tilted else None,
     )
     with temporary_folder(folder.parent, folder.name) as temporary:
         save_views(temporary, views, settings.jpeg_quality)

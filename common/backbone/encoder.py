@@ -18,14 +18,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.backbone.blocks import Block, run_block
 from common.backbone.patch_embed import PatchEmbed, PatchGrid
 from common.backbone.position_table import PositionTable, Resize
 from common.backbone.rope import DEFAULT_BASE
-from common.backbone.stem.adapter import StemAdapter
 
 
 class Encoder(nn.Module):
@@ -51,7 +49,6 @@ class Encoder(nn.Module):
         table_resize: Resize = "bicubic",
         layer_scale: float | None = None,
         final_norm: bool = False,
-        stem: bool = False,
         checkpointing: bool = False,
     ) -> None:
         """
@@ -64,8 +61,6 @@ class Encoder(nn.Module):
             table_resize: interpolation of the table for other grids (see `PositionTable`).
             layer_scale: initial learnt scale per channel of both branches of a block; None for none.
             final_norm: normalize the tokens that come out of the last block.
-            stem: add what a convolutional network for photographs sees to the tokens at three places: before the first
-                block, before the middle one and after the last (see `StemAdapter`).
             checkpointing: in training, recompute each block in the backward pass instead of storing its activations.
 
         Raises:
@@ -89,7 +84,6 @@ class Encoder(nn.Module):
             Block(width, num_heads, mlp_ratio, norm_eps, layer_scale=layer_scale) for _ in range(depth)
         )
         self.norm = nn.LayerNorm(width, eps=norm_eps) if final_norm else nn.Identity()
-        self.adapter = StemAdapter(width, patch_size, places=3) if stem else None
 
     def forward(
         self, images: Tensor, transposed: Tensor | None = None, chunk: int | None = None
@@ -105,12 +99,11 @@ class Encoder(nn.Module):
         """
         tokens, grid = self.patch_embed(images, transposed)
         if chunk is None or len(tokens) <= chunk:
-            return self._patches(images, tokens, grid), grid
+            return self._patches(tokens, grid), grid
         parts = []
         for start in range(0, len(tokens), chunk):
-            part = slice(start, start + chunk)
-            turned = None if grid.transposed is None else grid.transposed[part]
-            parts.append(self._patches(images[part], tokens[part], PatchGrid(grid.height, grid.width, turned)))
+            turned = None if grid.transposed is None else grid.transposed[start : start + chunk]
+            parts.append(self._patches(tokens[start : start + chunk], PatchGrid(grid.height, grid.width, turned)))
         return torch.cat(parts), grid
 
     def forward_levels(self, images: Tensor, blocks: Sequence[int]) -> tuple[list[Tensor], PatchGrid]:
@@ -130,39 +123,23 @@ class Encoder(nn.Module):
         if not blocks or not all(0 <= number < len(self.blocks) for number in blocks):
             raise ValueError(f"expected numbers of blocks from 0 to {len(self.blocks) - 1}, got {list(blocks)}")
         tokens, grid = self.patch_embed(images)
-        streams = self._run(images, tokens, grid, set(blocks))
+        streams = self._run(tokens, grid, set(blocks))
         return [streams[number] for number in blocks], grid
 
-    def _patches(self, images: Tensor, tokens: Tensor, grid: PatchGrid) -> Tensor:
+    def _patches(self, tokens: Tensor, grid: PatchGrid) -> Tensor:
         last = len(self.blocks) - 1
-        return self.norm(self._run(images, tokens, grid, {last})[last][:, self.num_prefix_tokens :])
+        return self.norm(self._run(tokens, grid, {last})[last][:, self.num_prefix_tokens :])
 
-    def _run(self, images: Tensor, tokens: Tensor, grid: PatchGrid, wanted: Collection[int]) -> dict[int, Tensor]:
+    def _run(self, tokens: Tensor, grid: PatchGrid, wanted: Collection[int]) -> dict[int, Tensor]:
         """The streams after the wanted blocks."""
         rotary = None if self.rope_base is None else grid.rotary(self.head_dim, self.rope_base, tokens.device)
-        seen = self._seen_by_stem(images, grid)
         x = self._with_prefix(tokens.float(), grid)
         streams = {}
         for number, block in enumerate(self.blocks[: max(wanted) + 1]):
-            x = self._with_residual(x, seen.get(number))
             x = run_block(block, x, rotary, checkpointing=self.checkpointing)
-            if number == len(self.blocks) - 1:
-                x = self._with_residual(x, seen.get(number + 1))
             if number in wanted:
                 streams[number] = x
         return streams
-
-    def _seen_by_stem(self, images: Tensor, grid: PatchGrid) -> dict[int, Tensor]:
-        """Residuals (B, N, C) of the adapter by the block that they precede; empty without one."""
-        if self.adapter is None:
-            return {}
-        depth = len(self.blocks)
-        return dict(zip((0, depth // 2, depth), self.adapter(images, grid.transposed), strict=True))
-
-    def _with_residual(self, x: Tensor, residual: Tensor | None) -> Tensor:
-        if residual is None:
-            return x
-        return x + F.pad(residual, (0, 0, self.num_prefix_tokens, 0)).to(x.dtype)
 
     def _with_prefix(self, patches: Tensor, grid: PatchGrid) -> Tensor:
         """Add positions, and put class token and registers (which have none) in front."""

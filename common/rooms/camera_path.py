@@ -7,6 +7,7 @@ a few rays from each frame.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,11 +24,30 @@ CLEARANCE = 0.25
 _CANDIDATES, _COMPARED, _PROBE = 64, 8, (12, 16)
 
 
-def walk(scene: Room, rng: Rng, frames: int, step: tuple[float, float], turn: tuple[float, float]) -> Tensor:
+@dataclass(frozen=True)
+class Tilt:
+    """How a camera is held; the defaults are those of a person who looks about a room."""
+
+    pitch: tuple[float, float] = (-0.38, -0.02)
+    """Range over paths of the angle above the horizon, radians."""
+    roll: float = 0.035
+    """Deviation of the turn about the line of sight within a path, radians."""
+    lean: float = 0.0
+    """Deviation of the same turn over paths, radians."""
+
+
+def walk(
+    scene: Room,
+    rng: Rng,
+    frames: int,
+    step: tuple[float, float],
+    turn: tuple[float, float],
+    tilt: Tilt | None = None,
+) -> Tensor:
     """A walk (frames, 4, 4), camera to world. Range of metres and of degrees between neighbouring frames."""
     for shrink in (1.0, 0.7, 0.4, 0.15, 0.0, 0.0, 0.0):
         position, yaw = _draw_walks(scene, rng, frames, step, turn, shrink)
-        poses = _choose(scene, rng, position, yaw)
+        poses = _choose(scene, rng, position, yaw, tilt or Tilt())
         if poses is not None:
             return poses
     raise RuntimeError(
@@ -42,7 +62,7 @@ def tour(scene: Room, rng: Rng, frames: int, step: float, turn: float) -> Tensor
     """
     for shrink in (1.0, 0.8, 0.6, 0.4, 0.2, 0.05):
         position, yaw = _draw_rounds(scene, rng, frames, step, turn, shrink)
-        poses = _choose(scene, rng, position, yaw)
+        poses = _choose(scene, rng, position, yaw, Tilt())
         if poses is not None:
             return poses
     return walk(scene, rng, frames, (0.0, step), (turn * 0.9, turn))
@@ -101,14 +121,16 @@ def _draw_rounds(scene: Room, rng: Rng, frames: int, step, turn, shrink: float) 
     return position, angle + math.pi + 0.35 * _wave(rng, count, frames, frames / 40)
 
 
-def _choose(scene: Room, rng: Rng, position: np.ndarray, yaw: np.ndarray) -> Tensor | None:
+def _choose(scene: Room, rng: Rng, position: np.ndarray, yaw: np.ndarray, tilt: Tilt) -> Tensor | None:
     """The collision-free candidate with the most to see, as poses (frames, 4, 4); None if there is none."""
     device = scene.primitives.center.device
     count, frames = yaw.shape
     position = position + rng.normal(0, 0.004, position.shape)
-    pitch = rng.uniform(-0.38, -0.02, (count, 1)) + 0.06 * _wave(rng, count, frames, max(1.5, frames / 20))
-    roll = 0.035 * _wave(rng, count, frames, max(1.5, frames / 20))
+    pitch = rng.uniform(*tilt.pitch, (count, 1)) + 0.06 * _wave(rng, count, frames, max(1.5, frames / 20))
+    roll = tilt.roll * _wave(rng, count, frames, max(1.5, frames / 20))
     yaw, pitch, roll = (angle + rng.normal(0, 0.006, angle.shape) for angle in (yaw, pitch, roll))
+    if tilt.lean:  # drawn last: paths without it stay as they are
+        roll = roll + rng.normal(0, tilt.lean, (count, 1))
     place = torch.from_numpy(position.astype(np.float32)).to(device)
     clear = (scene.primitives.clearance(place).amin(1) > CLEARANCE).cpu().numpy()
     chosen = np.flatnonzero(clear)[:_COMPARED]

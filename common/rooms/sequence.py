@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.rooms.camera_path import tour, walk
+from common.rooms.camera_path import Tilt, tour, walk
 from common.rooms.degradation import Degradation, photograph
 from common.rooms.layout import build_room
 from common.rooms.renderer import RoomRenderer
@@ -35,6 +35,7 @@ def room_sequence(
     step: tuple[float, float] = (0.05, 0.15),
     turn: tuple[float, float] = (3.0, 7.0),
     fov: tuple[float, float] = (50.0, 80.0),
+    tilt: Tilt | None = None,
     degradation: Degradation | None = None,
     device: torch.device | str = "cpu",
 ) -> Views:
@@ -48,6 +49,7 @@ def room_sequence(
         step: range of metres between neighbouring path frames.
         turn: range of degrees of pan between neighbouring path frames.
         fov: range of the field of view in degrees, along the longer side of the image.
+        tilt: how the camera is held; None for the defaults.
         degradation: strengths of the simulated camera degradations; None for the defaults.
         device: where to render; the result stays there.
 
@@ -57,7 +59,7 @@ def room_sequence(
     """
     scene = build_room(seed)
     rng = np.random.default_rng([13, seed])
-    poses = walk(scene, rng, (num_frames - 1) * stride + 1, step, turn)[::stride]
+    poses = walk(scene, rng, (num_frames - 1) * stride + 1, step, turn, tilt)[::stride]
     return _render(scene, seed, poses, size, rng.uniform(*fov), degradation, device)
 
 

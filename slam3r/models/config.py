@@ -30,7 +30,8 @@ class BackboneConfig:
     head: str = "linear"
     """``linear`` (published), ``smoothed`` (the same with a correction across patches) or ``dpt``."""
     stem: bool = False
-    """Whether the encoder also sees through a convolutional network that was trained on photographs."""
+    """Whether I2P's decoder also reads what a convolutional network sees that was trained on photographs. The encoder's
+    tokens, which L2W reads too, are the same with and without it."""
     point_activation: str = "exp"
     confidence_activation: str = "expp1"
 
@@ -46,8 +47,11 @@ class BackboneConfig:
             self.encoder_heads,
             self.patch_size,
             self.mlp_ratio,
-            stem=self.stem,
         )
+
+    def build_sight(self) -> StemAdapter | None:
+        """Build what the decoder sees beside the encoder's tokens, if anything."""
+        return StemAdapter(self.decoder_width, self.patch_size) if self.stem else None
 
     def build_decoder(self) -> MultiviewDecoder:
         """Build a freshly initialized decoder of this size."""

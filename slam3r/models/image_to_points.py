@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from common.backbone import PatchGrid
 from common.backbone.blocks import Mlp
+from common.backbone.multiview_decoder import DecoderStreams
 from common.checkpoints.hub import PretrainedModel
 from common.heads.activations import activate
 from common.views import Pointmaps
@@ -47,6 +48,7 @@ class ImageToPoints(PretrainedModel):
         self.config = BackboneConfig(**sizes)
         self.encoder = self.config.build_encoder()
         self.decoder = self.config.build_decoder()
+        self.sight = self.config.build_sight()
         self.reference_head = self.config.build_head()
         self.source_head = self.config.build_head()
         self.correlation_head = CorrelationHead(self.config.decoder_width)
@@ -63,14 +65,41 @@ class ImageToPoints(PretrainedModel):
             chunk: images per encoder pass; None takes all at once.
 
         Returns:
-            Tokens (B, V, N, E), *not normalized*, and their grid. Every consumer applies its own norm.
+            Tokens (B, V, N, E), *not normalized*, and their grid. Every consumer applies its own norm. With a stem,
+            E is larger than the encoder's width: what the stem sees follows the encoder's channels, and
+            only this network reads it.
         """
         batch, views = images.shape[:2]
         per_image = None if transposed is None else transposed.repeat_interleave(views)
         tokens, grid = self.encoder(images.flatten(0, 1), per_image, chunk)
+        if self.sight is not None:
+            tokens = torch.cat([tokens, self._seen(images.flatten(0, 1), per_image, chunk)], dim=-1)
         # The decoder's items are windows, not images.
         turned = None if grid.transposed is None else transposed
         return tokens.unflatten(0, (batch, views)), PatchGrid(grid.height, grid.width, turned)
+
+    @property
+    def token_width(self) -> int:
+        """Channels E of the tokens."""
+        return self.config.encoder_width + (0 if self.sight is None else self.config.decoder_width)
+
+    def decode(self, references: Tensor, sources: Tensor, grid: PatchGrid, **options: Any) -> DecoderStreams:
+        """Decoder streams of (B, R, N, E) and (B, S, N, E) tokens; see `MultiviewDecoder` for the options."""
+        if self.sight is None:
+            return self.decoder(references, sources, grid, **options)
+        width = self.config.encoder_width
+        seen = {"reference_embedding": references[..., width:], "source_embedding": sources[..., width:]}
+        return self.decoder(references[..., :width], sources[..., :width], grid, **seen, **options)
+
+    def _seen(self, images: Tensor, transposed: Tensor | None, chunk: int | None) -> Tensor:
+        """What the stem sees, (B, N, C) for (B, 3, H, W)."""
+        assert self.sight is not None
+        step = chunk or len(images)
+        parts = [
+            self.sight(images[i : i + step], None if transposed is None else transposed[i : i + step]).float()
+            for i in range(0, len(images), step)
+        ]
+        return torch.cat(parts)
 
     def forward(self, tokens: Tensor, grid: PatchGrid, reference: int, memory_chunk: int | None = None) -> Pointmaps:
         """Pointmaps of all views of a window.
@@ -92,11 +121,12 @@ class ImageToPoints(PretrainedModel):
     ) -> tuple[Pointmaps, Tensor]:
         """Run `forward`; also return the correlation logits (B, V - 1, N) of the sources, from the same pass."""
         sources = torch.cat([tokens[:, :reference], tokens[:, reference + 1 :]], dim=1)
-        streams = self.decoder(tokens[:, reference : reference + 1], sources, grid, memory_chunk=memory_chunk)
+        streams = self.decode(tokens[:, reference : reference + 1], sources, grid, memory_chunk=memory_chunk)
         raw_reference = self.reference_head(streams.references, grid)
         raw_sources = self.source_head(streams.sources, grid)
         raw = torch.cat([raw_sources[:, :reference], raw_reference, raw_sources[:, reference:]], dim=1)
-        logits = self.correlation_head(streams.sources[CORRELATION_LAYERS])
+        # Published in a stage of its own: the head learns from the network, not the network from the head.
+        logits = self.correlation_head(streams.sources[CORRELATION_LAYERS].detach())
         return activate(raw, self.config.point_activation, self.config.confidence_activation), logits
 
     def reference_pointmap(
@@ -111,7 +141,7 @@ class ImageToPoints(PretrainedModel):
         Returns:
             (B, H, W, ..) pointmaps in each reference's camera frame.
         """
-        streams = self.decoder(reference[:, None], sources, grid, want_sources=False, memory_chunk=memory_chunk)
+        streams = self.decode(reference[:, None], sources, grid, want_sources=False, memory_chunk=memory_chunk)
         raw = self.reference_head(streams.references, grid)
         return activate(raw[:, 0], self.config.point_activation, self.config.confidence_activation)
 
@@ -128,7 +158,7 @@ class ImageToPoints(PretrainedModel):
             (Q, C, N): 1 + exp of the correlation logits, with the query as reference and the candidates as sources.
         """
         # The candidates form one item for all queries, so work that is independent of the query is done once.
-        streams = self.decoder(
+        streams = self.decode(
             queries[:, None],
             candidates[None],
             grid,

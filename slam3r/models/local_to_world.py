@@ -84,9 +84,10 @@ class LocalToWorld(PretrainedModel):
         Returns:
             World pointmaps of the references (None unless wanted) and of the sources.
         """
+        width = self.config.encoder_width  # what may follow is for I2P alone
         streams = self.decoder(
-            reference_tokens,
-            source_tokens,
+            reference_tokens[..., :width],
+            source_tokens[..., :width],
             grid,
             self.pointmap_embedding(reference_points),
             self.pointmap_embedding(source_points),

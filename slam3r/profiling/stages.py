@@ -79,7 +79,7 @@ class SpeedBenchmark:
         self.device = networks.device
         comparable = replace(work, repeats=Workload.repeats) == Workload()
         self._published = PUBLISHED_SECONDS if comparable and (name, self.dtype) == ("large", "float32") else {}
-        width = networks.image_to_points.config.encoder_width
+        width = networks.image_to_points.token_width
         patches = work.image_size // networks.image_to_points.config.patch_size
         self._grid = PatchGrid(patches, patches)
         views = max(work.candidates + max(work.queries), work.references + work.sources, 4 * work.window)

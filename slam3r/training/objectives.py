@@ -53,6 +53,8 @@ class ImageToPointsObjective(Objective):
         min_views: int | None = None,
         auxiliary: AuxiliaryHead | None = None,
         max_distance: float | None = None,
+        blinded: float = 0.0,
+        correlation: bool = False,
     ) -> None:
         """
         Args:
@@ -62,12 +64,18 @@ class ImageToPointsObjective(Objective):
             auxiliary: auxiliary task for the encoder, for networks trained from scratch.
             max_distance: true points at this distance or farther from the reference camera are ignored, in the unit of
                 the data; None keeps all (published). For data with sky or unreliable far depth.
+            blinded: share of the training windows whose encoder tokens are set to zero, so that the decoder learns
+                to see with the stem alone; for networks with a stem.
+            correlation: also train the correlation head, without an effect on the rest of the network
+                (see `CorrelationObjective`).
         """
         super().__init__(model, optimizer, frozen)
         self.auxiliary = auxiliary
         self.max_distance = max_distance
         self.alpha = alpha
         self.min_views = min_views
+        self.blinded = blinded
+        self.correlation = correlation
 
     def terms(self, views: Views, training: bool) -> dict[str, Tensor]:
         """See `slam3r.training.losses.image_to_points_loss`."""
@@ -77,17 +85,28 @@ class ImageToPointsObjective(Objective):
             count = int(torch.randint(self.min_views, views.images.shape[1] + 1, (), generator=generator))
             views, reference = _select_views(views, count, generator), 0
         tokens, grid = self.model.encode(views.images)
-        predicted = self.model(tokens, grid, reference)
+        if training and self.blinded:
+            tokens = self._blinded(tokens)
+        predicted, logits = self.model.forward_with_correlation(tokens, grid, reference)
         targets = points_in_view(views, reference)
         if self.max_distance is not None:
             targets = clip_distance(targets, self.max_distance)
         terms = image_to_points_loss(predicted, targets, self.alpha)
         result = {**terms, "regression": terms["regression"] / views.images.shape[1]}
+        if self.correlation:
+            confidence = torch.cat([predicted.confidence[:, :reference], predicted.confidence[:, reference + 1 :]], 1)
+            result["correlation"] = correlation_loss(logits, confidence.detach())["loss"] / logits.shape[1]
+            result["loss"] = result["loss"] + result["correlation"]
         if self.auxiliary is not None:
             extra = self.auxiliary(tokens, views)
             result["loss"] = result["loss"] + extra.pop("loss")
             result.update(extra)
         return result
+
+    def _blinded(self, tokens: Tensor) -> Tensor:
+        width = self.model.config.encoder_width
+        seeing = torch.rand(len(tokens), 1, 1, 1, device=tokens.device) >= self.blinded
+        return torch.cat([tokens[..., :width] * seeing, tokens[..., width:]], dim=-1)
 
     def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:
         """Draw the prediction, scaled to the truth, since its own scale is arbitrary."""
@@ -128,7 +147,7 @@ class CorrelationObjective(Objective):
         with torch.no_grad():
             tokens, grid = model.encode(views.images)
             sources = torch.cat([tokens[:, :reference], tokens[:, reference + 1 :]], dim=1)
-            streams = model.decoder(tokens[:, reference : reference + 1], sources, grid, want_references=False)
+            streams = model.decode(tokens[:, reference : reference + 1], sources, grid, want_references=False)
             confidence = 1 + model.source_head(streams.sources, grid)[..., 3].exp()
         return model.correlation_head(streams.sources[CORRELATION_LAYERS].float()), confidence, grid
 

@@ -25,7 +25,7 @@ _NORM_EPS = 1e-3
 def with_photographic_stem(
     model: ImageToPoints, weights: str | Path | None = None, enabled: bool = True
 ) -> ImageToPoints:
-    """Fill the stem of a network whose encoder has one.
+    """Fill the stem of a network that has one.
 
     Args:
         model: built with ``stem=True``.
@@ -37,11 +37,10 @@ def with_photographic_stem(
     """
     if not enabled:
         return model
-    adapter = model.encoder.adapter
-    if adapter is None:
+    if model.sight is None:
         raise ConfigurationError("this network has no stem to fill; expected model.sizes.stem=true")
     state = read_state_dict(Path(weights) if weights is not None else _packaged())
-    adapter.stem.load_state_dict(folded(state))
+    model.sight.stem.load_state_dict(folded(state))
     return model
 
 

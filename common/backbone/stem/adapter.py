@@ -1,7 +1,7 @@
-"""Residuals for a vision transformer from a convolutional network that knows photographs.
+"""What a convolutional network that knows photographs sees, one vector per patch, for a decoder that adds it.
 
-The residuals start at zero, as in ControlNet (Zhang et al., ICCV 2023): a trained encoder that gets an adapter is the
-same encoder until the adapter learns.
+The vectors start at zero, as in ControlNet (Zhang et al., ICCV 2023): a trained network that gets an adapter is the
+same network until the adapter learns.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from common.backbone.stem.network import STEM_CHANNELS, STEM_STRIDES, Convolutio
 
 
 class StemAdapter(nn.Module):
-    """Images to one residual per patch token for each of several places of an encoder."""
+    """Images to one residual per patch token."""
 
-    def __init__(self, width: int, patch_size: int, places: int, hidden: int = 384) -> None:
+    def __init__(self, width: int, patch_size: int, hidden: int = 384) -> None:
         """
         Args:
-            width: token channels of the encoder.
+            width: channels of the residuals.
             patch_size: pixels per token and side, a multiple of the finest stride of the stem.
-            places: number of residuals per token.
             hidden: channels between the features and the residuals.
 
         Raises:
@@ -31,13 +30,12 @@ class StemAdapter(nn.Module):
         if patch_size % STEM_STRIDES[0]:
             raise ValueError(f"the stem needs a patch size that is a multiple of {STEM_STRIDES[0]}, got {patch_size}")
         self.patch_size = patch_size
-        self.places = places
         self.stem = ConvolutionalStem()
         folds = [max(1, patch_size // stride) for stride in STEM_STRIDES]
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for channels in STEM_CHANNELS)
         inputs = sum(channels * fold**2 for channels, fold in zip(STEM_CHANNELS, folds, strict=True))
         self.hidden = nn.Linear(inputs, hidden)
-        self.residuals = nn.Linear(hidden, places * width)
+        self.residuals = nn.Linear(hidden, width)
         self.start_at_zero()
 
     def start_at_zero(self) -> None:
@@ -45,19 +43,19 @@ class StemAdapter(nn.Module):
         nn.init.zeros_(self.residuals.weight)
         nn.init.zeros_(self.residuals.bias)
 
-    def forward(self, images: Tensor, transposed: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor, transposed: Tensor | None = None) -> Tensor:
         """
         Args:
             images: (B, 3, H, W) in [-1, 1], sides multiples of the patch size.
             transposed: (B,) bool, items stored transposed (see `PatchGrid`), or None.
 
         Returns:
-            For each place, (B, N, width) in row-major order of the upright image.
+            (B, N, width) in row-major order of the upright image.
         """
         residuals = self._residuals(images)
         if transposed is not None and bool(transposed.any()):
             residuals = torch.where(transposed[:, None, None], self._residuals(images.transpose(-1, -2)), residuals)
-        return residuals.chunk(self.places, dim=-1)
+        return residuals
 
     def _residuals(self, images: Tensor) -> Tensor:
         rows, columns = (size // self.patch_size for size in images.shape[-2:])

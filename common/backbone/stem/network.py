@@ -37,8 +37,9 @@ class SameConv(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """(B, C, H, W) to (B, outputs, ceil(H / stride), ceil(W / stride))."""
         kernel, stride = self.kernel_size[0], self.stride[0]
-        if kernel == 1:
-            return super().forward(input)
+        if kernel == 1 and stride == 1:  # one matrix product, with channels last without a copy
+            pixels = F.linear(input.permute(0, 2, 3, 1), self.weight[:, :, 0, 0], self.bias)
+            return pixels.permute(0, 3, 1, 2)
         height, width = (max(-(-size // stride) * stride - stride + kernel - size, 0) for size in input.shape[-2:])
         if height == width and height % 2 == 0:
             return F.conv2d(input, self.weight, self.bias, stride, height // 2, 1, self.groups)
@@ -59,8 +60,8 @@ class InvertedBottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, ceil(H / stride), ceil(W / stride))."""
-        wide = x if self.expand is None else F.relu6(self.expand(x))
-        result = self.project(F.relu6(self.depthwise(wide)))
+        wide = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        result = self.project(F.relu6(self.depthwise(wide), inplace=True))
         return x + result if self.skips else result
 
 
@@ -87,7 +88,7 @@ class ConvolutionalStem(nn.Module):
         Returns:
             (B, channels, ceil(H / stride), ceil(W / stride)) for each of `STEM_STRIDES`.
         """
-        x = F.relu6(self.first(images))
+        x = F.relu6(self.first(images), inplace=True)
         features = []
         for number, stage in enumerate(self.stages):
             x = stage(x)

@@ -1,30 +1,23 @@
-"""The convolutional stem: an encoder with one begins as the encoder without, and sees every image upright."""
+"""The convolutional stem: silent until it learns, and every image is seen upright."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from common.backbone import Encoder, StemAdapter
+from common.backbone import StemAdapter
 from common.backbone.stem.network import STEM_CHANNELS, STEM_STRIDES, ConvolutionalStem
 
-SIZES = {"width": 32, "depth": 2, "num_heads": 2}
 
-
-def learnt(encoder: Encoder) -> Encoder:
-    """An encoder whose adapter has something to say."""
-    assert encoder.adapter is not None
-    torch.nn.init.normal_(encoder.adapter.residuals.weight, std=0.5)
-    return encoder.eval()
+def learnt(adapter: StemAdapter) -> StemAdapter:
+    """An adapter that has something to say."""
+    torch.nn.init.normal_(adapter.residuals.weight, std=0.5)
+    return adapter.eval()
 
 
 @torch.no_grad()
-def test_an_encoder_with_a_stem_starts_as_the_one_without() -> None:
-    with_stem, plain = Encoder(**SIZES, stem=True), Encoder(**SIZES)
-    kept = {name: value for name, value in with_stem.state_dict().items() if not name.startswith("adapter.")}
-    plain.load_state_dict(kept)
-    images = torch.rand(2, 3, 64, 48) * 2 - 1
-    assert torch.equal(with_stem(images)[0], plain(images)[0])
+def test_an_adapter_that_has_not_learnt_says_nothing() -> None:
+    assert not StemAdapter(32, 16)(torch.rand(2, 3, 64, 48) * 2 - 1).any()
 
 
 @torch.no_grad()
@@ -34,14 +27,12 @@ def test_features_have_their_strides_on_even_and_odd_grids(size: tuple[int, int]
         ConvolutionalStem()(torch.zeros(1, 3, *size)), STEM_STRIDES, STEM_CHANNELS, strict=True
     ):
         assert feature.shape == (1, channels, *(-(-side // stride) for side in size))
-    residuals = StemAdapter(32, 16, places=3)(torch.zeros(1, 3, *size))
-    assert [part.shape for part in residuals] == [(1, size[0] * size[1] // 256, 32)] * 3
+    assert StemAdapter(32, 16)(torch.zeros(1, 3, *size)).shape == (1, size[0] * size[1] // 256, 32)
 
 
 @torch.no_grad()
 def test_a_token_sees_its_own_place_of_the_image() -> None:
-    adapter = StemAdapter(8, 16, places=1)
-    torch.nn.init.normal_(adapter.residuals.weight)
+    adapter = learnt(StemAdapter(8, 16))
     dark = torch.zeros(1, 3, 256, 256)
     lit = dark.clone()
     lit[..., 208:224, 16:32] = 1  # row 13, column 1 of the tokens
@@ -52,39 +43,30 @@ def test_a_token_sees_its_own_place_of_the_image() -> None:
 
 @torch.no_grad()
 def test_portraits_stored_transposed_are_seen_upright() -> None:
-    encoder = learnt(Encoder(**SIZES, stem=True))
+    adapter = learnt(StemAdapter(8, 16))
     images = torch.rand(2, 3, 32, 64) * 2 - 1
-    mixed, _ = encoder(images, torch.tensor([False, True]))
-    torch.testing.assert_close(mixed[:1], encoder(images[:1])[0])
-    torch.testing.assert_close(mixed[1:], encoder(images[1:].transpose(-1, -2))[0])
-
-
-@torch.no_grad()
-def test_chunks_and_levels_agree_with_the_whole() -> None:
-    encoder = learnt(Encoder(**SIZES, stem=True))
-    images = torch.rand(3, 3, 32, 32) * 2 - 1
-    tokens, _ = encoder(images)
-    torch.testing.assert_close(encoder(images, chunk=2)[0], tokens)
-    torch.testing.assert_close(encoder.forward_levels(images, [0, 1])[0][1], tokens)
+    mixed = adapter(images, torch.tensor([False, True]))
+    torch.testing.assert_close(mixed[:1], adapter(images[:1]))
+    torch.testing.assert_close(mixed[1:], adapter(images[1:].transpose(-1, -2)))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_stays_near_float32(dtype: torch.dtype) -> None:
-    encoder = learnt(Encoder(**SIZES, stem=True))
+    adapter = learnt(StemAdapter(32, 16))
     images = torch.rand(1, 3, 64, 64) * 2 - 1
-    exact, _ = encoder(images)
+    exact = adapter(images)
     with torch.autocast("cpu", dtype=dtype):
-        near, _ = encoder(images)
+        near = adapter(images)
     assert (near - exact).norm() < 0.05 * exact.norm()
 
 
 def test_shapes_follow_without_values() -> None:
     with torch.device("meta"):
-        tokens, _ = Encoder(**SIZES, stem=True)(torch.zeros(2, 3, 64, 48))
-    assert tokens.shape == (2, 12, 32)
+        seen = StemAdapter(32, 16)(torch.zeros(2, 3, 64, 48))
+    assert seen.shape == (2, 12, 32)
 
 
 def test_a_patch_size_that_the_features_do_not_divide_is_an_error() -> None:
     with pytest.raises(ValueError, match="multiple of 4, got 14"):
-        StemAdapter(32, 14, places=3)
+        StemAdapter(32, 14)

@@ -12,7 +12,7 @@ from common.data.scenes.datasets.rgbd_folder import ColorJitter, RgbdFolderDatas
 from common.data.scenes.datasets.rooms import RoomsDataset
 from common.data.scenes.scene_folder import DataError
 from common.rooms import LABEL_NAMES, Degradation, room_seed, room_sequence, room_video
-from common.rooms.camera_path import CLEARANCE
+from common.rooms.camera_path import CLEARANCE, Tilt
 from common.rooms.layout import build_room
 from common.rooms.primitives import BOX, CEILING, FLOOR, WALL
 from common.rooms.raycast import RayGrid, cast
@@ -52,6 +52,20 @@ def reproject(views: Views, start: int, end: int):
     grid = (2 * target[seen] / limit - 1)[None, None]
     inverse = F.grid_sample(1 / views.depth[end].double()[None, None], grid, align_corners=True)  # linear on planes
     return points[..., 2][seen], 1 / inverse[0, 0, 0]
+
+
+def test_a_tilted_camera_looks_down_and_leans_where_the_usual_one_does_not(views):
+    def angles(poses):
+        """Degrees below the horizon, and of the lean, of cameras to world; z is up."""
+        down = torch.rad2deg(torch.asin(-poses[:, 2, 2]))
+        return down, torch.rad2deg(torch.asin(poses[:, 2, 0]).abs())
+
+    held = Tilt(pitch=(-0.8, -0.7), lean=0.2)
+    down, lean = angles(torch.cat([room_sequence(seed, 2, 16, tilt=held).camera_to_world for seed in range(4)]))
+    assert 30 < down.min() and down.max() < 55 and lean.max() > 5
+    down, lean = angles(views.camera_to_world)
+    assert down.max() < 30 and lean.max() < 10
+    assert torch.equal(room_sequence(3, 5, SIZE, tilt=Tilt()).images, views.images)
 
 
 def test_shapes_types_and_ranges(views):

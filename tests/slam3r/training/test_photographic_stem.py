@@ -69,9 +69,9 @@ def test_the_stem_is_filled_and_travels_with_the_weights(tmp_path: Path) -> None
     model = with_photographic_stem(ImageToPoints(**SIZES, stem=True, head="smoothed"), tmp_path / "lite0.pth")
     model.save_pretrained(tmp_path / "weights")
     read = ImageToPoints.from_pretrained(tmp_path / "weights")
-    assert read.encoder.adapter is not None
+    assert read.sight is not None
     expected = folded(published_state())["stages.4.1.project.bias"]
-    assert torch.equal(read.encoder.adapter.stem.state_dict()["stages.4.1.project.bias"], expected)
+    assert torch.equal(read.sight.stem.state_dict()["stages.4.1.project.bias"], expected)
 
 
 def test_a_network_without_a_stem_is_an_error_unless_nothing_is_asked() -> None:

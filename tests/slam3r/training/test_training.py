@@ -134,6 +134,30 @@ class TestObjectives:
         assert after["semantic"] < 0.8 * before["semantic"] and after["depth"] < before["depth"]
         assert not [name for name in network.state_dict() if "auxiliary" in name]
 
+    def test_correlation_learns_beside_and_leaves_the_network_alone(self) -> None:
+        def gradients(correlation: bool) -> dict[str, torch.Tensor]:
+            torch.manual_seed(0)
+            network = ImageToPoints(**SIZES)
+            objective = ImageToPointsObjective(network, OPTIMIZER, correlation=correlation)
+            objective.terms(wall(), training=False)["loss"].backward()
+            return {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
+
+        alone, both = gradients(False), gradients(True)
+        assert not [name for name in alone if name.startswith("correlation_head.")]
+        assert [name for name in both if name.startswith("correlation_head.")]
+        assert all(torch.equal(both[name], value) for name, value in alone.items())
+
+    def test_a_blinded_network_sees_with_its_stem_alone(self) -> None:
+        network = ImageToPoints(**SIZES, stem=True)
+        objective = ImageToPointsObjective(network, OPTIMIZER, blinded=1.0)
+        seen: list[torch.Tensor] = []
+        forward = network.forward_with_correlation
+        network.forward_with_correlation = lambda tokens, *rest: (seen.append(tokens), forward(tokens, *rest))[1]
+        for training in (False, True):
+            objective.terms(wall(), training=training)
+        width = network.config.encoder_width
+        assert seen[0][..., :width].any() and not seen[1][..., :width].any()
+
     def test_correlation_learns_with_its_head_alone(self) -> None:
         network = ImageToPoints(**SIZES)
         losses = learn(CorrelationObjective(network, OPTIMIZER), wall(), 12)
