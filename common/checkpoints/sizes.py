@@ -56,6 +56,10 @@ def infer_sizes(state: Mapping[str, Tensor]) -> dict[str, Any]:
             sizes["patch_size"] = state[name].shape[-1]
     if any(key.startswith("reference_head.features.body.") for key in state):
         sizes["head"] = "dpt"
+    elif any(key.startswith("reference_head.look.") for key in state):
+        sizes["head"] = "smoothed"
+    if any(key.startswith("sight.") for key in state):
+        sizes["stem"] = True
     return sizes
 
 

@@ -31,8 +31,8 @@ def test_shapes_of_the_published_files_give_the_default_sizes(family: str, key_m
 @pytest.mark.parametrize("network", [ImageToPoints, LocalToWorld])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"mlp_ratio": 2.0}, {"patch_size": 8}, {"head": "dpt", "decoder_depth": 10}],
-    ids=["plain", "mlp_ratio", "patch_size", "dpt"],
+    [{}, {"mlp_ratio": 2.0}, {"patch_size": 8}, {"head": "dpt", "decoder_depth": 10}, {"head": "smoothed"}],
+    ids=["plain", "mlp_ratio", "patch_size", "dpt", "smoothed"],
 )
 def test_our_own_models_are_read_back(network: type, changes: dict) -> None:
     built = {
@@ -49,6 +49,11 @@ def test_our_own_models_are_read_back(network: type, changes: dict) -> None:
     found = infer_sizes(state)
     assert BackboneConfig(**{**built, **found}) == BackboneConfig(**built)
     assert changes.items() <= found.items()
+
+
+def test_a_stem_is_seen() -> None:
+    with torch.device("meta"):
+        assert infer_sizes(ImageToPoints(stem=True).state_dict())["stem"]
 
 
 def test_published_configs_are_read_and_the_rest_of_them_dropped() -> None:
