@@ -113,6 +113,30 @@ def temporary_folder(parent: str | os.PathLike[str], name: str) -> Iterator[Path
         shutil.rmtree(place, ignore_errors=True)
 
 
+def swap_entries(folder: Path, stage: Path, old: Iterable[str], new: Iterable[str]) -> None:
+    """Replace files and folders of `folder` by those of `stage`: all of them, or on an exception none.
+
+    Args:
+        folder: where the old ones are, and the new ones will be.
+        stage: in the same file system.
+        old: names to remove, in this order; those that do not exist are passed over.
+        new: names to move from `stage`, in this order.
+    """
+    moved: list[tuple[Path, Path]] = []
+    with temporary_folder(folder, "earlier") as earlier:
+        try:
+            for origin, target, names in ((folder, earlier, old), (stage, folder, new)):
+                for name in names:
+                    if os.path.lexists(origin / name):
+                        (target / name).parent.mkdir(parents=True, exist_ok=True)
+                        os.replace(origin / name, target / name)
+                        moved.append((origin / name, target / name))
+        except BaseException:
+            for before, now in reversed(moved):
+                os.replace(now, before)
+            raise
+
+
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Remove the temporary files and folders that killed runs of this machine left in a folder.
 

@@ -19,7 +19,7 @@ from common.data.sources.image_files import FrameSource, ImageFileSource
 from common.data.sources.memory import ArraySource
 from common.data.sources.open import open_source
 from common.errors import ConfigurationError
-from common.files import atomic_folder, check_apart
+from common.files import check_apart
 from common.geometry.calibration import Calibration
 from common.known.camera_files import read_cameras
 from common.known.cameras import KnownCameras
@@ -35,7 +35,7 @@ from slam3r.scene.depth_maps import write_depth_maps
 from slam3r.scene.fused_mesh import fuse_scene
 from slam3r.scene.known.input import Known, KnownInput
 from slam3r.scene.known.world import Movable, enter_known_world
-from slam3r.scene.outputs import COLMAP, DEPTHS, IMAGES, PREDICTIONS, RESULTS, write_results
+from slam3r.scene.outputs import COLMAP, DEPTHS, IMAGES, PREDICTIONS, RESULTS, stage_results
 from slam3r.scene.recording import PredictionRecorder
 from slam3r.scene.refined import finish_scene, hold_input, resolve_mode
 from slam3r.scene.run import OfflineRun
@@ -131,14 +131,15 @@ def reconstruct(
             export = replace(export, share=0.0)
         watched = _Watched(tuple(sinks), observer)
         refining = replace(refining, mode=resolve_mode(refining, ready.description.refinement))
-        scene, streamed = _run(
-            ready, frames, export, run_settings, refining, folder, save_predictions, watched, beforehand
-        )
-    scene.seconds = {"load model": seconds, **scene.seconds}
-    if before_writing is not None:
-        before_writing(scene)
-    if folder is not None:
-        write_results(scene, folder, export, streamed)
+        # One hidden folder takes everything that is written, so that a result appears whole or not at all.
+        stage = None if folder is None else stack.enter_context(RESULTS.staged(folder))
+        place = None if stage is None or folder is None else _Place(stage, folder.resolve().name, save_predictions)
+        scene = _run(ready, frames, export, run_settings, refining, place, watched, beforehand)
+        scene.seconds = {"load model": seconds, **scene.seconds}
+        if before_writing is not None:
+            before_writing(scene)
+        if stage is not None and folder is not None:
+            stage_results(scene, stage, folder, export)
     return scene
 
 
@@ -170,6 +171,18 @@ class _Watched:
     observer: Observer | None
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a run writes while its frames come."""
+
+    stage: Path
+    """Folder that takes the place of the results at the end."""
+    name: str
+    """That of the result folder."""
+    predictions: bool
+    """Every frame's arrays are written."""
+
+
 def _check_length(frames: FrameSource, settings: ReconstructionSettings) -> None:
     """Too few frames for the stride: said now where their number is certain, at their end otherwise."""
     count = frames.length if isinstance(frames, (ImageFileSource, ArraySource)) else None
@@ -187,44 +200,30 @@ def _run(
     export: ExportSettings,
     options: RunSettings,
     refining: RefinementSettings,
-    folder: Path | None,
-    save_predictions: bool,
+    place: _Place | None,
     watched: _Watched,
     beforehand: Known,
-) -> tuple[Scene, list[Path]]:
-    """The scene, and the folders that were filled while the frames came; those take their place when all is done."""
-    with ExitStack() as folders:
-        recorder, images, streamed = None, None, []
-        if folder is not None and save_predictions:
-            recorder = PredictionRecorder(folders.enter_context(atomic_folder(folder / PREDICTIONS)))
-            streamed.append(folder / PREDICTIONS)
-        if folder is not None and export.images:
-            images = folders.enter_context(atomic_folder(folder / IMAGES))
-            streamed.append(folder / IMAGES)
-        sinks = [*watched.sinks, *([] if recorder is None else [recorder])]
-        held = hold_input(refining, export.depths or export.mesh or beforehand.depths is not None)
-        known = KnownInput(beforehand, options.size) if beforehand.is_anything else None
-        run = OfflineRun(ready.network, ready.settings, export, options, sinks, images, watched.observer, held, known)
-        scene = run.execute(frames, ready.provenance)
-        refinement = finish_scene(
-            scene,
-            held,
-            refining,
-            export,
-            trust=beforehand.settings,
-            progress=options.progress,
-            device=ready.device,
-        )
-        if known is not None:
-            move = None if recorder is None else recorder.move
-            enter_known_world(Movable(scene, refinement, held, move), known)
-        if recorder is not None and refinement is not None and held is not None:
-            recorder.write_refined(refinement, scene, held.frames)
-        if export.mesh and held is not None:
-            scene.mesh = fuse_scene(scene, held, refinement, export)
-        if folder is not None and export.depths and held is not None:
-            streamed.append(folder / DEPTHS)
-            write_depth_maps(folders.enter_context(atomic_folder(folder / DEPTHS)), scene, held, refinement, export)
-        if recorder is not None and folder is not None:
-            recorder.write_metadata(scene, folder.resolve().name)
-    return scene, streamed
+) -> Scene:
+    """The scene; what is written frame by frame is in `place` then."""
+    recorder = PredictionRecorder(place.stage / PREDICTIONS) if place is not None and place.predictions else None
+    images = place.stage / IMAGES if place is not None and export.images else None
+    sinks = [*watched.sinks, *([] if recorder is None else [recorder])]
+    held = hold_input(refining, export.depths or export.mesh or beforehand.depths is not None)
+    known = KnownInput(beforehand, options.size) if beforehand.is_anything else None
+    run = OfflineRun(ready.network, ready.settings, export, options, sinks, images, watched.observer, held, known)
+    scene = run.execute(frames, ready.provenance)
+    refinement = finish_scene(
+        scene, held, refining, export, trust=beforehand.settings, progress=options.progress, device=ready.device
+    )
+    if known is not None:
+        move = None if recorder is None else recorder.move
+        enter_known_world(Movable(scene, refinement, held, move), known)
+    if recorder is not None and refinement is not None and held is not None:
+        recorder.write_refined(refinement, scene, held.frames)
+    if export.mesh and held is not None:
+        scene.mesh = fuse_scene(scene, held, refinement, export)
+    if place is not None and export.depths and held is not None:
+        write_depth_maps(place.stage / DEPTHS, scene, held, refinement, export)
+    if recorder is not None and place is not None:
+        recorder.write_metadata(scene, place.name)
+    return scene

@@ -5,10 +5,8 @@ Every file is written atomically, the summary last: a folder with a summary is c
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,15 @@ from numpy.typing import NDArray
 from common.errors import InputError
 from common.export.ply import write_ply
 from common.export.trajectory import write_tum
-from common.files import atomic_path, check_writable, read_json, remove_leftovers, temporary_folder, write_json
+from common.files import (
+    atomic_path,
+    check_writable,
+    read_json,
+    remove_leftovers,
+    swap_entries,
+    temporary_folder,
+    write_json,
+)
 from common.paths import user_path
 
 POINTS, TRAJECTORY, TRANSFORMS, SUMMARY = "points.ply", "trajectory.txt", "transforms.json", "summary.json"
@@ -71,31 +77,36 @@ class ResultFolder:
             )
 
     @contextmanager
-    def staged(self, path: str | Path, kept: Sequence[str] = ()) -> Iterator[Path]:
+    def staged(self, path: str | Path) -> Iterator[Path]:
         """Context of an empty folder whose content replaces the earlier results when all of it is written.
 
-        Until the block has ended without an exception, nothing of an earlier run is touched.
+        A result appears whole or not at all: until the block has ended without an exception, nothing of an earlier run
+        is touched, and if a file cannot take its place then, all earlier ones come back.
 
         Args:
             path: the result folder, created if needed. Its summary is removed first and comes last.
-            kept: `folders` that belong to the new results already.
         """
         folder = user_path(path)
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         remove_leftovers(folder)
-        with temporary_folder(folder, "results") as stage:
-            yield stage
-            stale = {*self.files, *self.written_before(folder)} - {*kept}
-            (folder / SUMMARY).unlink(missing_ok=True)  # first: without it, the folder counts as incomplete
-            for name in stale:
-                if (folder / name).is_dir() and not (folder / name).is_symlink():
-                    shutil.rmtree(folder / name)
-                else:
-                    (folder / name).unlink(missing_ok=True)
-            names = [name for name in (*self.folders, *self.files) if (stage / name).exists()]
-            for name in sorted(names, key=lambda name: name == SUMMARY):
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                os.replace(stage / name, folder / name)
+        try:
+            with temporary_folder(folder, "results") as stage:
+                yield stage
+                stale = {*self.files, *self.written_before(folder)}
+                new = [name for name in (*self.folders, *self.files) if (stage / name).exists()]
+                # The summary goes first and comes last: without it, a folder counts as incomplete.
+                swap_entries(
+                    folder,
+                    stage,
+                    sorted(stale, key=lambda name: name != SUMMARY),
+                    sorted(new, key=lambda name: name == SUMMARY),
+                )
+        except BaseException:
+            if is_new:
+                with suppress(OSError):  # not empty: others have written to it meanwhile
+                    folder.rmdir()
+            raise
 
     def written_before(self, path: Path) -> set[str]:
         """Return those of `folders` that an earlier run wrote to a place, as its summary says."""

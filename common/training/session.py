@@ -12,6 +12,7 @@ from lightning import Callback, LightningDataModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.multiprocessing import ProcessExitedException
 
+from common.data.scenes.datamodule import WindowData
 from common.training.callbacks.preemption import signals_forwarded
 from common.training.checkpoint_io import choose_checkpoint
 from common.training.module import Objective
@@ -42,6 +43,7 @@ def fit(
         The trainer, with the last metrics.
 
     Raises:
+        ConfigurationError: an epoch is too short for a batch on every device.
         CheckpointError: the checkpoint to resume from is missing, damaged or of another run.
         InputError: there are checkpoints already, and neither resuming nor overwriting was requested.
         SystemExit: with the re-queue code, when a scheduler requested a stop; see
@@ -54,6 +56,8 @@ def fit(
     # First in the list, so that averaged weights are in place when the others run at the end of training.
     average = [EMAWeightAveraging(decay=settings.ema_decay)] if settings.ema_decay else []
     trainer = make_trainer([*average, *callbacks])
+    if isinstance(data, WindowData):
+        data.check_ranks(trainer.num_devices * trainer.num_nodes)
     with _attention(settings.attention_backend), signals_forwarded():
         try:
             path = None if checkpoint is None else str(checkpoint)

@@ -95,13 +95,17 @@ def print_summary(summary: ProcessSummary, output: str) -> None:
     if summary.empty:
         table.add_row("empty", str(len(summary.empty)))
     table.add_row("failed", str(len(summary.failed)))
+    if summary.kept:
+        table.add_row("not replaced", str(len(summary.kept)))
     table.add_section()
     table.add_row("frames written", str(summary.frames))
     for reason, count in summary.dropped.most_common():
         table.add_row(f"frames dropped: {reason}", str(count))
     Console().print(table)
+    of_others = ", which was made with other settings" if summary.settings_changed else ""
     _list([f"{name}: no frames in the raw data, left out" for name in summary.empty], len(summary.empty))
     _list([f"{name}: {reason}" for name, reason in summary.failed.items()], len(summary.failed))
+    _list([f"{name}: its earlier version stays{of_others}" for name in summary.kept], len(summary.kept))
 
 
 def _list(lines: Sequence[str], total: int) -> None:

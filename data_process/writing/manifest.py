@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ DATASET_FILE = "dataset.json"
 MANIFEST_FILE = "scenes.json"
 SCENE_FILE = "scene.json"
 CHECKSUMS_FILE = "files.sha256"
+_OUTDATED = "scenes_of_other_settings"
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,17 @@ class DatasetInfo:
     """JPEG quality of re-encoded colour images."""
 
 
-def claim(output: Path, dataset: DatasetInfo, free: bool) -> None:
+def claim(output: Path, dataset: DatasetInfo, there: Set[str], free: bool) -> set[str]:
     """Record the settings in dataset.json, or check that existing scenes have the same.
 
     Args:
         output: folder of the data set.
         dataset: description of the data to write.
-        free: no scene with other settings exists, so dataset.json may be replaced.
+        there: names of the existing scenes.
+        free: all scenes with other settings will be replaced, so dataset.json may be.
+
+    Returns:
+        Names of the scenes that are still of other settings. dataset.json lists them.
 
     Raises:
         ConfigurationError: there are scenes of another data set or with other settings.
@@ -58,17 +63,25 @@ def claim(output: Path, dataset: DatasetInfo, free: bool) -> None:
         "licence": dataset.licence,
     }
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as JSON reads them back
-    if path.exists() and not free:
-        found = _read(path)
-        changed = [key for key in ("name", "layout") if found.get(key) != wanted[key]]
-        old, new = found.get("settings", {}), wanted["settings"]
-        changed += [key for key in {**old, **new} if old.get(key) != new.get(key)]
-        if changed:
+    outdated: set[str] = set()
+    if path.exists() and there:
+        found = _read(path) if not free else _read_or_none(path)
+        changed = _changes(found, wanted)
+        if changed and not free:
             raise ConfigurationError(
                 f"{output} holds scenes of other settings ({', '.join(changed)}): "
                 "choose another output folder, or overwrite=true for all of its scenes"
             )
-    write_json(path, wanted)
+        outdated = {*there} if changed else {*there} & {*found.get(_OUTDATED, [])}
+    write_json(path, {**wanted, _OUTDATED: sorted(outdated)} if outdated else wanted)
+    return outdated
+
+
+def _changes(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Names of the settings that differ in two versions of dataset.json."""
+    changed = [key for key in ("name", "layout") if found.get(key) != wanted[key]]
+    old, new = found.get("settings", {}), wanted["settings"]
+    return changed + [key for key in {**old, **new} if old.get(key) != new.get(key)]
 
 
 def scene_folders(output: Path) -> list[Path]:
@@ -108,6 +121,8 @@ def verify(output: Path, workers: int = 4) -> list[str]:
         return [f"{output / MANIFEST_FILE}: missing or damaged; run the command again to write it"]
     present = {path.name for path in scene_folders(output)}
     problems = [f"{output / name}: not in {MANIFEST_FILE}" for name in sorted(present - scenes.keys())]
+    outdated = present & {*_read_or_none(output / DATASET_FILE).get(_OUTDATED, [])}
+    problems += [f"{output / name}: made with other settings than {DATASET_FILE} says" for name in sorted(outdated)]
     with ThreadPoolExecutor(max(1, workers)) as pool:  # hashing and reading release the interpreter lock
         found = pool.map(lambda name: _verify_scene(output / name, scenes[name]), scenes)
         with ProgressReporter("verify", len(scenes), "scene") as progress:
@@ -153,6 +168,15 @@ def _read_facts(path: Path) -> dict[str, Any]:
     if not isinstance(facts, dict) or not {"frames", "dropped", "bytes"} <= facts.keys():
         raise ConfigurationError(f"{path}: not the description of a scene; remove the folder and start again")
     return facts
+
+
+def _read_or_none(path: Path) -> dict[str, Any]:
+    """Content of a JSON file; nothing if it is missing or damaged."""
+    try:
+        content = _read(path)
+    except (OSError, ConfigurationError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _read(path: Path) -> dict[str, Any]:

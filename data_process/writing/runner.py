@@ -101,6 +101,10 @@ class ProcessSummary:
     """Scenes without a frame in the raw data."""
     failed: dict[str, str] = field(default_factory=dict)
     """Failed scenes with the reason."""
+    kept: list[str] = field(default_factory=list)
+    """Scenes that were to be replaced and of which the earlier version is still there: failed ones and empty ones."""
+    settings_changed: bool = False
+    """Earlier versions were made with other settings."""
     frames: int = 0
     """Frames written by this run."""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -108,8 +112,8 @@ class ProcessSummary:
 
     @property
     def exit_code(self) -> int:
-        """Exit status of the command: 1 if a scene failed."""
-        return 1 if self.failed else 0
+        """Exit status of the command: 1 if a scene failed, or is not what was to be written."""
+        return 1 if self.failed or self.kept else 0
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,8 @@ class _Done:
     failure: str | None = None
     taken: bool = False
     empty: bool = False
+    kept: bool = False
+    """An earlier version of the scene is still there, though a new one was to be written."""
 
 
 def process(
@@ -150,13 +156,19 @@ def process(
     try:
         output.mkdir(parents=True, exist_ok=True)
         there = {folder.name for folder in scene_folders(output)}
-        present = set() if settings.overwrite else there & {scene.name for scene in chosen}
-        claim(output, dataset, free=not there - {scene.name for scene in chosen} if settings.overwrite else not there)
-        summary = ProcessSummary(present=sorted(present))
+        names = {scene.name for scene in chosen}
+        # Scenes that are still of other settings than dataset.json says are replaced without being asked for.
+        outdated = claim(output, dataset, there, free=not there - names if settings.overwrite else not there)
+        replaced = there & names if settings.overwrite else outdated & names
+        present = there & names - replaced
+        summary = ProcessSummary(present=sorted(present), settings_changed=bool(outdated))
+        wanted = [(scene, scene.name in replaced) for scene in chosen if scene.name not in present]
         try:
-            for done in _convert_all(dataset, [s for s in chosen if s.name not in present], convert, output, settings):
+            for done in _convert_all(dataset, wanted, convert, output, settings.workers):
                 _count(done, summary)
         finally:
+            if outdated:
+                claim(output, dataset, outdated - {*summary.written}, free=True)
             write_manifest(output, dataset)
     except OSError as error:
         raise WriteError(f"cannot write {error.filename or output}: {error.strerror}") from error
@@ -181,6 +193,8 @@ def _choose(scenes: Sequence[SceneT], settings: ProcessSettings) -> list[SceneT]
 def _count(done: _Done, summary: ProcessSummary) -> None:
     summary.frames += done.frames
     summary.dropped.update(done.dropped)
+    if done.kept:
+        summary.kept.append(done.name)
     if done.failure is not None:
         summary.failed[done.name] = done.failure
     else:
@@ -189,21 +203,20 @@ def _count(done: _Done, summary: ProcessSummary) -> None:
 
 def _convert_all(
     dataset: DatasetInfo,
-    scenes: list[SceneT],
+    scenes: list[tuple[SceneT, bool]],
     convert: Callable[[SceneT, SceneWriter], None],
     output: Path,
-    settings: ProcessSettings,
+    workers: int,
 ) -> Iterator[_Done]:
-    """Convert scenes in this process or in workers; yields the reports as they finish."""
+    """Convert scenes, each with whether it is replaced, here or in workers; yields the reports as they finish."""
     with ProgressReporter(dataset.name, len(scenes), "scene") as progress:
-        if settings.workers == 0 or not scenes:
-            for scene in scenes:
-                yield _convert_scene(dataset, scene, convert, output, settings.overwrite)
+        if workers == 0 or not scenes:
+            for scene, again in scenes:
+                yield _convert_scene(dataset, scene, convert, output, again)
                 progress.update()
             return
-        with worker_pool(min(settings.workers, len(scenes))) as pool:
-            again = settings.overwrite
-            tasks = [pool.submit(_convert_scene, dataset, scene, convert, output, again) for scene in scenes]
+        with worker_pool(min(workers, len(scenes))) as pool:
+            tasks = [pool.submit(_convert_scene, dataset, scene, convert, output, again) for scene, again in scenes]
             for task in as_completed(tasks):
                 yield task.result()
                 progress.update()
@@ -261,17 +274,18 @@ def _convert_scene(
     except SceneTakenError:
         return _Done(scene.name, taken=True)
     except EmptySceneError:
-        return _Done(scene.name, empty=True)
+        return _Done(scene.name, empty=True, kept=_is_kept(folder, replace))
     except InputError as error:
         reason = " ".join(str(error).split()).removeprefix(f"{scene.name}: ")
-        return _Done(scene.name, failure=reason + _kept(folder, replace))
+        return _Done(scene.name, failure=reason, kept=_is_kept(folder, replace))
     except Exception as error:  # an unexpected fault of the data: report where, and continue
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
-        return _Done(scene.name, failure=f"{type(error).__name__}: {error} ({where}){_kept(folder, replace)}")
+        failure = f"{type(error).__name__}: {error} ({where})"
+        return _Done(scene.name, failure=failure, kept=_is_kept(folder, replace))
     return _Done(scene.name, writer.num_frames, tuple(reason for _, reason in writer.dropped))
 
 
-def _kept(folder: Path, replace: bool) -> str:
-    """Remark on the earlier version of a scene that failed."""
-    return "; its earlier version stays" if replace and (folder / SCENE_FILE).exists() else ""
+def _is_kept(folder: Path, replace: bool) -> bool:
+    """Whether an earlier version of a scene stays where a new one was to be written."""
+    return replace and (folder / SCENE_FILE).exists()

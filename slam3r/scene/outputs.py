@@ -7,7 +7,7 @@ picture that cannot be drawn is a warning, not an error.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ RESULTS = ResultFolder(
     (COLMAP, PREDICTIONS, IMAGES, DEPTHS),
 )
 """Files and folders of a reconstruction."""
+STREAMED = (PREDICTIONS, IMAGES, DEPTHS)
+"""Folders that are filled while a run goes on."""
 _PREVIEW_POINTS = 600_000
 _NO_PICTURES = "its pictures are in no files that other programs read the same; export.images=true writes them"
 
@@ -56,7 +58,6 @@ def write_results(
     scene: SceneData,
     folder: str | Path,
     export: ExportSettings | None = None,
-    streamed: Sequence[Path] = (),
 ) -> list[Path]:
     """Write a reconstruction to a folder, in place of what an earlier run left there.
 
@@ -64,35 +65,49 @@ def write_results(
         scene: what to write.
         folder: created if needed.
         export: choice of optional files.
-        streamed: folders in it that were written while the frames came (`PREDICTIONS`, `IMAGES`).
 
     Returns:
         The files and folders that were written.
     """
-    folder, export = user_path(folder), export or ExportSettings()
-    kept = [path.relative_to(folder).as_posix() for path in streamed]
-    images = folder / IMAGES if IMAGES in kept else None
-    written, warnings, pictures = list(streamed), find_warnings(scene), has_pictures(scene, images)
-    with RESULTS.staged(folder, kept) as stage:
-        for name, wanted, write in _steps(scene, export, folder, images):
-            if not wanted:
-                continue
-            if name in (TRANSFORMS, COLMAP) and not pictures:
-                warnings.append(f"{name} was left out, {_NO_PICTURES}")
-                continue
-            try:
-                write(stage / name)
-                written.append(folder / name)
-            except Exception as error:  # a full disk must end the run, a failed drawing must not
-                if name not in (PREVIEW, STRIP):
-                    raise
-                logger.warning("%s was not drawn", name, exc_info=True)
-                warnings.append(f"{name} was not drawn: {error}")
-        for warning in warnings:
-            logger.warning("%s", warning)
-        names = [path.relative_to(folder).as_posix() for path in written]
-        write_json(stage / SUMMARY, {**summarize(scene), "written": names, "warnings": [*warnings, *scene.notes]})
-    return [*written, folder / SUMMARY]
+    folder = user_path(folder)
+    with RESULTS.staged(folder) as stage:
+        names = stage_results(scene, stage, folder, export or ExportSettings())
+    return [folder / name for name in names]
+
+
+def stage_results(scene: SceneData, stage: Path, folder: Path, export: ExportSettings) -> list[str]:
+    """Write a reconstruction to the folder that will take the place of its results (`ResultFolder.staged`).
+
+    Args:
+        scene: what to write.
+        stage: to write to. Folders that were filled while the frames came (`STREAMED`) are there already.
+        folder: where the results will be.
+        export: choice of optional files.
+
+    Returns:
+        Names of all files and folders of the result.
+    """
+    names = [name for name in STREAMED if (stage / name).is_dir()]
+    images = stage / IMAGES if IMAGES in names else None
+    warnings, pictures = find_warnings(scene), has_pictures(scene, images)
+    for name, wanted, write in _steps(scene, export, folder, images):
+        if not wanted:
+            continue
+        if name in (TRANSFORMS, COLMAP) and not pictures:
+            warnings.append(f"{name} was left out, {_NO_PICTURES}")
+            continue
+        try:
+            write(stage / name)
+            names.append(name)
+        except Exception as error:  # a full disk must end the run, a failed drawing must not
+            if name not in (PREVIEW, STRIP):
+                raise
+            logger.warning("%s was not drawn", name, exc_info=True)
+            warnings.append(f"{name} was not drawn: {error}")
+    for warning in warnings:
+        logger.warning("%s", warning)
+    write_json(stage / SUMMARY, {**summarize(scene), "written": names, "warnings": [*warnings, *scene.notes]})
+    return [*names, SUMMARY]
 
 
 def _steps(

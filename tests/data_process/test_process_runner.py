@@ -19,7 +19,7 @@ from common.command.many.engines import ENGINES
 from common.command.many.settings import ManySettings
 from common.errors import ConfigurationError, InputError
 from data_process.errors import WriteError
-from data_process.writing.command import spread
+from data_process.writing.command import print_summary, spread
 from data_process.writing.manifest import DatasetInfo
 from data_process.writing.runner import ProcessSettings, process, verify
 from data_process.writing.scene_writer import SceneWriter
@@ -190,9 +190,31 @@ def test_overwrite_replaces_a_scene_only_by_a_whole_one(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in (tmp_path / "b").rglob("*") if path.is_file()}
     summary = run(tmp_path, partial(convert, bad="b"), overwrite=True)
     assert summary.written == ["a", "c"]
-    assert summary.failed == {"b": "its file is damaged; its earlier version stays"}
+    assert summary.failed == {"b": "its file is damaged"} and summary.kept == ["b"] and summary.exit_code == 1
     assert {path: path.read_bytes() for path in (tmp_path / "b").rglob("*") if path.is_file()} == before
     assert verify(tmp_path) == [] and not list(tmp_path.glob(".*"))
+
+
+def convert_nothing(scene: Scene, writer: SceneWriter) -> None:
+    """As if the raw data had lost its frames."""
+
+
+def test_an_earlier_version_of_an_empty_scene_is_no_success(tmp_path: Path) -> None:
+    assert run(tmp_path, convert_nothing).exit_code == 0  # left out, and nothing is there
+    run(tmp_path)
+    summary = run(tmp_path, convert_nothing, overwrite=True)
+    assert summary.kept == ["a", "b", "c"] and summary.exit_code == 1
+
+
+def test_scenes_kept_from_other_settings_are_named_until_they_are_replaced(tmp_path: Path, capsys) -> None:
+    run(tmp_path)
+    other = DatasetInfo("mini", licence="none", settings={"every": 5})
+    summary = run(tmp_path, partial(convert, bad="b"), dataset=other, overwrite=True)
+    print_summary(summary, "out")
+    assert "b: its earlier version stays, which was made with other settings" in capsys.readouterr().out
+    assert verify(tmp_path) == [f"{tmp_path / 'b'}: made with other settings than dataset.json says"]
+    summary = run(tmp_path, dataset=other)  # b was never asked to be overwritten, but is not what it should be
+    assert summary.written == ["b"] and summary.present == ["a", "c"] and verify(tmp_path) == []
 
 
 def test_overwrite_takes_no_folder_of_others(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,53 @@ def test_output_and_predictions(folder: Path, networks: Networks, tmp_path: Path
     assert not (tmp_path / "out" / "predictions").exists()  # they belonged to the run before
 
 
+class FullDisk:
+    """A sink that takes a few frames."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    def add(self, frame: slam3r.reconstruction.RegisteredFrame) -> None:
+        self.taken += 1
+        if self.taken > 6:
+            raise OSError("no space left")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("moment", ["half way", "at the end", "while taking its place"])
+def test_a_result_appears_whole_or_not_at_all(
+    folder: Path, networks: Networks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    output = tmp_path / "out"
+    files = {"images": True, "depths": True, "preview": False, "strip": False}
+    quick = {"refinement": {"mode": "off", "check_frames": 0}}
+    everything = {"output": output, "save_predictions": True, "export": files, **quick}
+    run(folder, networks, **everything)
+    before = {path.relative_to(output): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+
+    def fail(*arguments: object) -> None:
+        raise OSError("no space left")
+
+    if moment == "at the end":
+        monkeypatch.setattr("slam3r.scene.outputs.write_ply", fail)
+    elif moment == "while taking its place":
+        replace, faults = os.replace, [OSError("no space left")]
+
+        def fail_once(old: Path, new: Path) -> None:
+            if Path(new) == output / "summary.json" and faults:
+                raise faults.pop()
+            replace(old, new)
+
+        monkeypatch.setattr("os.replace", fail_once)
+    sinks = [FullDisk()] if moment == "half way" else []
+    with pytest.raises(OSError, match="no space left"):
+        run(folder, networks, overwrite=True, sinks=sinks, **everything)
+    monkeypatch.undo()
+    assert {path.relative_to(output): path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+
+
 def recorded_points(output: Path) -> int:
     return int(open_pointmaps(output / "predictions").valid.sum())
 
@@ -171,7 +219,7 @@ def test_interrupted_run_keeps_what_it_has(
     assert len(np.load(tmp_path / "out" / "predictions" / "local_pcds.npy")) == len(scene.frames)
     with pytest.raises(KeyboardInterrupt):  # nothing was registered
         run(Interrupted(images, 2), networks, output=tmp_path / "nothing", save_predictions=True)
-    assert not list((tmp_path / "nothing").iterdir())
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_long_wait_for_the_stride_stays_bounded(networks: Networks) -> None:

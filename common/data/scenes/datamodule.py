@@ -65,11 +65,6 @@ class WindowData(LightningDataModule):
         ):
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}")
-        windows = len(train) if epoch_windows is None else epoch_windows
-        if windows < batch_size:
-            raise ValueError(
-                f"an epoch of {windows} windows is less than a batch of {batch_size}: nothing would be learnt"
-            )
         named = validation if isinstance(validation, Mapping) else {"validation": validation}
         self.train = train
         self.validation = {str(name): dataset for name, dataset in named.items()}
@@ -77,7 +72,8 @@ class WindowData(LightningDataModule):
         self.resolutions = resolutions
         if resolutions is not None and not hasattr(train, "set_size"):
             raise ValueError(f"{type(train).__name__} cannot change its image size: leave out resolutions")
-        self.sampler = RunningSampler(train, epoch_windows or len(train), seed, batch_size)
+        self.sampler = RunningSampler(train, len(train) if epoch_windows is None else epoch_windows, seed, batch_size)
+        self.check_ranks(1)
         self._taken = self._consumed = 0
         self._steps: int | None = None
 
@@ -89,6 +85,20 @@ class WindowData(LightningDataModule):
     def describe(self, sample: int, validation: str | None = None) -> str:
         """Data set, scene and frames of a training or validation window, by its number (`Views.sample`)."""
         return EpochIndexed(self.train if validation is None else self.validation[validation]).describe(int(sample))
+
+    def check_ranks(self, ranks: int) -> None:
+        """Check that an epoch holds a batch for every rank, without which it ends before the first step.
+
+        Raises:
+            ConfigurationError: it does not.
+        """
+        windows, together = self.sampler.num_samples, self.batch_size * ranks
+        if windows < together:
+            shared = f" on each of {ranks} devices" if ranks > 1 else ""
+            raise ConfigurationError(
+                f"data.epoch_windows: an epoch of {windows} windows is less than a batch of {self.batch_size}{shared}: "
+                f"nothing would be learnt; give at least {together}"
+            )
 
     def train_dataloader(self) -> DataLoader:
         """Loader of stacked windows, starting at the current position."""

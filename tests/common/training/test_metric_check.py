@@ -22,6 +22,7 @@ def test_an_unknown_metric_ends_the_run_before_its_first_step(tmp_path: Path) ->
     ("override", "message"),
     [
         ("when_debug.data.epoch_windows=0", "nothing would be learnt"),
+        ("when_debug.trainer.devices=3", "a batch of 1 on each of 3 devices: nothing would be learnt; give at least 3"),
         ("when_debug.data.batch_size=0", "batch_size must be at least 1"),
         ("when_debug.trainer.accumulate_grad_batches=0", "accumulate_grad_batches must be at least 1"),
         ("objective.optimizer.learning_rate=-1", "learning_rate"),

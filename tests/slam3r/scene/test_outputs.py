@@ -23,7 +23,7 @@ from common.meters import MemoryPeak
 from slam3r.reconstruction import ReconstructionSettings
 from slam3r.scene import outputs
 from slam3r.scene.frame_strip import StripRecorder
-from slam3r.scene.outputs import RESULTS, has_pictures, image_name, write_results
+from slam3r.scene.outputs import RESULTS, has_pictures, image_name, stage_results, write_results
 from slam3r.scene.scene import Scene
 from slam3r.scene.scene_data import SceneFrame
 from slam3r.scene.settings import ExportSettings
@@ -150,11 +150,11 @@ def test_turned_photographs_are_named_as_upright_copies(tmp_path: Path) -> None:
     scene, exif = make_scene(tmp_path / "photos"), Image.Exif()
     exif[274] = 6
     Image.new("RGB", (96, 128)).save(tmp_path / "photos" / "photo3.png", exif=exif)
-    assert not has_pictures(scene, tmp_path / "out" / "images")
-    for frame in scene.frames:  # what the run writes for such an input
-        write_image(tmp_path / "out" / "images" / image_name(frame.number), read_image(frame.file))
-    export = ExportSettings(colmap=True, preview=False)
-    write_results(scene, tmp_path / "out", export, streamed=[tmp_path / "out" / "images"])
+    with RESULTS.staged(tmp_path / "out") as stage:
+        assert not has_pictures(scene, stage / "images")
+        for frame in scene.frames:  # what the run writes for such an input
+            write_image(stage / "images" / image_name(frame.number), read_image(frame.file))
+        stage_results(scene, stage, tmp_path / "out", ExportSettings(colmap=True, preview=False))
     cameras = read_nerfstudio(tmp_path / "out" / "transforms.json")
     assert cameras.image_paths[:2] == ["images/000000.jpg", "images/000002.jpg"]
     for name, size in zip(cameras.image_paths, cameras.sizes.tolist(), strict=True):
