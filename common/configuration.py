@@ -172,6 +172,9 @@ def _without_holes(value: Any, place: Place, faults: dict[Place, str]) -> Any:
     if isinstance(value, str) and value == MISSING:
         faults[place] = _NEEDS_A_VALUE
         return MISSING
+    if isinstance(value, str) and (readable := value.encode("utf-8", "backslashreplace").decode()) != value:
+        faults[place] = f"is no text: {readable}; rename the file or folder, whose name is not UTF-8"
+        return readable
     if isinstance(value, float) and not math.isfinite(value):
         faults[place] = f"expected a finite number, got {value}"
     return value

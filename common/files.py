@@ -28,6 +28,7 @@ _LONGEST_NAME = 255 - len(".0123456789abcdef0123.tmp")
 _DISK_FAULTS = {errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _TORCH_WRITER = "inline_container"
 """In what torch says when it could not write."""
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")
 _NO_SPACE = 1 << 16
 """Bytes: a disk with less is full."""
 
@@ -212,15 +213,26 @@ def check_writable(folder: str | os.PathLike[str], files: Iterable[str] = ()) ->
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write a value as indented UTF-8 JSON. NaN and infinity are errors, since other readers reject them."""
+    """Write a value as indented UTF-8 JSON. NaN and infinity are errors, since other readers reject them.
+
+    Bytes of file names that are not UTF-8 come out as ``\\udcff``, which Python reads back as the same name.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    text = _NOT_UTF8.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
     with atomic_write(path, "w") as file:
         file.write(text + "\n")
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file, with or without a byte order mark."""
-    return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    """Read a JSON file, with or without a byte order mark.
+
+    Raises:
+        ValueError: it is not valid JSON, or nested too deeply to be meant.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def relative_name(file: Path, folder: Path) -> str:

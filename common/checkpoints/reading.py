@@ -26,6 +26,7 @@ _STATE_KEYS = ("model", "state_dict")
 _LFS = b"version https://git-lfs"
 _WEB_PAGE = re.compile(rb"\s*<(!doctype|html|\?xml|head|body)", re.IGNORECASE)
 _REFUSED = re.compile(r"GLOBAL ([\w.]+)|Unsupported (?:global|class|operand)[^\w]*([\w.]+)?")
+_NUMBERS = ("width", "depth", "heads", "ratio", "patch_size")
 _LARGEST_SIZE = 1 << 16
 """Width, depth or number of heads of a network; the largest published one has 14,336."""
 
@@ -93,8 +94,11 @@ def check_sizes(sizes: Mapping[str, Any], tensors: int, where: str) -> None:
     """Check that sizes can be those of a model with so many tensors, before anything is built from them.
 
     Raises:
-        CheckpointError: naming the entry: a size that is negative, zero, not finite or beyond reason.
+        CheckpointError: naming the entry: a size that is no number, negative, zero, not finite or beyond reason.
     """
+    for name, given in sizes.items():
+        if name.endswith(_NUMBERS) and isinstance(given, (str, dict)):
+            raise CheckpointError(f"{where}: {name}={given!r} is no number")
     for name, value in _numbers(sizes):
         if not _is_size(name):
             if not math.isfinite(value):

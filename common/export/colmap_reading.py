@@ -144,7 +144,9 @@ def _images_text(data: bytes, cameras: Mapping[int, Lens]) -> Iterator[ColmapIma
         pose = [float(value) for value in fields[1:8]]
         yield ColmapImage(fields[9].strip(), cameras[int(fields[8])], _camera_to_world(pose))
         line = next(lines, None)
-        if line is not None and (not line or _is_features(line)):
+        while line == "":
+            line = next(lines, None)
+        if line is not None and _is_features(line):
             line = next(lines, None)
 
 

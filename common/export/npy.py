@@ -28,7 +28,10 @@ def open_npy(path: Path, axes: int) -> NDArray:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or 'not an array, or cut short'}") from error
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: not an array, or cut short ({str(error).splitlines()[0]})") from error
+        reason = str(error).splitlines()[0]
+        if "pickle" in reason:  # NumPy advises to trust the file
+            reason = "it holds something other than numbers"
+        raise InputError(f"{path}: not an array, or cut short ({reason})") from error
     if not isinstance(array, np.ndarray) or array.ndim != axes or array.dtype.kind not in "biuf":
         shape = list(getattr(array, "shape", ()))
         raise InputError(f"{path}: expected numbers with {axes} axes, found an array of {shape}")

@@ -10,6 +10,7 @@ import numpy as np
 from common.revision import code_revision
 from slam3r.scene.scene_data import SceneData
 
+_NAMED = 3
 FEW_POINTS = 0.2
 """Share of confident points below which a result says how to keep more."""
 
@@ -87,7 +88,9 @@ def find_warnings(scene: SceneData) -> list[str]:
     if lost:
         found.append(f"{lost} of {len(scene.frames)} frames have no pose and are missing in trajectory.txt")
     if scene.skipped:
-        found.append(f"{len(scene.skipped)} input files or frames could not be read and were skipped")
+        named = [f"{name}: {reason}" for name, reason in scene.skipped[:_NAMED]]
+        more = f"; and {len(scene.skipped) - _NAMED} more" if len(scene.skipped) > _NAMED else ""
+        found.append(f"not all of the input could be read: {'; '.join(named)}{more}")
     return found
 
 

@@ -103,6 +103,11 @@ def test_faults_are_named(text: str, message: str) -> None:
         _build(text)
 
 
+def test_paths_that_are_not_utf8_are_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"source\.path: is no text: f.udcff; rename the file"):
+        to_dataclass({"path": "f\udcff"}, dict[str, str], "source")
+
+
 def test_all_faults_come_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         _build("inner: {size: [1, 2], rat: 3}\nlimit: x\nwhat: 1")

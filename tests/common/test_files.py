@@ -71,3 +71,10 @@ def test_json_round_trip(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         write_json(tmp_path / "x.json", float("nan"))
     assert read_json(tmp_path / "x.json") == value
+
+
+def test_json_holds_names_that_are_not_utf8(tmp_path: Path) -> None:
+    """A picture that was left out for its name is listed by that name."""
+    name = os.fsdecode(b"caf\xe9.png")
+    write_json(tmp_path / "x.json", {"skipped": name})
+    assert read_json(tmp_path / "x.json") == {"skipped": name}

@@ -94,9 +94,17 @@ def _list_files(folder: Path, recursive: bool, seen: set[str]) -> list[str]:
     names: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.is_dir():
+            if not _is_folder(entry):
                 names.append(entry.name)
             elif recursive and (place := os.path.realpath(entry.path)) not in seen:
                 seen.add(place)
                 names += [f"{entry.name}/{name}" for name in _list_files(Path(entry.path), recursive, seen)]
     return names
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """False also for a link to itself, which nothing can follow: as a file, it is refused by name."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False

@@ -72,8 +72,9 @@ def read_picture(path: str | Path) -> Picture:
     try:
         _require_file(Path(path))
         with Image.open(path) as image:
+            deep = _is_deep(image)
             image.load()
-            oddity = _oddity(image)
+            oddity = _oddity(image, deep)
             return Picture(np.array(_to_rgb(ImageOps.exif_transpose(image))), oddity)
     except Exception as error:  # Pillow's decoders raise many kinds of exception on damaged files
         raise ImageReadError(path, _reason(path, error)) from error
@@ -146,14 +147,25 @@ def _require_file(path: Path) -> None:
         raise ValueError("its name is not UTF-8; rename the file") from None
 
 
-def _oddity(image: Image.Image) -> str | None:
-    """Properties of a picture that its owner may not expect, as the end of a sentence."""
-    if image.mode.startswith("I"):
-        highest = int(np.asarray(image).max())
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the file of an image that is not loaded yet has 16 bits per channel; Pillow keeps 8 of them in colour."""
+    return ";16" in str(image.tile[0][3]) if getattr(image, "tile", None) else False
+
+
+def _oddity(image: Image.Image, deep: bool) -> str | None:
+    """Properties of a picture that its owner may not expect, as the end of a sentence.
+
+    Args:
+        image: loaded.
+        deep: the file has 16 bits per channel.
+    """
+    grey = image.mode.startswith("I")
+    if grey or (deep and image.mode in ("RGB", "RGBA")):
+        highest = int(np.asarray(image).max()) if grey else max(high for _, high in image.getextrema()[:3]) << 8
         if 0 < highest < 1 << _FEWEST_BITS:
             bits = highest.bit_length()
-            return f"has 16 bits per pixel but uses {bits}: it comes out dark; scale it by {1 << (16 - bits)} first"
-    elif "A" in image.getbands() and image.getchannel("A").getextrema()[1] == 0:
+            return f"has 16 bits per channel but uses {bits}: it comes out dark; scale it by {1 << (16 - bits)} first"
+    if "A" in image.getbands() and image.getchannel("A").getextrema()[1] == 0:
         return "is wholly transparent: it comes out black"
     return None
 

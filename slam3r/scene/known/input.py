@@ -22,6 +22,8 @@ from common.known.masks import MaskFolder
 from common.known.settings import KnownSettings, ScaleSettings
 from common.refinement.given import LEAST_POSES
 
+_NAMED = 3
+
 
 @dataclass(frozen=True)
 class KnownFrame:
@@ -105,6 +107,10 @@ class Known:
             if found < (LEAST_POSES if self.has_poses else 1):
                 lost = next(name for name in names if self.cameras.find(name) is None)
                 raise InputError(f"{lost}: {self.cameras.why_missing(lost)}")
+            if found < len(names):
+                without = [name for name in names if self.cameras.find(name) is None]
+                named = ", ".join(without[:_NAMED]) + (", ..." if len(without) > _NAMED else "")
+                source.note(f"{len(without)} of {len(names)} pictures have no known camera and get their own ({named})")
         for name in self.scale.between or () if names else ():
             find_picture(name, names)
 

@@ -121,7 +121,7 @@ CONFIGS = {
     "absurdly deep": ({**SIZES, "encoder_depth": 10**9}, "encoder_depth=1000000000"),
     "absurdly wide": ({**SIZES, "encoder_width": 10**12}, "encoder_width=1000000000000"),
     "not finite": ({**SIZES, "mlp_ratio": float("nan")}, "mlp_ratio=nan"),
-    "text for a number": ({**SIZES, "encoder_width": "wide"}, "do not build"),
+    "text for a number": ({**SIZES, "encoder_width": "wide"}, "encoder_width=.wide. is no number"),
     "indivisible": ({**SIZES, "encoder_heads": 7}, "model"),
     "an unknown entry": ({**SIZES, "colour": 3}, "do not build"),
     "of another model": ({"encoder_width": 128}, "does not fit"),

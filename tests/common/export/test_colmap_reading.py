@@ -82,8 +82,9 @@ def test_a_camera_that_sees_all_around_is_named(tmp_path: Path) -> None:
         "# comment\n\n1 1 0 0 0 0 0 0 1 my photo 1.png\n\n\n2 1 0 0 0 0 0 0 1 b.png\n",
         "1 1 0 0 0 0 0 0 1 my photo 1.png\r\n2 1 0 0 0 0 0 0 1 b.png\r\n",
         "\ufeff1 1 0 0 0 0 0 0 1 my photo 1.png\n10.5 20.25 -1 30 40 7\n\n2 1 0 0 0 0 0 0 1 b.png\n1 2 3\n",
+        "1 1 0 0 0 0 0 0 1 my photo 1.png\n\n10.5 20.25 -1\n\n2 1 0 0 0 0 0 0 1 b.png\n\n1 2 3\n\n",
     ],
-    ids=["tracks", "blank lines", "no lines of features", "byte order mark"],
+    ids=["tracks", "blank lines", "no lines of features", "byte order mark", "every line doubled"],
 )
 def test_text_as_people_leave_it(tmp_path: Path, images: str) -> None:
     (tmp_path / "cameras.txt").write_text("# cameras\n\n1 PINHOLE 640 480 500 510 320 240\n\n")

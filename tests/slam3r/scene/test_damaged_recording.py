@@ -56,6 +56,7 @@ def test_a_damaged_array_is_one_line(run: Path, name: str, damage: str) -> None:
     with pytest.raises(InputError) as caught:
         read_run(run)
     assert str(run / "predictions") in str(caught.value) and "\n" not in str(caught.value)
+    assert "trust" not in str(caught.value) and "pickle" not in str(caught.value)
 
 
 def test_a_missing_array_is_named(run: Path) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.spatial import cKDTree
 
-from common.data.sources.image_files import Frame
+from common.data.sources.image_files import FolderSource, Frame
 from common.errors import ConfigurationError
 from common.geometry.calibration import Calibration
 from common.geometry.cameras import unproject_to_world
@@ -152,6 +153,16 @@ def test_pictures_lose_their_distortion() -> None:
     assert frame.path is None and not np.array_equal(frame.image, picture)  # no file has these pixels
     assert item.intrinsics is not None and item.intrinsics[0, 2] == 31.5 and item.lens is not None
     assert prepared.original_size == (48, 64) and Known(calibration=lens).undistorts
+
+
+def test_pictures_without_a_camera_are_named(room: FilmedRoom, tmp_path: Path) -> None:
+    names = [name for name, _ in cameras(room)]
+    for name in (*names, "stranger.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / Path(name).with_suffix(".png"))
+    source = FolderSource(tmp_path)
+    Known(cameras=cameras(room)).check(source)
+    count = len(names) + 1
+    assert source.notes == [f"1 of {count} pictures have no known camera and get their own (stranger.png)"]
 
 
 def test_contradictions_are_one_line(room: FilmedRoom) -> None:

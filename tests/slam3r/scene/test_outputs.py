@@ -265,6 +265,13 @@ def test_few_points_come_with_a_hint(scene: Scene) -> None:
     ]
 
 
+def test_the_warning_says_what_could_not_be_read(scene: Scene) -> None:
+    skipped = [("walk.mp4", "3 of 80 frames damaged"), *[(f"{number}.png", "the file is empty") for number in range(3)]]
+    expected = "not all of the input could be read: walk.mp4: 3 of 80 frames damaged; 0.png: the file is empty"
+    (warning,) = [text for text in find_warnings(replace(scene, skipped=skipped)) if "not all" in text]
+    assert warning.startswith(expected) and warning.endswith("; and 1 more")
+
+
 def test_unknown_options_are_named(scene: Scene, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="did you mean colmap"):
         scene.save(tmp_path, colmp=True)

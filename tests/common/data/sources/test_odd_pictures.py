@@ -4,6 +4,7 @@ import os
 import resource
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -75,8 +76,23 @@ def test_twelve_bits_in_sixteen_are_told(tmp_path):
     source = FolderSource(tmp_path)
     assert len(list(source)) == 3
     assert [note.split(" it ")[0] for note in source.notes] == [
-        "0.png has 16 bits per pixel but uses 12:",
-        "2.png has 16 bits per pixel but uses 10:",
+        "0.png has 16 bits per channel but uses 12:",
+        "2.png has 16 bits per channel but uses 10:",
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_twelve_bits_in_sixteen_are_told_of_colours_too(tmp_path, suffix):
+    for number, highest in enumerate((4095, 65535)):
+        ramp = np.linspace(0, highest, 192).astype(np.uint16).reshape(8, 8, 3)
+        assert cv2.imwrite(str(tmp_path / f"{number}{suffix}"), ramp)
+    source = FolderSource(tmp_path)
+    if suffix == ".tif":  # Pillow cannot open such a file, which is told as well
+        with pytest.raises(ImageReadError, match=r"0\.tif"):
+            source.validate()
+        return
+    assert len(list(source)) == 2 and [note.split(":")[0] for note in source.notes] == [
+        "0.png has 16 bits per channel but uses 12"
     ]
 
 
@@ -136,6 +152,13 @@ def test_names_that_are_not_utf8_are_refused(tmp_path):
     source = FolderSource(tmp_path, on_bad_image="skip", min_frames=1)
     source.validate()
     assert source.length == 1
+
+
+def test_a_link_to_itself_is_refused_by_name(tmp_path):
+    save(tmp_path / "0.png"), save(tmp_path / "1.png")
+    (tmp_path / "2.png").symlink_to("2.png")
+    with pytest.raises(ImageReadError, match=r"2\.png: .*symbolic links"):
+        FolderSource(tmp_path).validate()
 
 
 def test_a_folder_inside_itself_is_listed_once(tmp_path):
