@@ -87,10 +87,6 @@ def test_twelve_bits_in_sixteen_are_told_of_colours_too(tmp_path, suffix):
         ramp = np.linspace(0, highest, 192).astype(np.uint16).reshape(8, 8, 3)
         assert cv2.imwrite(str(tmp_path / f"{number}{suffix}"), ramp)
     source = FolderSource(tmp_path)
-    if suffix == ".tif":  # Pillow cannot open such a file, which is told as well
-        with pytest.raises(ImageReadError, match=r"0\.tif"):
-            source.validate()
-        return
     assert len(list(source)) == 2 and [note.split(":")[0] for note in source.notes] == [
         "0.png has 16 bits per channel but uses 12"
     ]
