@@ -149,7 +149,8 @@ def _require_file(path: Path) -> None:
 
 def _is_deep(image: Image.Image) -> bool:
     """Whether the file of an image that is not loaded yet has 16 bits per channel; Pillow keeps 8 of them in colour."""
-    return ";16" in str(image.tile[0][3]) if getattr(image, "tile", None) else False
+    tile = getattr(image, "tile", None)  # of images from files alone
+    return bool(tile) and ";16" in str(tile[0][3])
 
 
 def _oddity(image: Image.Image, deep: bool) -> str | None:
@@ -161,7 +162,7 @@ def _oddity(image: Image.Image, deep: bool) -> str | None:
     """
     grey = image.mode.startswith("I")
     if grey or (deep and image.mode in ("RGB", "RGBA")):
-        highest = int(np.asarray(image).max()) if grey else max(high for _, high in image.getextrema()[:3]) << 8
+        highest = int(np.asarray(image)[..., : None if grey else 3].max()) << (0 if grey else 8)
         if 0 < highest < 1 << _FEWEST_BITS:
             bits = highest.bit_length()
             return f"has 16 bits per channel but uses {bits}: it comes out dark; scale it by {1 << (16 - bits)} first"

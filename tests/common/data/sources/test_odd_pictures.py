@@ -88,7 +88,7 @@ def test_twelve_bits_in_sixteen_are_told_of_colours_too(tmp_path, suffix):
         assert cv2.imwrite(str(tmp_path / f"{number}{suffix}"), ramp)
     source = FolderSource(tmp_path)
     assert len(list(source)) == 2 and [note.split(":")[0] for note in source.notes] == [
-        "0.png has 16 bits per channel but uses 12"
+        f"0{suffix} has 16 bits per channel but uses 12"
     ]
 
 
