@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -149,7 +150,7 @@ def _require_file(path: Path) -> None:
 
 def _is_deep(image: Image.Image) -> bool:
     """Whether the file of an image that is not loaded yet has 16 bits per channel; Pillow keeps 8 of them in colour."""
-    tile = getattr(image, "tile", None)  # of images from files alone
+    tile: Any = getattr(image, "tile", None)  # of images from files alone
     return bool(tile) and ";16" in str(tile[0][3])
 
 
