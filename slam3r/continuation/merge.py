@@ -14,7 +14,7 @@ from common.configuration import to_dataclass
 from common.data.sources.images import read_image
 from common.errors import ConfigurationError, InputError
 from common.export.result_folder import write_image
-from common.files import atomic_folder, check_apart
+from common.files import check_apart
 from common.paths import user_path
 from common.progress import ProgressReporter
 from common.refinement.outcome import Verdict
@@ -27,7 +27,7 @@ from slam3r.continuation.settings import MergingSettings
 from slam3r.continuation.similarity import FoundSimilarity, SharedPoints, find_similarity, shared_points
 from slam3r.scene.known.unit import Unit
 from slam3r.scene.known.world import Movable
-from slam3r.scene.outputs import COLMAP, IMAGES, RESULTS, image_name, write_results
+from slam3r.scene.outputs import COLMAP, IMAGES, RESULTS, image_name, stage_results
 from slam3r.scene.scene import Scene
 from slam3r.scene.scene_data import SceneFrame, SceneTracks
 from slam3r.scene.settings import ExportSettings
@@ -202,11 +202,9 @@ def _tracks(
 
 
 def _write(scene: Scene, folder: Path, export: ExportSettings) -> None:
-    streamed: list[Path] = []
-    if export.images:
-        with atomic_folder(folder / IMAGES) as images:
+    with RESULTS.staged(folder) as stage:
+        if export.images:
             for frame in scene.frames:
                 assert frame.file is not None
-                write_image(images / image_name(frame.number), read_image(frame.file))
-        streamed.append(folder / IMAGES)
-    write_results(scene, folder, export, streamed)
+                write_image(stage / IMAGES / image_name(frame.number), read_image(frame.file))
+        stage_results(scene, stage, folder, export)
