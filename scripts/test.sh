@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up and runs the tests; arguments go to pytest, e.g. bash scripts/test.sh tests/common -x
 #
+# Every core runs a test file at a time (8 at most, for the memory's sake); -n 0 runs all in one process.
 # The tests of the service start a RabbitMQ of their own. Where it is not installed and this user may (root or sudo
 # without a password, and apt-get), it is installed; SLAM3R_TEST_BROKER=0 leaves the system as it is, and they skip.
 set -euo pipefail
@@ -26,4 +27,4 @@ bash scripts/setup.sh "${SLAM3R_EXTRAS:-all}"
 if [ "${SLAM3R_TEST_BROKER:-1}" != 0 ] && ! has_broker; then
     install_broker || echo "test: no RabbitMQ here, and it cannot be installed: the tests that need one skip"
 fi
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest -n auto --maxprocesses 8 --dist loadfile "$@"

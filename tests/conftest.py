@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may depend on a network
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    # Processes that share the cores wait for each other if each of them, and what it starts, counts on all.
+    _threads = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.environ.setdefault("OMP_NUM_THREADS", str(_threads))
 
 import pytest
 import torch

@@ -27,13 +27,14 @@ def join_depth(
         any, the prior itself.
     """
     correction = (swept / prior).log()
-    total = weight * correction
-    mass = weight.clone()
+    parts = torch.stack([weight * correction, weight])
+    total, mass = parts.clone()
     share = 0.3
     for radius in settings.radii:
         pixels = max(1, round(radius * min(prior.shape[-2:]) / REFERENCE_SIDE))
-        total += share * guided_filter(weight * correction, grey, pixels, settings.edge)
-        mass += share * guided_filter(weight, grey, pixels, settings.edge).clamp(min=0)
+        smoothed, reach = guided_filter(parts, grey, pixels, settings.edge)
+        total += share * smoothed
+        mass += share * reach.clamp(min=0)
         share /= 2
     filled = (total / (mass + settings.prior)).clamp(-settings.limit, settings.limit)
     return torch.where(keep, swept, prior * filled.exp())

@@ -22,6 +22,9 @@ from common.refinement.dense.views import DenseViews, dense_views
 from common.refinement.stopwatch import Stopwatch
 from common.refinement.types import Picture, Prediction, RefinedCameras, RefinedDepth
 
+_DECIDING = 3
+"""Every how many frames are asked where the search begins."""
+
 Progress = Callable[[str, float], None]
 """Is told the stage and the share of it that is done."""
 
@@ -151,6 +154,8 @@ def _search_around(views: DenseViews, depth: Tensor, candidates: Tensor, setting
     """
     smoothed = smooth_depth(depth, settings.grid)
     asked = choose_neighbours(views, smoothed, candidates, settings.consistency_neighbours())
+    # Some of the frames are enough to decide.
+    asked = [others if frame % _DECIDING == 0 else others[:0] for frame, others in enumerate(asked)]
 
     def agreement(of: Tensor) -> int:
         agree, _ = count_agreement(views, of, asked, settings.consistency)

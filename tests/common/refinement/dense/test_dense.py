@@ -76,7 +76,8 @@ def test_every_picture_is_read_once(again):
 def test_progress_and_seconds_name_the_stages(again):
     result, _, told = again
     stages = list(dict.fromkeys(stage for stage, _ in told))
-    assert stages == ["pictures", "depth grid", "sweep 1", "sweep 2", "consistency", "joining"] == list(result.seconds)
+    expected = ["pictures", "depth grid", "sweep 1", "sweep 2", "consistency", "joining"]
+    assert stages == expected == list(result.seconds)
     for stage in stages:
         shares = [share for name, share in told if name == stage]
         assert shares[0] == 0 and shares[-1] == 1 and shares == sorted(shares)
