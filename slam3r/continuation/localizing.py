@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +25,9 @@ from slam3r.continuation.settings import PlacingSettings
 
 _SEED = 0
 _SURE_INLIERS, _SURE_CELLS, _SURE_PICTURES = 60, 8, 2
+_DOUBTFUL, _BETTER = 0.8, 1.2
+"""Share of matched points that agree with the run's focal length, below which another camera of the same picture size
+is thought of; and how many times as many must agree with its own."""
 _FIELD_OF_VIEW = (20.0, 130.0)  # degrees along the longer side that an estimated focal length may mean
 
 
@@ -106,9 +109,10 @@ class Localizer:
             if len(matched.xy) < settings.min_inliers:
                 return _refused(nothing, self._why_unmatched(len(features), len(matched.xy)))
             placed = self._solve(nothing, matched, query)
-            if placed.camera_to_world is None and query.origin == "run":  # pictures of one size may be other cameras'
-                other = self._solve(nothing, matched, QueryCamera(query.camera, "estimated"))
-                placed = placed if other.camera_to_world is None else other
+            if query.origin == "run" and placed.inliers < _DOUBTFUL * placed.matched:
+                other = self._solve(replace(nothing, focal_by="estimated"), matched, query.of_unknown_focal())
+                if other.camera_to_world is not None and other.inliers > _BETTER * placed.inliers:
+                    return other
         return placed
 
     def _why_unmatched(self, features: int, matched: int) -> str:
@@ -147,7 +151,8 @@ class Localizer:
         settings = self._settings
         found = _absolute_pose(matched, query, settings.max_error * pixel_unit(query.camera))
         if found is None:
-            return _refused(nothing, f"no pose explains the {len(matched.xy)} matched points")
+            unplaced = replace(nothing, matched=len(np.unique(matched.xy, axis=0)))
+            return _refused(unplaced, f"no pose explains the {len(matched.xy)} matched points")
         pose, camera, inlier = found
         per_picture = np.bincount(matched.row[inlier], minlength=len(self._landmarks.frames))
         order = [row for row in np.argsort(-per_picture, kind="stable") if per_picture[row] > 0]
@@ -190,8 +195,7 @@ def _fault(placed: Placed, camera: Camera, settings: PlacingSettings) -> str | N
 
 
 def _refused(placed: Placed, reason: str) -> Placed:
-    values = {**vars(placed), "camera_to_world": None, "refused": reason}
-    return Placed(**values)
+    return replace(placed, camera_to_world=None, refused=reason)
 
 
 def _absolute_pose(

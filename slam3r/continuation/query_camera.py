@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +35,10 @@ class QueryCamera:
     def is_known(self) -> bool:
         """Only the pose is to be found."""
         return self.origin in ("cameras", "focal", "run")
+
+    def of_unknown_focal(self) -> QueryCamera:
+        """The same camera, but for its focal length, which is to be found; it has no distortion."""
+        return QueryCamera(replace(self.camera, k1=0.0, known=False), "estimated")
 
 
 class QueryCameras:

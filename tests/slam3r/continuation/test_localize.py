@@ -56,6 +56,18 @@ def test_focal_length_of_another_camera(first: Run, room: FilmedRoom, held: list
     assert given.focal_by == "focal" and metres < 0.03 and degrees < 0.5
 
 
+def test_another_camera_may_have_pictures_of_the_same_size(
+    first: Run, room: FilmedRoom, held: list[Path], tmp_path: Path
+) -> None:
+    image = np.asarray(cv2.imread(str(held[0])))
+    zoomed = cv2.resize(image[40:-40, 53:-54], (320, 240), interpolation=cv2.INTER_CUBIC)
+    assert cv2.imwrite(str(tmp_path / "zoomed.png"), zoomed)
+    (placed,) = slam3r.localize(first.folder, tmp_path / "zoomed.png", progress=False)
+    metres, _ = errors(placed, HELD[0], first, room)
+    assert metres < 0.15 and placed.focal_by == "estimated"
+    assert placed.focal == pytest.approx(1.5 * room.focal, rel=0.08)
+
+
 def test_other_places_are_refused(first: Run, elsewhere: Run, tmp_path: Path) -> None:
     blank = tmp_path / "wall.png"
     assert cv2.imwrite(str(blank), np.full((240, 320, 3), 200, np.uint8))
