@@ -16,9 +16,9 @@ from slam3r.command.main import main
 from slam3r.continuation.finished_run import read_finished_run
 from slam3r.continuation.localize import LOCALIZED
 from slam3r.continuation.localizing import Placed
-from tests.slam3r.continuation.conftest import HELD, Run
+from tests.slam3r.continuation.conftest import FIRST, HELD, Run
 from tests.support.filmed_room import FilmedRoom
-from tests.support.finished_runs import pose_errors, to_truth, write_pictures
+from tests.support.finished_runs import pose_errors, to_truth, write_pictures, write_run
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,19 @@ def test_command(first: Run, held: list[Path], tmp_path: Path, monkeypatch, caps
     poses = read_tum(tmp_path / "poses" / "trajectory.txt")
     np.testing.assert_allclose(poses.camera_to_world[1], content["pictures"][1]["camera_to_world"], atol=1e-6)
     assert poses.timestamps.tolist() == [0, 1]
+
+
+def test_an_unrefined_run_says_so(room: FilmedRoom, held: list[Path], tmp_path: Path, monkeypatch, capsys) -> None:
+    scene = write_run(room.part(FIRST), tmp_path / "rough", "off")
+    run(monkeypatch, "localize", tmp_path / "rough", *held)
+    out = capsys.readouterr().out
+    assert out.startswith("the run is not refined") and "2 of 2 pictures placed" in out
+    content = json.loads((tmp_path / "rough" / "localized" / LOCALIZED).read_text())
+    transform, _ = to_truth(scene.camera_to_world, room.part(FIRST).camera_to_world)
+    for entry, number in zip(content["pictures"], HELD):
+        pose = np.array(entry["camera_to_world"])
+        metres, _ = pose_errors(pose, room.camera_to_world[number].numpy(), transform)
+        assert metres < 0.5 and not content["refined"]  # no better than the network's own cameras
 
 
 @pytest.mark.parametrize(
