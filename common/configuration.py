@@ -75,6 +75,20 @@ def to_dataclass(config: Any, cls: type[T], key: str = "") -> T:
     return values[0]
 
 
+def check_finite(config: Any) -> None:
+    """Check the numbers of a configuration that no dataclass describes, such as the arguments of a trainer.
+
+    Raises:
+        ConfigurationError: some are NaN or infinite; one line per key.
+    """
+    faults: dict[Place, str] = {}
+    _without_holes(_plain(config), (), faults)
+    faults = {place: text for place, text in faults.items() if text != _NEEDS_A_VALUE}
+    if faults:
+        lines = [f"{key_path(place)}: {text}" for place, text in faults.items()]
+        raise ConfigurationError("configuration:\n  " + "\n  ".join(lines))
+
+
 def _plain(value: Any) -> Any:
     """A value without OmegaConf's containers, which Hydra leaves inside the mappings that it hands to constructors."""
     if OmegaConf.is_config(value):

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import sys
 from dataclasses import fields, replace
 
 import torch
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from omegaconf import DictConfig, OmegaConf
 
-from common.configuration import to_dataclass
+from common.command.line.multirun import with_own_output
+from common.configuration import check_finite, to_dataclass
 from common.errors import ConfigurationError
 from common.files import check_writable
 from common.training.callbacks.metric_check import MetricCheck
@@ -30,11 +28,12 @@ logger = logging.getLogger(__name__)
 
 def train(config: DictConfig) -> Trainer:
     """Build data, objective and trainer from the configuration, and fit."""
-    config = _with_own_output(config)
+    config = with_own_output(config)
     if config.debug:
         logger.info("debug: two steps of a miniature network on procedural rooms, from no weights at all")
         config = debug_configuration(config)
     OmegaConf.resolve(config)
+    check_finite(config)
     settings = to_dataclass({field.name: config[field.name] for field in fields(TrainSettings)}, TrainSettings)
     if config.debug:  # two steps that nobody keeps
         settings = replace(settings, overwrite=True)
@@ -61,14 +60,3 @@ def train(config: DictConfig) -> Trainer:
         lambda every: instantiate(config.trainer, callbacks=every),
         configuration,
     )
-
-
-def _with_own_output(config: DictConfig) -> DictConfig:
-    """Give every job of a multirun an output of its own; jobs that share one would overwrite each other."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return config
-    if any(override.startswith("output=") for override in HydraConfig.get().overrides.task):
-        return config
-    result = copy.deepcopy(config)
-    result.output = f"{config.output}/job_{HydraConfig.get().job.num}"
-    return result

@@ -8,7 +8,7 @@ import pytest
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from common.command import train
+from common.command.line import multirun
 from common.training.identity import differences, identity_of
 
 
@@ -30,17 +30,14 @@ def test_many_differences_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "overrides", "output"),
+    ("mode", "output"),
     [
-        (RunMode.RUN, ["seed=3"], "outputs/a"),
-        (RunMode.MULTIRUN, ["seed=3"], "outputs/a/job_2"),
-        (RunMode.MULTIRUN, ["seed=3", "output=outputs/a"], "outputs/a"),
+        (RunMode.RUN, "outputs/a"),
+        (RunMode.MULTIRUN, "outputs/a/job_2"),
     ],
 )
-def test_jobs_of_a_multirun_do_not_share_an_output(
-    mode: RunMode, overrides: list[str], output: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = SimpleNamespace(mode=mode, job=SimpleNamespace(num=2), overrides=SimpleNamespace(task=overrides))
-    monkeypatch.setattr(train, "HydraConfig", SimpleNamespace(initialized=lambda: True, get=lambda: job))
+def test_jobs_of_a_multirun_do_not_share_an_output(mode: RunMode, output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = SimpleNamespace(mode=mode, job=SimpleNamespace(num=2))
+    monkeypatch.setattr(multirun, "HydraConfig", SimpleNamespace(initialized=lambda: True, get=lambda: job))
     config = OmegaConf.create({"output": "outputs/a", "weights": "${output}/weights"})
-    assert train._with_own_output(config).weights == f"{output}/weights"
+    assert multirun.with_own_output(config).weights == f"{output}/weights"

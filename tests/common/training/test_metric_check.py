@@ -26,6 +26,7 @@ def test_an_unknown_metric_ends_the_run_before_its_first_step(tmp_path: Path) ->
         ("when_debug.data.batch_size=0", "batch_size must be at least 1"),
         ("when_debug.trainer.accumulate_grad_batches=0", "accumulate_grad_batches must be at least 1"),
         ("objective.optimizer.learning_rate=-1", "learning_rate"),
+        ("when_debug.trainer.max_steps=nan", "trainer.max_steps: expected a finite number, got nan"),
     ],
 )
 def test_settings_that_would_train_nothing_are_refused(tmp_path: Path, override: str, message: str) -> None:
