@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -122,6 +121,8 @@ def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     Raises:
         OSError: the image cannot be written.
     """
+    import cv2  # when the first picture is written: the names of results are asked for by help pages too
+
     with atomic_path(path) as temporary:
         if not cv2.imwrite(str(temporary), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
             raise OSError(f"cannot write {path}")
