@@ -69,6 +69,7 @@ DISTRIBUTIONS = {
     "pythonjsonlogger": "python-json-logger",
     "rerun": "rerun-sdk",
     "setuptools_scm": "setuptools-scm",
+    "xdist": "pytest-xdist",
 }
 # extra of pyproject.toml -> (what goes without it, its modules)
 OPTIONAL = {
@@ -87,7 +88,18 @@ OPTIONAL = {
     "cluster": ("many inputs on SLURM or Ray", ("submitit", "ray")),
     "dev": (
         "tests and checks",
-        ("gaussforge", "jsonschema", "mypy", "plyfile", "pre_commit", "pytest", "ruff", "setuptools_scm", "submitit"),
+        (
+            "gaussforge",
+            "jsonschema",
+            "mypy",
+            "plyfile",
+            "pre_commit",
+            "pytest",
+            "ruff",
+            "setuptools_scm",
+            "submitit",
+            "xdist",
+        ),
     ),
 }
 # Weights that others publish; they are never shipped with this code.

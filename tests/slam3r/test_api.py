@@ -318,7 +318,8 @@ def test_open_source_chooses_by_what_is_there(folder: Path, tmp_path: Path) -> N
 
 
 def test_package_face() -> None:
-    assert set(slam3r.__all__) == {"Reconstruction", "ReconstructionSettings", "Scene", "load_model", "reconstruct"}
+    names = {"Reconstruction", "ReconstructionSettings", "Scene", "load_model", "reconstruct"}
+    assert set(slam3r.__all__) == names | {"localize", "extend", "merge"}
     assert slam3r.Scene is slam3r.Reconstruction  # its earlier name
     assert all(callable(getattr(slam3r, name)) for name in slam3r.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -28,6 +28,6 @@ class ManySettings:
     minutes: Count = 240
     """Time limit of each worker (slurm); at its end the worker is queued again and goes on."""
     slurm: dict[str, Any] = field(default_factory=dict)
-    """More for SLURM as submitit names it, such as {slurm_partition: gpu, slurm_account: lab}."""
+    """More for SLURM as submitit names it, with a plus: '+many.slurm={slurm_partition: gpu, slurm_account: lab}'."""
     address: str = "auto"
     """Address of the Ray cluster; local starts one on this machine."""
