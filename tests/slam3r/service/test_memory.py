@@ -22,12 +22,12 @@ from tests.support.tiny_scene import tiny_models
 
 pytestmark = pytest.mark.slow
 
-SEGMENTS, WARM_UP, FRAMES = 20, 5, 6
+WARM_UP, FRAMES = 5, 6
 
 
-@pytest.mark.parametrize("mesh_and_files", [False, True])
+@pytest.mark.parametrize(("segments", "mesh_and_files"), [(50, False), (20, True)])
 def test_memory_and_processes_stay_flat_over_many_short_segments(
-    rabbitmq: RabbitMQ, tmp_path: Path, mesh_and_files: bool
+    rabbitmq: RabbitMQ, tmp_path: Path, segments: int, mesh_and_files: bool
 ) -> None:
     streaming = replace(LIVE.streaming, map=MapSettings(confidence=0.0))  # of the usual size: 88 MB a map
     sessions = live_sessions(Networks(*tiny_models()), replace(LIVE, streaming=streaming))
@@ -39,7 +39,7 @@ def test_memory_and_processes_stay_flat_over_many_short_segments(
         await Collector(place).declare()
         process, memory, meshers = psutil.Process(), [], []
         async with running(place, sessions) as worker:
-            for number in range(SEGMENTS):
+            for number in range(segments):
                 first = number * 100
                 await send(place, range(first, first + FRAMES), segment=f"segment {number}")
                 await until(lambda: count(worker, "frames_received_total") == (number + 1) * FRAMES)  # noqa: B023
@@ -57,4 +57,4 @@ def test_memory_and_processes_stay_flat_over_many_short_segments(
         folder = (
             tmp_path / "segments"
         )  # what waited for its mesh when the worker stopped is the next worker's to publish
-        assert len([*folder.glob("default/*/segment.json"), *folder.glob(".staging-*/*/segment.json")]) == SEGMENTS
+        assert len([*folder.glob("default/*/segment.json"), *folder.glob(".staging-*/*/segment.json")]) == segments
