@@ -1,4 +1,4 @@
-"""What a convolutional network that knows photographs sees, one vector per patch, for a decoder that adds it.
+"""Features of a convolutional network that knows photographs, one vector per patch, for a decoder that adds them.
 
 The vectors start at zero, as in ControlNet (Zhang et al., ICCV 2023): a trained network that gets an adapter is the
 same network until the adapter learns.

@@ -66,7 +66,7 @@ def checked_settings(config: DictConfig, verb: Verb) -> Any:
 
 
 def composition_fault(error: Exception) -> str:
-    """What Hydra or OmegaConf say is wrong, in a line, with existing keys for an unknown one."""
+    """Fault that Hydra or OmegaConf found, in a line, with existing keys for an unknown one."""
     lines = [line.strip() for line in str(error).splitlines()]
     return " ".join(line for line in lines if line and not line.startswith(_HYDRA_NOISE)) + _suggestion(error)
 

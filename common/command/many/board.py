@@ -1,4 +1,4 @@
-"""What became of each input, on a disk that all workers see: claims, records, and the table.
+"""Claims, records and the table of all inputs, on a disk that all workers see.
 
 A claim is a lock that the system releases when its holder dies, so a worker that is killed leaves its input to a later
 call. File systems without locks give no such protection.
@@ -26,7 +26,7 @@ KILLED = "its worker was killed, most often for want of memory"
 
 @dataclass(frozen=True)
 class Figures:
-    """What a command tells of a finished input."""
+    """Figures that a command returns for a finished input."""
 
     frames: int
     """Frames or pictures used."""
@@ -48,7 +48,7 @@ class Record:
     output: str = ""
     """Folder of the results."""
     reason: str = ""
-    """Of a failure, in a line."""
+    """Reason of a failure, in a line."""
     call: str = field(default="", compare=False)
     """Call of the command that made this record."""
 
@@ -70,7 +70,7 @@ class Board:
         return self.output / STATE
 
     def record(self, name: str) -> Record | None:
-        """What is known of an input; None where nothing is, or where the file is damaged."""
+        """Record of an input; None where there is none, or where the file is damaged."""
         with suppress(OSError, ValueError, TypeError):
             return Record(**read_json(self._file(name)))
         return None

@@ -21,8 +21,8 @@ def window_sums(values: Tensor, window: int) -> Tensor:
 def mean_filter(values: Tensor, radius: int) -> Tensor:
     """Means over (2 radius + 1)^2 windows of (..., H, W), cut off at the borders; the same cost for every radius.
 
-    Along each axis this is a product with a banded matrix, which costs half as much as running sums at 224 pixels, as
-    much at 448, and loses no digits.
+    Along each axis this is a product with a banded matrix, which costs half as much as running sums in float64 at 224
+    pixels, three quarters at 448 (one AVX2 thread).
     """
     rows, columns = (_window_means(values, values.shape[axis], radius) for axis in (-2, -1))
     return rows @ values @ columns.mT
