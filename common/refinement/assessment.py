@@ -135,10 +135,9 @@ def check_depth(
     limit = settings.neighbours.candidates
     candidates = candidate_views(len(pictures), views.posed.cpu(), tracks or Tracks.empty(), limit)
     asked = choose_neighbours(views, filled, candidates.to(depth.device), settings.consistency_neighbours())
-    agree, seen = count_agreement(views, filled, asked, settings.consistency)
-    agree = agree * usable
-    nothing_searched = torch.ones_like(
-        filled
-    )  # no search departed from these depths, so no picture has to vouch for it
-    confirmed = confirmed_pixels(filled, filled, nothing_searched, agree, seen, settings.consistency)
-    return RefinedDepth(filled, agree, seen, confirmed & usable)
+    found = count_agreement(views, filled, asked, settings.consistency)
+    found = replace(found, agree=found.agree * usable)
+    # No search departed from these depths, so no picture has to vouch for them.
+    vouched = torch.ones_like(filled)
+    confirmed = confirmed_pixels(filled, filled, vouched, found, settings.consistency)
+    return RefinedDepth(filled, found.agree, found.seen, confirmed & usable)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 _FRAMES = 16
+
+class Frames(Protocol):
+    """Values of N frames, such as a tensor (N, ...)."""
+
+    def __getitem__(self, part: slice, /) -> Any:
+        """Those of some of them."""
+
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,13 +27,13 @@ def frame_chunks(count: int) -> list[slice]:
     return [slice(start, min(start + _FRAMES, count)) for start in range(0, count, _FRAMES)]
 
 
-def map_frames(function: Callable[..., Tensor], *frames: Tensor) -> Tensor:
-    """`function` of tensors (N, ...), N > 0, computed for a few frames at a time."""
+def map_frames(function: Callable[..., Tensor], first: Tensor, *others: Frames) -> Tensor:
+    """`function` of a tensor (N, ...), N > 0, and more values of the frames, computed for a few frames at a time."""
 
     def compute(part: slice) -> Tensor:
-        return function(*(tensor[part] for tensor in frames))
+        return function(first[part], *(values[part] for values in others))
 
-    return torch.cat(list(in_parallel(compute, frame_chunks(len(frames[0])), frames[0].device)))
+    return torch.cat(list(in_parallel(compute, frame_chunks(len(first)), first.device)))
 
 
 def in_parallel(function: Callable[[Item], Result], items: Sequence[Item], device: torch.device) -> Iterator[Result]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -11,9 +13,25 @@ from common.refinement.dense.settings import REFERENCE_SIDE, ConsistencySettings
 from common.refinement.dense.views import DenseViews
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """What the neighbours' own depths say of each pixel; (N, H, W) tensors."""
+
+    agree: Tensor
+    """uint8, number of neighbours whose depth agrees."""
+    seen: Tensor
+    """uint8, number of neighbours that could see the point: it falls on their grid and nothing lies before it."""
+    parallax: Tensor
+    """float16 degrees, the widest angle at the point between this camera and one that agrees; 0 where none does."""
+
+    def __getitem__(self, part: slice) -> Agreement:
+        """Some of the frames."""
+        return Agreement(self.agree[part], self.seen[part], self.parallax[part])
+
+
 def count_agreement(
     views: DenseViews, depth: Tensor, neighbours: list[Tensor], settings: ConsistencySettings
-) -> tuple[Tensor, Tensor]:
+) -> Agreement:
     """Compare each depth with those that its neighbours have for the same place.
 
     Args:
@@ -21,22 +39,19 @@ def count_agreement(
         depth: (N, H, W), positive.
         neighbours: frame numbers to ask, for each frame.
         settings: tolerance.
-
-    Returns:
-        (N, H, W) uint8 number of neighbours whose depth agrees, and of those that could see the point: it falls on
-        their grid and nothing lies before it.
     """
     agree = torch.zeros(depth.shape, dtype=torch.uint8, device=depth.device)
     seen = torch.zeros_like(agree)
+    parallax = torch.zeros(depth.shape, dtype=torch.float16, device=depth.device)
     usable = torch.stack([views.usable(frame) for frame in range(len(views))])
     asking = [frame for frame, others in enumerate(neighbours) if len(others)]
 
-    def ask(frame: int) -> tuple[Tensor, Tensor]:
+    def ask(frame: int) -> tuple[Tensor, Tensor, Tensor]:
         return _ask(views, frame, neighbours[frame], depth, usable, settings.tolerance)
 
     for frame, answer in zip(asking, in_parallel(ask, asking, depth.device), strict=True):
-        agree[frame], seen[frame] = answer
-    return agree * usable, seen * usable
+        agree[frame], seen[frame], parallax[frame] = answer
+    return Agreement(agree * usable, seen * usable, parallax * usable)
 
 
 def beside_jump(depth: Tensor, settings: ConsistencySettings) -> Tensor:
@@ -50,25 +65,26 @@ def beside_jump(depth: Tensor, settings: ConsistencySettings) -> Tensor:
 
 
 def confirmed_pixels(
-    depth: Tensor, prior: Tensor, correlation: Tensor, agree: Tensor, seen: Tensor, settings: ConsistencySettings
+    depth: Tensor, prior: Tensor, correlation: Tensor, found: Agreement, settings: ConsistencySettings
 ) -> Tensor:
     """Which pixels the pictures and enough other views support.
 
     What departs from the prediction needs more support: a glossy door mirrors a room that several views agree on.
+    Views that stand close together share the error of the prediction that they started from, and confirm nothing.
 
     Args:
         depth: (N, H, W), positive.
         prior: (N, H, W) depth before the search.
         correlation: (N, H, W) with the best neighbours.
-        agree: (N, H, W) number of views that agree.
-        seen: (N, H, W) number of views that could.
+        found: what the neighbours say.
         settings: thresholds.
 
     Returns:
         (N, H, W) bool; never beside a depth jump.
     """
     needed = settings.min_views + ((depth / prior).log().abs() / settings.departure).floor()
-    supported = (agree >= needed) & (agree >= settings.min_share * seen) & (correlation >= settings.min_correlation)
+    supported = (found.agree >= needed) & (found.agree >= settings.min_share * found.seen)
+    supported &= (found.parallax >= settings.min_parallax) & (correlation >= settings.min_correlation)
     return supported & ~beside_jump(depth, settings)
 
 
@@ -79,7 +95,8 @@ def confirmed_share(confirmed: Tensor, posed: Tensor) -> float:
 
 def _ask(
     views: DenseViews, frame: int, others: Tensor, depth: Tensor, usable: Tensor, tolerance: float
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(H, W) counts of the views that agree and that could, and the widest angle, of one frame."""
     height, width = depth.shape[-2:]
     relative = views.relative(frame, others)
     points = (views.rays(frame) * depth[frame][..., None]).reshape(1, -1, 3)
@@ -95,4 +112,16 @@ def _ask(
     hit &= usable.flatten(1)[flat, index]
     close = hit & ((own - theirs).abs() < tolerance * own)
     free = hit & (theirs > own * (1 - tolerance))
-    return close.sum(dim=0).to(torch.uint8), free.sum(dim=0).to(torch.uint8)
+    angle = _parallax(points, moved, relative[:, :3, 3]).reshape(len(others), height, width)
+    return close.sum(dim=0).to(torch.uint8), free.sum(dim=0).to(torch.uint8), (angle * close).amax(dim=0).half()
+
+
+def _parallax(points: Tensor, moved: Tensor, offset: Tensor) -> Tensor:
+    """(K, P) angles in degrees at points (1, P, 3) that K other cameras, (K, 3) away, see at (K, P, 3).
+
+    The law of cosines: both distances and the one between the cameras are known.
+    """
+    here, there = points.norm(dim=-1), moved.norm(dim=-1)
+    between = offset.norm(dim=-1)[:, None]
+    cosine = (here**2 + there**2 - between**2) / (2 * here * there).clamp(min=1e-12)
+    return torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))

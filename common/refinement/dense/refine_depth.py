@@ -126,16 +126,16 @@ def _refine(
             if given is not None:
                 correlation = vouched(correlation, depth, given, settings.consistency.tolerance)
             asked = choose_neighbours(views, depth, candidates, settings.consistency_neighbours())
-            agree, seen = count_agreement(views, depth, asked, settings.consistency)
+            found = count_agreement(views, depth, asked, settings.consistency)
             confirmed = map_frames(
-                partial(confirmed_pixels, settings=settings.consistency), depth, prior, correlation, agree, seen
+                partial(confirmed_pixels, settings=settings.consistency), depth, prior, correlation, found
             )
         with clock.stage("joining"):
-            kept["joined"] = depth = _join(views, prior, depth, correlation, agree, confirmed, settings)
+            kept["joined"] = depth = _join(views, prior, depth, correlation, found.agree, confirmed, settings)
             # The views that agree with the depth that is handed out, where it was filled in as well.
-            agree, seen = count_agreement(views, depth, asked, settings.consistency)
-            confirmed &= agree >= settings.consistency.min_views
-    depth, agree, seen, confirmed = (tensor.to(home) for tensor in (depth, agree, seen, confirmed))
+            found = count_agreement(views, depth, asked, settings.consistency)
+            confirmed &= found.agree >= settings.consistency.min_views
+    depth, agree, seen, confirmed = (tensor.to(home) for tensor in (depth, found.agree, found.seen, confirmed))
     return RefinedDepth(depth, agree, seen, confirmed, clock.watch.seconds, clock.watch.cpu_seconds)
 
 
@@ -158,7 +158,7 @@ def _search_around(views: DenseViews, depth: Tensor, candidates: Tensor, setting
     asked = [others if frame % _DECIDING == 0 else others[:0] for frame, others in enumerate(asked)]
 
     def agreement(of: Tensor) -> int:
-        agree, _ = count_agreement(views, of, asked, settings.consistency)
+        agree = count_agreement(views, of, asked, settings.consistency).agree
         return int((agree >= settings.consistency.min_views).sum())
 
     return smoothed if agreement(smoothed) >= agreement(depth) else depth

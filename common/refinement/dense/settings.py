@@ -81,7 +81,7 @@ class SweepSettings:
 
     levels: tuple[SweepLevel, ...] = (
         SweepLevel(scale=0.5, half_range=0.6, steps=48, window=5, prior=0.1, median=5),
-        SweepLevel(scale=1.0, half_range=0.15, steps=24, window=7, prior=0.01, median=1),
+        SweepLevel(scale=1.0, half_range=0.08, steps=13, window=5, prior=0.01, median=3),
     )
     aggregation: AggregationSettings = field(default_factory=AggregationSettings)
     best_share: Share = 0.5
@@ -112,6 +112,9 @@ class ConsistencySettings:
     """Views that must agree with a confirmed pixel."""
     min_share: Share = 0.5
     """Share of the views that could see it which must agree."""
+    min_parallax: Angle = 4.0
+    """Angle, in degrees, at which one of the agreeing views must see the point: at 224 pixels, 2 degrees leave depth open
+    within the tolerance, and agreement then says only that all views began at the same prediction."""
     min_correlation: float = 0.4
     """Correlation with the neighbours' pictures, at least: agreement on a blank wall is no evidence."""
     departure: NotNegative = 0.1
