@@ -11,6 +11,7 @@ from torch import Tensor
 
 _FRAMES = 16
 
+
 class Frames(Protocol):
     """Values of N frames, such as a tensor (N, ...)."""
 

@@ -113,8 +113,8 @@ class ConsistencySettings:
     min_share: Share = 0.5
     """Share of the views that could see it which must agree."""
     min_parallax: Angle = 4.0
-    """Angle, in degrees, at which one of the agreeing views must see the point: at 224 pixels, 2 degrees leave depth open
-    within the tolerance, and agreement then says only that all views began at the same prediction."""
+    """Angle, in degrees, under which one of the agreeing views must see the point. At 224 pixels, 2 degrees leave depth
+    open within the tolerance: agreement then says only that all views began at the same prediction."""
     min_correlation: float = 0.4
     """Correlation with the neighbours' pictures, at least: agreement on a blank wall is no evidence."""
     departure: NotNegative = 0.1

@@ -24,10 +24,15 @@ def scene():
     return dense_scene()
 
 
+def seen_by(scene, depth):
+    refined = scene.refined
+    return dense_views(scene.pictures, refined.cameras, refined.camera_to_world, tuple(depth.shape[-2:]), [1.0], "cpu")[
+        1.0
+    ]
+
+
 def count(scene, depth, settings=SETTINGS):
-    views = dense_views(
-        scene.pictures, scene.refined.cameras, scene.refined.camera_to_world, tuple(depth.shape[-2:]), [1.0], "cpu"
-    )[1.0]
+    views = seen_by(scene, depth)
     others = [torch.tensor([other for other in range(len(depth)) if other != frame]) for frame in range(len(depth))]
     return count_agreement(views, depth, others, settings)
 
@@ -84,9 +89,7 @@ def test_the_angle_is_that_at_the_point(scene):
     found = count(scene, scene.depth)
     others = scene.refined.camera_to_world[:, :3, 3].double()
     row, column = (found.agree[0] == len(scene.depth) - 1).nonzero()[0].tolist()  # a point that all of them see
-    views = dense_views(
-        scene.pictures, scene.refined.cameras, scene.refined.camera_to_world, tuple(scene.depth.shape[-2:]), [1.0], "cpu"
-    )[1.0]
+    views = seen_by(scene, scene.depth)
     pose = scene.refined.camera_to_world[0].double()
     point = pose[:3, :3] @ (views.rays(0)[row, column] * scene.depth[0, row, column]).double() + pose[:3, 3]
     away = torch.nn.functional.normalize(point - others, dim=-1)
