@@ -57,10 +57,12 @@ def test_slam3r(dtype: torch.dtype) -> None:
     assert tokens.shape == (10, *TOKENS) and tokens.device == CUDA and tokens.dtype == torch.float32
     window = networks.window_pointmaps(tokens[None], grid)
     assert window.points.shape == (1, 10, 224, 224, 3) and window.points.dtype == torch.float32
-    local = networks.local_pointmaps(tokens[:2], zeros(2, 10, *TOKENS), grid)
+    sources = networks.start_sources(zeros(20, *TOKENS), grid).items(2)
+    local = networks.local_pointmaps(tokens[:2], sources, grid)
     assert local.points.shape == (2, 224, 224, 3)
-    points = zeros(1, 10, 224, 224, 3)
-    world = networks.register(tokens[None], points, tokens[None, :5], points[:, :5], grid)
+    points = zeros(10, 224, 224, 3)
+    references = networks.start_references(tokens, points, grid)
+    world = networks.register(references, tokens[None, :5], points[None, :5], grid)
     assert world.confidence.shape == (1, 5, 224, 224) and world.confidence.device == CUDA
     scores = networks.correlation(tokens[:5], zeros(40, *TOKENS), grid, batch=4)
     assert scores.shape == (40,) and scores.device == CUDA

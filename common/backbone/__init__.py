@@ -12,6 +12,7 @@ from common.backbone.position_table import PositionTable
 from common.backbone.rope import Rotary, rotary_from_positions
 from common.backbone.stem.adapter import StemAdapter
 from common.backbone.token_pyramid import TokenPyramid
+from common.backbone.view_start import ViewStart
 
 __all__ = [
     "AlternatingBackbone",
@@ -28,5 +29,6 @@ __all__ = [
     "Rotary",
     "StemAdapter",
     "TokenPyramid",
+    "ViewStart",
     "rotary_from_positions",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import reduce
 
 import torch
@@ -51,6 +52,16 @@ class SelfAttention(nn.Module):
         return self.projection(mixed.transpose(1, 2).flatten(2))
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What cross attention reads of the memory views; made once, read by any number of targets."""
+
+    keys: Tensor
+    """(B, M, heads, N, C / heads), rotated."""
+    values: Tensor
+    """The same shape."""
+
+
 class MaxPooledCrossAttention(nn.Module):
     """Cross attention of target views to memory views, pooled by the elementwise maximum over the memory views.
 
@@ -70,15 +81,20 @@ class MaxPooledCrossAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.projection = nn.Linear(width, width)
 
+    def remember(self, memory: Tensor, rotary: Rotary | None = None) -> Memory:
+        """Keys and values of (B, M, N, C) normalized tokens of M memory views; ``rotary`` as in `forward`."""
+        keys, values = self._heads(self.key(memory), rotary), self._heads(self.value(memory))
+        return Memory(*(x.unflatten(0, memory.shape[:2]) for x in (keys, values)))
+
     def forward(
-        self, target: Tensor, memory: Tensor, rotary: Rotary | None = None, memory_chunk: int | None = None
+        self, target: Tensor, memory: Memory, rotary: Rotary | None = None, memory_chunk: int | None = None
     ) -> Tensor:
         """
         A batch of one on either side broadcasts to the batch of the other, and is projected only once.
 
         Args:
             target: (B, T, N, C) normalized tokens of T target views.
-            memory: (B, M, N, C) normalized tokens of M memory views.
+            memory: `remember` of M memory views.
             rotary: positions of the N tokens of a view; one table for all where the two batches differ.
             memory_chunk: memory views attended at once; bounds the peak memory to B * chunk * T * N * C values.
                 None chooses: all at once on a GPU, as many as stay in the cache on a CPU.
@@ -86,17 +102,17 @@ class MaxPooledCrossAttention(nn.Module):
         Returns:
             (B, T, N, C), the maximum over the memory views.
         """
-        assert memory.shape[1], "cross attention needs at least one memory view"
         # Sizes are read from shapes: len() would make them constants of an exported graph.
-        shape = (max(target.shape[0], memory.shape[0]), *target.shape[1:])
-        if memory.shape[0] == 1:
+        items_remembered, num_memory = memory.keys.shape[:2]
+        assert num_memory, "cross attention needs at least one memory view"
+        shape = (max(target.shape[0], items_remembered), *target.shape[1:])
+        if items_remembered == 1:
             target = target.flatten(0, 1)[None]  # the targets of all items read the same views
-        batch, num_memory = max(target.shape[0], memory.shape[0]), memory.shape[1]
+        batch = max(target.shape[0], items_remembered)
         query = self._heads(self.query(target), rotary)
         # Views are concatenated along the token axis; a view in memory, since tokens come before heads.
         query = query.transpose(1, 2).unflatten(0, target.shape[:2]).flatten(1, 2).transpose(1, 2)
-        keys, values = self._heads(self.key(memory), rotary), self._heads(self.value(memory))
-        keys, values = (x.unflatten(0, (memory.shape[0], num_memory)) for x in (keys, values))
+        keys, values = memory.keys, memory.values
 
         limit = cached_tokens(query.device)
         if limit == UNLIMITED:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from common.backbone.attention import UNLIMITED, MaxPooledCrossAttention, SelfAttention, cached_tokens
+from common.backbone.attention import UNLIMITED, MaxPooledCrossAttention, Memory, SelfAttention, cached_tokens
 from common.backbone.rope import Rotary
 
 
@@ -87,34 +87,51 @@ class Block(nn.Module):
         self,
         x: Tensor,
         rotary: Rotary | None = None,
-        memory: Tensor | None = None,
+        memory: Tensor | Memory | None = None,
         memory_chunk: int | None = None,
+        attended: bool = False,
     ) -> Tensor:
         """
         Args:
             x: (B, N, C) tokens, or (B, T, N, C) for T target views with a memory.
             rotary: positions of the N tokens.
-            memory: (B, M, N, C) streams of the memory views; required exactly if the block has cross attention.
-                A batch of one here or in ``x`` serves all items of the other.
+            memory: (B, M, N, C) streams of the memory views, or what `remember` made of them; required exactly if the
+                block has cross attention. A batch of one here or in ``x`` serves all items of the other.
             memory_chunk: see `MaxPooledCrossAttention`.
+            attended: ``x`` comes from `attend_self`.
 
         Returns:
             The updated stream, shaped as ``x`` (with the memory's batch, if that is the larger).
         """
-        dtype = self.mlp.fc1.weight.dtype
-        views = x if x.ndim == 3 else x.flatten(0, 1)
-        table = None if rotary is None else rotary.repeat_items(views.shape[0] // x.shape[0])
-        x = _add_branch(
-            views,
-            lambda part: self.scale1(self.self_attention(self.self_norm(part).to(dtype), table)),
-            divisible=table is None or table.cos.ndim == 2,
-        ).reshape(x.shape)
+        if not attended:
+            x = self.attend_self(x, rotary)
         if self.cross_attention is not None:
             assert memory is not None, "a block with cross attention needs a memory"
-            target, read = self.cross_norm(x).to(dtype), self.memory_norm(memory).to(dtype)
-            x = x + self.cross_attention(target, read, rotary, memory_chunk)
+            read = self.remember(memory, rotary) if isinstance(memory, Tensor) else memory
+            x = x + self.cross_attention(self.cross_norm(x).to(self._dtype), read, rotary, memory_chunk)
         tokens = x.reshape(-1, *x.shape[-2:])
-        return _add_branch(tokens, lambda part: self.scale2(self.mlp(self.mlp_norm(part).to(dtype)))).reshape(x.shape)
+        updated = _add_branch(tokens, lambda part: self.scale2(self.mlp(self.mlp_norm(part).to(self._dtype))))
+        return updated.reshape(x.shape)
+
+    def attend_self(self, x: Tensor, rotary: Rotary | None = None) -> Tensor:
+        """Self attention of ``x`` as in `forward`: the part that depends on each target view alone."""
+        views = x if x.ndim == 3 else x.flatten(0, 1)
+        table = None if rotary is None else rotary.repeat_items(views.shape[0] // x.shape[0])
+        return _add_branch(
+            views,
+            lambda part: self.scale1(self.self_attention(self.self_norm(part).to(self._dtype), table)),
+            divisible=table is None or table.cos.ndim == 2,
+        ).reshape(x.shape)
+
+    def remember(self, memory: Tensor, rotary: Rotary | None = None) -> Memory:
+        """Keys and values of memory views (B, M, N, C): the part that depends on each memory view alone."""
+        assert self.cross_attention is not None, "a block without cross attention reads no memory"
+        return self.cross_attention.remember(self.memory_norm(memory).to(self._dtype), rotary)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Type of the matrix products."""
+        return self.mlp.fc1.weight.dtype
 
 
 def run_block(block: nn.Module, x: Tensor, *arguments: Any, checkpointing: bool = False) -> Tensor:

@@ -9,13 +9,15 @@ is the two-branch decoder of DUSt3R (Wang et al. 2024); `tests/slam3r/models/tes
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from common.backbone.attention import Memory
 from common.backbone.blocks import Block, run_block
 from common.backbone.patch_embed import PatchGrid
 from common.backbone.rope import DEFAULT_BASE, Rotary
+from common.backbone.view_start import Role, ViewStart
 
 
 @dataclass
@@ -26,6 +28,23 @@ class DecoderStreams:
     """[encoder tokens after the norm, block 1, .., block L], each (B, R, N, C); the last block normalized."""
     sources: list[Tensor] = field(default_factory=list)
     """The same for the S source views."""
+
+
+class _LayerInput(NamedTuple):
+    """One role's views at the beginning of a layer."""
+
+    stream: Tensor
+    """(B, V, N, C)."""
+    memory: Tensor | Memory
+    """What the other role reads: the stream, or the keys and values made of it."""
+    attended: bool
+    """The stream has this layer's self attention behind it."""
+
+    @staticmethod
+    def of(stream: Tensor, embedding: Tensor | None) -> _LayerInput:
+        """From the stream after the last layer, and what is added at the beginning of every one."""
+        stream = stream if embedding is None else stream + embedding
+        return _LayerInput(stream, stream, False)
 
 
 class MultiviewDecoder(nn.Module):
@@ -69,8 +88,8 @@ class MultiviewDecoder(nn.Module):
 
     def forward(
         self,
-        references: Tensor,
-        sources: Tensor,
+        references: Tensor | ViewStart,
+        sources: Tensor | ViewStart,
         grid: PatchGrid,
         reference_embedding: Tensor | None = None,
         source_embedding: Tensor | None = None,
@@ -82,9 +101,10 @@ class MultiviewDecoder(nn.Module):
     ) -> DecoderStreams:
         """
         Args:
-            references: (B, R, N, E) encoder tokens of the references, not normalized.
-            sources: (B, S, N, E) of the sources. A batch of one on either side broadcasts to the batch of the other;
-                what does not depend on the item is then computed once.
+            references: (B, R, N, E) encoder tokens of the references, not normalized; or their `start`, which brings
+                its own embedding.
+            sources: (B, S, N, E) of the sources, or their `start`. A batch of one on either side broadcasts to the
+                batch of the other; what does not depend on the item is then computed once.
             grid: patch grid of the tokens; with a mixed batch its ``transposed`` is per item.
             reference_embedding: (B, R, N, C), added to the stream at the input of every layer (so it accumulates
                 in the residual), before self attention and before serving as memory; None adds nothing.
@@ -100,30 +120,59 @@ class MultiviewDecoder(nn.Module):
             The requested streams.
         """
         num_layers = self.depth if num_layers is None else num_layers
-        rotary = rotary or grid.rotary(self.head_dim, self.rope_base, references.device)
-        dtype = self.embed.weight.dtype
-        streams = DecoderStreams([self.token_norm(references)], [self.token_norm(sources)])
-        reference = self.embed(streams.references[0].to(dtype)).float()
-        source = self.embed(streams.sources[0].to(dtype)).float()
+        tokens, reference, reference_embedding = self._enter(references, reference_embedding)
+        rotary = rotary or grid.rotary(self.head_dim, self.rope_base, tokens.device)
+        streams = DecoderStreams([tokens])
+        tokens, source, source_embedding = self._enter(sources, source_embedding)
+        streams.sources.append(tokens)
         for layer in range(num_layers):
             last = layer == num_layers - 1
-            if reference_embedding is not None:
-                reference = reference + reference_embedding
-            if source_embedding is not None:
-                source = source + source_embedding
             previous_reference, previous_source = reference, source
             # In the last layer a stream that was not requested serves as memory only.
             if want_references or not last:
                 block = self.reference_blocks[layer]
-                reference = self._run(block, previous_reference, rotary, previous_source, memory_chunk)
-                streams.references += [reference] if want_references else []
+                updated = self._run(block, previous_reference, previous_source, rotary, memory_chunk)
+                streams.references += [updated] if want_references else []
+                reference = _LayerInput.of(updated, None if last else reference_embedding)
             if want_sources or not last:
                 block = self.source_blocks[layer]
-                source = self._run(block, previous_source, rotary, previous_reference, memory_chunk)
-                streams.sources += [source] if want_sources else []
+                updated = self._run(block, previous_source, previous_reference, rotary, memory_chunk)
+                streams.sources += [updated] if want_sources else []
+                source = _LayerInput.of(updated, None if last else source_embedding)
         return self._finish(streams, want_references, want_sources, num_layers)
 
-    def _run(self, block: nn.Module, *arguments: Any) -> Tensor:
+    def start(self, tokens: Tensor, grid: PatchGrid, role: Role, embedding: Tensor | None = None) -> ViewStart:
+        """Compute what views bring into the first cross attention, for `forward` to take in place of their tokens.
+
+        Args:
+            tokens: (B, V, N, E) encoder tokens, not normalized.
+            grid: their patch grid.
+            role: of the views in the decoder.
+            embedding: (B, V, N, C), see `forward`.
+        """
+        rotary = grid.rotary(self.head_dim, self.rope_base, tokens.device)
+        stream = _LayerInput.of(self._embed(self.token_norm(tokens)), embedding).stream
+        own, others = self.reference_blocks[0], self.source_blocks[0]
+        if role == "source":
+            own, others = others, own
+        assert isinstance(own, Block) and isinstance(others, Block)
+        return ViewStart(tokens, own.attend_self(stream, rotary), others.remember(stream, rotary), embedding)
+
+    def _enter(self, views: Tensor | ViewStart, embedding: Tensor | None) -> tuple[Tensor, _LayerInput, Tensor | None]:
+        """Encoder tokens after the norm, input of the first layer, and what is added to that of every other one."""
+        if isinstance(views, ViewStart):
+            return self.token_norm(views.tokens), _LayerInput(views.attended, views.memory, True), views.embedding
+        normed = self.token_norm(views)
+        return normed, _LayerInput.of(self._embed(normed), embedding), embedding
+
+    def _embed(self, normed: Tensor) -> Tensor:
+        """(B, V, N, E) to the streams (B, V, N, C) in float32."""
+        return self.embed(normed.to(self.embed.weight.dtype)).float()
+
+    def _run(
+        self, block: nn.Module, views: _LayerInput, others: _LayerInput, rotary: Rotary, memory_chunk: int | None
+    ) -> Tensor:
+        arguments = views.stream, rotary, others.memory, memory_chunk, views.attended
         return run_block(block, *arguments, checkpointing=self.checkpointing)
 
     def _finish(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common.backbone import PatchGrid
+from common.backbone import PatchGrid, ViewStart
 from common.backbone.blocks import Mlp
 from common.backbone.multiview_decoder import DecoderStreams
 from common.checkpoints.hub import PretrainedModel
@@ -83,13 +83,25 @@ class ImageToPoints(PretrainedModel):
         """Channels E of the tokens."""
         return self.config.encoder_width + (0 if self.sight is None else self.config.decoder_width)
 
-    def decode(self, references: Tensor, sources: Tensor, grid: PatchGrid, **options: Any) -> DecoderStreams:
-        """Decoder streams of (B, R, N, E) and (B, S, N, E) tokens; see `MultiviewDecoder` for the options."""
-        if self.sight is None:
-            return self.decoder(references, sources, grid, **options)
+    def decode(
+        self, references: Tensor, sources: Tensor | ViewStart, grid: PatchGrid, **options: Any
+    ) -> DecoderStreams:
+        """Decoder streams of (B, R, N, E) tokens, and (B, S, N, E) or what `start_sources` made of them; see
+        `MultiviewDecoder` for the options."""
+        known, seen = self._known_and_seen(references)
+        if isinstance(sources, Tensor):
+            sources, options["source_embedding"] = self._known_and_seen(sources)
+        return self.decoder(known, sources, grid, reference_embedding=seen, **options)
+
+    def start_sources(self, tokens: Tensor, grid: PatchGrid) -> ViewStart:
+        """Compute what depends on each source alone, once for all its windows: (B, S, N, E) tokens."""
+        known, seen = self._known_and_seen(tokens)
+        return self.decoder.start(known, grid, "source", seen)
+
+    def _known_and_seen(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The encoder's channels, and the stem's if there is one."""
         width = self.config.encoder_width
-        seen = {"reference_embedding": references[..., width:], "source_embedding": sources[..., width:]}
-        return self.decoder(references[..., :width], sources[..., :width], grid, **seen, **options)
+        return tokens[..., :width], None if self.sight is None else tokens[..., width:]
 
     def _seen(self, images: Tensor, transposed: Tensor | None, chunk: int | None) -> Tensor:
         """What the stem sees, (B, N, C) for (B, 3, H, W)."""
@@ -129,14 +141,22 @@ class ImageToPoints(PretrainedModel):
         logits = self.correlation_head(streams.sources[CORRELATION_LAYERS].detach())
         return activate(raw, self.config.point_activation, self.config.confidence_activation), logits
 
+    def window_pointmaps(
+        self, reference: Tensor, sources: Tensor | ViewStart, grid: PatchGrid, memory_chunk: int | None = None
+    ) -> Pointmaps:
+        """Pointmaps (B, 1 + S, H, W, ..) of windows, the reference first; arguments as for `reference_pointmap`."""
+        streams = self.decode(reference[:, None], sources, grid, memory_chunk=memory_chunk)
+        raw = [self.reference_head(streams.references, grid), self.source_head(streams.sources, grid)]
+        return activate(torch.cat(raw, dim=1), self.config.point_activation, self.config.confidence_activation)
+
     def reference_pointmap(
-        self, reference: Tensor, sources: Tensor, grid: PatchGrid, memory_chunk: int | None = None
+        self, reference: Tensor, sources: Tensor | ViewStart, grid: PatchGrid, memory_chunk: int | None = None
     ) -> Pointmaps:
         """Pointmap of the reference alone; skips the sources' last layer and their heads.
 
         Args:
             reference: (B, N, E) tokens of the references.
-            sources: (B, S, N, E) tokens of their windows.
+            sources: (B, S, N, E) tokens of their windows, or what `start_sources` made of them.
 
         Returns:
             (B, H, W, ..) pointmaps in each reference's camera frame.
@@ -146,13 +166,13 @@ class ImageToPoints(PretrainedModel):
         return activate(raw[:, 0], self.config.point_activation, self.config.confidence_activation)
 
     def correlation_scores(
-        self, queries: Tensor, candidates: Tensor, grid: PatchGrid, memory_chunk: int | None = None
+        self, queries: Tensor, candidates: Tensor | ViewStart, grid: PatchGrid, memory_chunk: int | None = None
     ) -> Tensor:
         """Patch scores of every (query, candidate) pair, each above 1: the learned retrieval.
 
         Args:
             queries: (Q, N, E) tokens of the frames to be registered.
-            candidates: (C, N, E) tokens of the buffering set.
+            candidates: (C, N, E) tokens of the buffering set, or `start_sources` of one item with them.
 
         Returns:
             (Q, C, N): 1 + exp of the correlation logits, with the query as reference and the candidates as sources.
@@ -160,7 +180,7 @@ class ImageToPoints(PretrainedModel):
         # The candidates form one item for all queries, so work that is independent of the query is done once.
         streams = self.decode(
             queries[:, None],
-            candidates[None],
+            candidates[None] if isinstance(candidates, Tensor) else candidates,
             grid,
             want_references=False,
             num_layers=CORRELATION_LAYERS,

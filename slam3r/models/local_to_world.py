@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from common.backbone import PatchEmbed, PatchGrid
+from common.backbone import PatchEmbed, PatchGrid, ViewStart
 from common.checkpoints.hub import PretrainedModel
+from common.heads import DPTHead, LinearHead
 from common.heads.activations import activate
 from common.views import Pointmaps
 from slam3r.models.config import BackboneConfig, initialize_weights
@@ -71,29 +72,62 @@ class LocalToWorld(PretrainedModel):
         want_references: bool = True,
         memory_chunk: int | None = None,
     ) -> tuple[Pointmaps | None, Pointmaps]:
-        """
+        """Register sources and refine the references; `register` does the first alone.
+
         Args:
             reference_tokens: (B, R, N, E) I2P encoder tokens of the scene frames, not normalized.
             reference_points: (B, R, H, W, 3) their pointmaps in the world.
             source_tokens: (B, S, N, E) of the frames to register.
             source_points: (B, S, H, W, 3) their pointmaps, each in its own camera frame and scale.
             grid: patch grid of the tokens.
-            want_references: also refine the references; the reconstruction does not need that and skips the cost.
+            want_references: also refine the references.
             memory_chunk: see `common.backbone.attention.MaxPooledCrossAttention`.
 
         Returns:
             World pointmaps of the references (None unless wanted) and of the sources.
         """
-        width = self.config.encoder_width  # what may follow is for I2P alone
         streams = self.decoder(
-            reference_tokens[..., :width],
-            source_tokens[..., :width],
+            self._known(reference_tokens),
+            self._known(source_tokens),
             grid,
             self.pointmap_embedding(reference_points),
             self.pointmap_embedding(source_points),
             want_references=want_references,
             memory_chunk=memory_chunk,
         )
-        modes = self.config.point_activation, self.config.confidence_activation
-        references = activate(self.reference_head(streams.references, grid), *modes) if want_references else None
-        return references, activate(self.source_head(streams.sources, grid), *modes)
+        references = self._pointmaps(self.reference_head, streams.references, grid) if want_references else None
+        return references, self._pointmaps(self.source_head, streams.sources, grid)
+
+    def start_references(self, tokens: Tensor, points: Tensor, grid: PatchGrid) -> ViewStart:
+        """Compute what depends on each reference alone, once for all registrations; arguments as for `forward`."""
+        return self.decoder.start(self._known(tokens), grid, "reference", self.pointmap_embedding(points))
+
+    def register(
+        self,
+        references: ViewStart,
+        source_tokens: Tensor,
+        source_points: Tensor,
+        grid: PatchGrid,
+        memory_chunk: int | None = None,
+    ) -> Pointmaps:
+        """World pointmaps of sources alone.
+
+        Args:
+            references: `start_references` of as many items as the sources have, or of one for all.
+            source_tokens, source_points, grid, memory_chunk: see `forward`.
+        """
+        streams = self.decoder(
+            references,
+            self._known(source_tokens),
+            grid,
+            source_embedding=self.pointmap_embedding(source_points),
+            want_references=False,
+            memory_chunk=memory_chunk,
+        )
+        return self._pointmaps(self.source_head, streams.sources, grid)
+
+    def _known(self, tokens: Tensor) -> Tensor:
+        return tokens[..., : self.config.encoder_width]  # what may follow is for I2P alone
+
+    def _pointmaps(self, head: LinearHead | DPTHead, streams: list[Tensor], grid: PatchGrid) -> Pointmaps:
+        return activate(head(streams, grid), self.config.point_activation, self.config.confidence_activation)

@@ -112,7 +112,7 @@ class SpeedBenchmark:
         tokens = self._tokens[: 4 * views].unflatten(0, (4, views))
         for batch in (1, 4):
             part = tokens[:batch]
-            run = self._measure(partial(self.networks.local_pointmaps, part[:, 0], part[:, 1:], self._grid))
+            run = self._measure(partial(self._local_pointmaps, part))
             flops = decoder_flops(decoder, 1, views - 1, self._grid.num_tokens, batch, want_sources=False)
             yield self._row(f"I2P window of {views}, reference only, batch {batch}", run, flops, batch)
         run = self._measure(partial(self.networks.window_pointmaps, tokens[:1], self._grid))
@@ -131,6 +131,11 @@ class SpeedBenchmark:
             stage = f"retrieval, {count} of {len(candidates)}"
             yield self._row(stage, run, flops, None, self._published.get("retrieval") if count == 1 else None)
 
+    def _local_pointmaps(self, windows: Tensor) -> Pointmaps:
+        """Pointmaps of the first views of (B, V, N, E), with nothing computed before."""
+        sources = self.networks.start_sources(windows[:, 1:].flatten(0, 1), self._grid).items(len(windows))
+        return self.networks.local_pointmaps(windows[:, 0], sources, self._grid)
+
     def _correlation_flops(self, queries: int) -> int:
         return decoder_flops(
             self.networks.image_to_points.decoder,
@@ -148,9 +153,12 @@ class SpeedBenchmark:
         references, sources, size = self.work.references, self.work.sources, self.work.image_size
         tokens = self._tokens[None, : references + sources]
         points = torch.rand(1, references + sources, size, size, 3, device=self.device)
-        known = tokens[:, :references], points[:, :references]
-        new = tokens[:, references:], points[:, references:]
-        run = self._measure(partial(self.networks.register, *known, *new, self._grid))
+
+        def register() -> Pointmaps:
+            known = self.networks.start_references(tokens[0, :references], points[0, :references], self._grid)
+            return self.networks.register(known, tokens[:, references:], points[:, references:], self._grid)
+
+        run = self._measure(register)
         decoder = self.networks.local_to_world.decoder
         flops = decoder_flops(decoder, references, sources, self._grid.num_tokens, want_references=False)
         yield self._row(f"L2W {references} + {sources}", run, flops, sources, self._published.get("l2w"))
@@ -233,9 +241,8 @@ class PrecisionProbe:
         window = self._networks.window_pointmaps(tokens[None], grid)
         count = self._references
         points = window.points if points is None else points
-        registered = self._networks.register(
-            tokens[None, :count], points[:, :count], tokens[None, count:], points[:, count:], grid
-        )
+        known = self._networks.start_references(tokens[:count], points[0, :count], grid)
+        registered = self._networks.register(known, tokens[None, count:], points[:, count:], grid)
         return {"I2P": window, "L2W": registered}
 
     def compare(self, dtype: torch.dtype) -> Iterator[SpeedRow]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import torch
-
 from common.backbone import PatchGrid
 from slam3r.reconstruction.frames import LocalPointmap
 from slam3r.reconstruction.keyframes import neighbours
@@ -49,7 +47,8 @@ def decode_windows(
 ) -> None:
     """Decode windows of equal length and put the local pointmaps into the store."""
     references = store.tokens(frame for frame, _ in windows)
-    sources = torch.stack([store.tokens(window) for _, window in windows])
+    neighbours_of_all = [frame for _, window in windows for frame in window]
+    sources = store.sources(neighbours_of_all, networks, grid).items(len(windows))
     pointmaps = networks.local_pointmaps(references, sources, grid)
     # A batch item of one view: every frame has a scale of its own.
     points, valid = normalize_confident(

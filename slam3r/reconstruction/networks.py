@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common.backbone import PatchGrid
+from common.backbone import PatchGrid, ViewStart
 from common.backbone.precision import set_compute_dtype
 from common.views import Pointmaps
 from slam3r.models import ImageToPoints, LocalToWorld
@@ -65,13 +65,28 @@ class Networks:
         return self.image_to_points(tokens, grid, 0, self.memory_chunk)
 
     @torch.inference_mode()
-    def local_pointmaps(self, references: Tensor, sources: Tensor, grid: PatchGrid) -> Pointmaps:
-        """(B, N, E) frames and (B, S, N, E) neighbours to the frames' own pointmaps, (B, H, W, ..)."""
+    def start_sources(self, tokens: Tensor, grid: PatchGrid) -> ViewStart:
+        """(F, N, E) frames as sources of I2P, in one item; see `ImageToPoints.start_sources`."""
+        return self.image_to_points.start_sources(tokens[None], grid)
+
+    @torch.inference_mode()
+    def start_references(self, tokens: Tensor, points: Tensor, grid: PatchGrid) -> ViewStart:
+        """(F, N, E) frames with world points (F, H, W, 3) as references of L2W, in one item."""
+        return self.local_to_world.start_references(tokens[None], points[None], grid)
+
+    @torch.inference_mode()
+    def local_pointmaps(self, references: Tensor, sources: ViewStart, grid: PatchGrid) -> Pointmaps:
+        """(B, N, E) frames and their neighbours (B, S, ..) to the frames' own pointmaps, (B, H, W, ..)."""
         return self.image_to_points.reference_pointmap(references, sources, grid, self.memory_chunk)
 
     @torch.inference_mode()
-    def correlation(self, queries: Tensor, candidates: Tensor, grid: PatchGrid, batch: int) -> Tensor:
-        """(Q, N, E) and (C, N, E) to (C,): mean patch score of every candidate over queries and tokens."""
+    def neighbour_pointmaps(self, references: Tensor, sources: ViewStart, grid: PatchGrid) -> Pointmaps:
+        """Like `local_pointmaps`, but of all views, (B, 1 + S, H, W, ..)."""
+        return self.image_to_points.window_pointmaps(references, sources, grid, self.memory_chunk)
+
+    @torch.inference_mode()
+    def correlation(self, queries: Tensor, candidates: Tensor | ViewStart, grid: PatchGrid, batch: int) -> Tensor:
+        """(Q, N, E), and (C, N, E) or their start, to (C,): mean patch score of candidates over queries and tokens."""
         parts = [
             self.image_to_points.correlation_scores(queries[i : i + batch], candidates, grid, self.memory_chunk)
             for i in range(0, len(queries), batch)
@@ -80,21 +95,7 @@ class Networks:
 
     @torch.inference_mode()
     def register(
-        self,
-        reference_tokens: Tensor,
-        reference_points: Tensor,
-        source_tokens: Tensor,
-        source_points: Tensor,
-        grid: PatchGrid,
+        self, references: ViewStart, source_tokens: Tensor, source_points: Tensor, grid: PatchGrid
     ) -> Pointmaps:
-        """World pointmaps (B, S, H, W, ..) of sources (B, S, ..) given references (B, R, ..). See `LocalToWorld`."""
-        _, sources = self.local_to_world(
-            reference_tokens,
-            reference_points,
-            source_tokens,
-            source_points,
-            grid,
-            want_references=False,
-            memory_chunk=self.memory_chunk,
-        )
-        return sources
+        """World pointmaps (B, S, H, W, ..) of sources (B, S, ..) given references (1, R, ..). See `LocalToWorld`."""
+        return self.local_to_world.register(references, source_tokens, source_points, grid, self.memory_chunk)

@@ -302,9 +302,10 @@ class Reconstructor:
         queries, candidates = chosen_queries(frames, self.settings.retrieval_queries), tuple(buffer.frames)
         with self.timer("retrieval"):
             positions, scores = retrieve(
-                [self._store.inputs[frame].tokens for frame in queries],
-                [self._store.inputs[frame].tokens for frame in candidates],
+                queries,
+                candidates,
                 self.settings.num_scene_frames,
+                self._store,
                 self.networks,
                 self._patch_grid,
                 self.settings.window_batch,

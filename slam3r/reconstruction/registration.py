@@ -57,23 +57,17 @@ def _register_batch(
     settings: ReconstructionSettings,
 ) -> dict[int, WorldPointmap]:
     """Register a few groups at once; returns their frames' world pointmaps."""
-    count = len(groups)
     frames = [frame for group in groups for frame in group]
-    tokens = store.tokens(references)[None]
-    points = torch.stack([store.world[frame].points for frame in references])[None]
     source_tokens = torch.stack([store.tokens(group) for group in groups])
     source_points = torch.stack([torch.stack([store.local[frame].points for frame in group]) for group in groups])
-    scale = torch.ones(1, device=points.device)
+    scale = torch.ones(1, device=source_points.device)
     if settings.normalize_input:
-        points, scale = normalize_all(points)
+        points, scale = normalize_all(torch.stack([store.world[frame].points for frame in references])[None])
+        known = networks.start_references(store.tokens(references), points[0], grid)
         source_points = normalize_all(source_points.flatten(0, 1)[:, None])[0].view(source_points.shape)
-    pointmaps = networks.register(
-        tokens.expand(count, -1, -1, -1),
-        points.expand(count, -1, -1, -1, -1),
-        source_tokens,
-        source_points,
-        grid,
-    )
+    else:
+        known = store.references(references, networks, grid)
+    pointmaps = networks.register(known, source_tokens, source_points, grid)
     local, world, confidence = (
         each.flatten(0, 1) for each in (source_points, pointmaps.points * scale, pointmaps.confidence)
     )

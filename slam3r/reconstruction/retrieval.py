@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from common.backbone import PatchGrid
+from slam3r.reconstruction.memory.frame_store import FrameStore
 from slam3r.reconstruction.networks import Networks
 
 
@@ -25,9 +25,10 @@ def chosen_queries(frames: Sequence[int], most: int | None) -> list[int]:
 
 
 def retrieve(
-    queries: Sequence[Tensor],
-    candidates: Sequence[Tensor],
+    queries: Sequence[int],
+    candidates: Sequence[int],
     count: int,
+    store: FrameStore,
     networks: Networks,
     grid: PatchGrid,
     batch: int,
@@ -35,9 +36,10 @@ def retrieve(
     """Choose the candidates that correlate best with all queries together.
 
     Args:
-        queries: (N, E) tokens of the frames to register (`chosen_queries`).
-        candidates: (N, E) tokens of the buffering set.
+        queries: frames to register (`chosen_queries`).
+        candidates: the buffering set.
         count: how many to choose.
+        store: holds the tokens of all.
         networks: score the pairs.
         grid: patch grid of the tokens.
         batch: queries scored at once.
@@ -48,7 +50,8 @@ def retrieve(
     """
     if count >= len(candidates):
         return list(range(len(candidates))), None
-    mean = networks.correlation(torch.stack(list(queries)), torch.stack(list(candidates)), grid, batch).double()
+    known = store.sources(candidates, networks, grid)
+    mean = networks.correlation(store.tokens(queries), known, grid, batch).double()
     scores = (mean - 1) / mean
     selected = torch.argsort(scores, descending=True, stable=True)[:count]
     return selected.tolist(), scores.tolist()

@@ -10,13 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from common.backbone import TokenPyramid
-from common.backbone.weight_adaptation import adapt_patch_kernel, adapt_position_table, table_side
 from common.checkpoints.hub import PretrainedModel
 from common.configuration import to_dataclass
 from common.heads.activations import activate, activate_confidence
 from common.views import Pointmaps, TensorFields
 from uni3r.models.camera_head import CameraHead
 from uni3r.models.config import Uni3RConfig
+from uni3r.models.weight_adaptation import adapt_patch_kernel, adapt_position_table, table_side
 
 HEAD_DIM = 64
 """Channels per attention head of all published models; not visible in the shapes."""

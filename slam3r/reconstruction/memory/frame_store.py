@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from common.backbone import PatchGrid, ViewStart
 from slam3r.reconstruction.frames import FrameInput, LocalPointmap, WorldPointmap
+from slam3r.reconstruction.memory.view_starts import ViewStarts
+from slam3r.reconstruction.networks import Networks
 
 
 class FrameStore:
@@ -19,10 +22,25 @@ class FrameStore:
         self.inputs: dict[int, FrameInput] = {}
         self.local: dict[int, LocalPointmap] = {}
         self.world: dict[int, WorldPointmap] = {}
+        self._sources = ViewStarts()
+        self._references = ViewStarts()
 
     def tokens(self, frames: Iterable[int]) -> Tensor:
         """(F, N, E)."""
         return torch.stack([self.inputs[frame].tokens for frame in frames])
+
+    def sources(self, frames: Iterable[int], networks: Networks, grid: PatchGrid) -> ViewStart:
+        """Frames as sources of I2P, in one item; what depends on a frame alone is computed once."""
+        return self._sources.join(frames, lambda new: networks.start_sources(self.tokens(new), grid))
+
+    def references(self, frames: Iterable[int], networks: Networks, grid: PatchGrid) -> ViewStart:
+        """Registered frames as references of L2W, in one item; what depends on a frame alone is computed once."""
+
+        def start(new: Sequence[int]) -> ViewStart:
+            points = torch.stack([self.world[frame].points for frame in new])
+            return networks.start_references(self.tokens(new), points, grid)
+
+        return self._references.join(frames, start)
 
     def registered_near(self, frame: int, reach: int, confidence: float) -> list[int]:
         """Other registered frames whose tokens are held, in the order of their registration.
@@ -51,9 +69,12 @@ class FrameStore:
         for table, limit in limits:
             for frame in [frame for frame in table if frame < limit and frame not in kept]:
                 del table[frame]
+        self._sources.forget_all_but(self.inputs)
+        self._references.forget_all_but(kept)
 
     def state_dict(self) -> dict[str, Any]:
-        """All tables as tensors (not copied) and plain values, by the frames' indices as strings."""
+        """All tables as tensors (not copied) and plain values, by the frames' indices as strings; not the starts,
+        which follow from them."""
         tables: dict[str, Mapping[int, Any]] = {"inputs": self.inputs, "local": self.local, "world": self.world}
         return {
             name: {

@@ -42,8 +42,8 @@ def votes_of_neighbours(
     seen, world = (weight[..., None].repeat(1, 1, 1, 1, 3) for _ in range(2))
     neighbours = [registered_neighbours(frame, stride, store, settings) for frame in frames]
     for batch in _batches(neighbours, settings.window_batch):
-        tokens = torch.stack([store.tokens([frames[i], *neighbours[i]]) for i in batch])
-        window = networks.window_pointmaps(tokens, grid)
+        sources = store.sources([index for i in batch for index in neighbours[i]], networks, grid)
+        window = networks.neighbour_pointmaps(store.tokens(frames[i] for i in batch), sources.items(len(batch)), grid)
         for i, points, confidence in zip(batch, window.points, window.confidence, strict=True):
             known = [store.world[frame] for frame in neighbours[i]]
             valid = thinned(torch.stack([one.valid for one in known]), size)

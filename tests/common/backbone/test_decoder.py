@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from common.backbone import MultiviewDecoder, PatchGrid
+from common.backbone import MultiviewDecoder, PatchGrid, ViewStart
 from common.backbone.attention import SelfAttention
 from common.backbone.rope import Rotary
 from tests.support.parity import ROUNDING, assert_close, header, image_to_points, vectors
@@ -74,10 +74,12 @@ class TestBlock:
         pairs = golden[name]  # (target, memory, batch, token, channel)
         target = block.cross_norm(golden["x"].transpose(0, 1))
         memory = block.memory_norm(golden["y"].transpose(0, 1))
+        attention = block.cross_attention
         for view in range(memory.shape[1]):
-            one = block.cross_attention(target, memory[:, view : view + 1], rotary)
+            one = attention(target, attention.remember(memory[:, view : view + 1], rotary), rotary)
             assert_close(one.transpose(0, 1), pairs[:, view])
-        assert_close(block.cross_attention(target, memory, rotary).transpose(0, 1), pairs.amax(dim=1))
+        pooled = attention(target, attention.remember(memory, rotary), rotary)
+        assert_close(pooled.transpose(0, 1), pairs.amax(dim=1))
 
 
 class TestInvariance:
@@ -187,6 +189,24 @@ class TestPartialPasses:
         plain = decoder(tokens[:, :2], tokens[:, 2:], grid)
         added = decoder(tokens[:, :2], tokens[:, 2:], grid, nothing[:, :2], nothing[:, 2:])
         assert_close(added.sources[-1], plain.sources[-1], ROUNDING)
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("num_layers", [None, 1])
+    def test_views_that_started_before_change_nothing(self, decoder, grid, tokens, num_layers: int | None) -> None:
+        """Starts of single views, kept and joined with others for each window, as the reconstruction does."""
+        added = torch.randn(*tokens.shape[:3], decoder.embed.out_features)
+        full = decoder(tokens[:, :2], tokens[:, 2:], grid, added[:, :2], added[:, 2:], num_layers=num_layers)
+        kept = {}
+        for role, views in (("reference", slice(0, 2)), ("source", slice(2, 5))):
+            own, more = tokens[:, views].flatten(0, 1)[None], added[:, views].flatten(0, 1)[None]
+            kept[role] = ViewStart.join(decoder.start(own, grid, role, more).split()).items(2)
+        started = decoder(kept["reference"], kept["source"], grid, num_layers=num_layers)
+        half = decoder(tokens[:, :2], kept["source"], grid, added[:, :2], num_layers=num_layers)
+        for streams in (started, half):
+            for ours, expected in zip(
+                streams.references + streams.sources, full.references + full.sources, strict=True
+            ):
+                assert_close(ours, expected, ROUNDING)
 
     def test_every_parameter_learns(self, grid, tokens) -> None:
         decoder = MultiviewDecoder(tokens.shape[-1], 48, depth=2, num_heads=4)

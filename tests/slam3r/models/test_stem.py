@@ -54,8 +54,9 @@ def test_its_knowledge_reaches_points_and_retrieval_but_not_local_to_world() -> 
     for model in (plain, seeing):
         pair = Networks(model, world)
         tokens, grid = pair.encode(IMAGES[0], batch=2)
-        points = torch.ones(1, 2, 48, 64, 3)
-        registered.append(pair.register(tokens[None, :2], points, tokens[None, 2:], points[:, :1], grid).points)
+        points = torch.ones(2, 48, 64, 3)
+        known = pair.start_references(tokens[:2], points, grid)
+        registered.append(pair.register(known, tokens[None, 2:], points[None, :1], grid).points)
     torch.testing.assert_close(*registered)
 
 
@@ -71,5 +72,6 @@ def run(model: ImageToPoints) -> tuple[Tensor, Tensor, Tensor]:
     """Points of a window, the reference's own points, and retrieval scores."""
     tokens, grid = model.encode(IMAGES)
     window = model(tokens, grid, 1).points
-    own = model.reference_pointmap(tokens[:, 0], tokens[:, 1:], grid).points
+    sources = model.start_sources(tokens[:, 1:], grid)  # as well as their tokens: the stem reaches both
+    own = model.reference_pointmap(tokens[:, 0], sources, grid).points
     return window, own, model.correlation_scores(tokens[0, :1], tokens[0, 1:], grid)

@@ -66,6 +66,24 @@ def test_state_does_not_grow_with_the_video(networks: Networks) -> None:
     assert held[-1] <= bound
 
 
+def test_what_depends_on_a_frame_alone_is_computed_once(networks: Networks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows, retrieval and registrations share it, and a frame that left the buffering set is not kept for it."""
+    started: dict[str, list[int]] = {}
+    for name in ("start_sources", "start_references"):
+        original, counts = getattr(networks, name), started.setdefault(name, [])
+
+        def counted(tokens: torch.Tensor, *arguments, original=original, counts=counts):
+            counts.append(len(tokens))
+            return original(tokens, *arguments)
+
+        monkeypatch.setattr(networks, name, counted)
+    _, _, events = run(networks, video(40))
+    assert sum(started["start_sources"]) == 40
+    referenced = {frame for event in events if isinstance(event, Registered) for frame in event.selected}
+    founding = {frame for event in events if isinstance(event, Initialized) for frame in event.frames}
+    assert sum(started["start_references"]) == len(referenced | founding)
+
+
 def test_a_frame_is_finished_as_soon_as_its_look_ahead_is_there(networks: Networks) -> None:
     for look_ahead, latest in ((None, 4), (1, 1), (0, 0)):
         machine = Reconstructor(networks, replace(SETTINGS, look_ahead=look_ahead))

@@ -10,7 +10,6 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from common.backbone.weight_adaptation import adapt_patch_kernel
 from common.checkpoints.hub import initialized
 from common.configuration import config_folder, load_yaml
 from common.errors import CheckpointError, ConfigurationError
@@ -25,6 +24,7 @@ from tests.support.parity import (
 from tests.support.parity import header as slam3r_header
 from uni3r.models.uni3r import Uni3R
 from uni3r.models.vggt import VGGT
+from uni3r.models.weight_adaptation import adapt_patch_kernel
 
 TOY = {"encoder_width": 32, "encoder_depth": 2, "encoder_heads": 2}
 TOY |= {"decoder_width": 32, "decoder_depth": 4, "decoder_heads": 2, "dpt_width": 16, "dpt_channels": (8, 8, 8, 8)}

@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from common.backbone.weight_adaptation import adapt_patch_kernel, adapt_position_table, table_side
 from tests.support.parity import assert_close
 from tests.support.uni3r_parity import vectors
 from tests.support.vector_files import numbers_of
+from uni3r.models.weight_adaptation import adapt_patch_kernel, adapt_position_table, table_side
 
 
 def test_published_kernels_and_table() -> None:
