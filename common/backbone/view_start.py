@@ -37,14 +37,15 @@ class ViewStart:
 
     def split(self) -> list[ViewStart]:
         """The views of a single item, each in memory of its own: a slice would keep all of them alive."""
-        return [self._map(lambda x, at=at: x[:, at : at + 1].clone()) for at in range(self.tokens.shape[1])]
+
+        def view(at: int) -> ViewStart:
+            return _apply(lambda x: x[:, at : at + 1].clone(), self)
+
+        return [view(at) for at in range(self.tokens.shape[1])]
 
     def items(self, count: int) -> ViewStart:
         """The views of a single item as ``count`` items of equally many consecutive ones."""
-        return self._map(lambda x: x[0].unflatten(0, (count, -1)))
-
-    def _map(self, function: Callable[[Tensor], Tensor]) -> ViewStart:
-        return _apply(function, self)
+        return _apply(lambda x: x[0].unflatten(0, (count, -1)), self)
 
 
 def _apply(function: Callable[..., Tensor], *starts: ViewStart) -> ViewStart:
