@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from common.backbone import PatchGrid
+from common.backbone import PatchGrid, ViewStart
+from common.backbone.attention import Memory
 from common.geometry.transforms import apply_transform, invert, make_transform
 from common.views import Pointmaps
 from slam3r.models import ImageToPoints, LocalToWorld
@@ -96,13 +97,16 @@ class TestNeighbourVotes:
     def windows(self, unit: float) -> SimpleNamespace:
         """I2P: all pointmaps of a window in the camera of its first frame, in a unit of its own."""
 
-        def decode(tokens: Tensor, grid: PatchGrid) -> Pointmaps:
-            frames = tokens[..., 0, 0].long()
+        def start(tokens: Tensor, grid: PatchGrid) -> ViewStart:
+            return ViewStart(tokens[None], tokens[None], Memory(tokens[None], tokens[None]))
+
+        def decode(references: Tensor, sources: ViewStart, grid: PatchGrid) -> Pointmaps:
+            frames = torch.cat([references[:, None], sources.tokens], dim=1)[..., 0, 0].long()
             world = apply_transform(self.POSES[frames], pointmaps(6)[frames])
             seen = unit * apply_transform(invert(self.POSES[frames[:, :1]]), world)
             return Pointmaps(seen, torch.full(seen.shape[:-1], 3.0))
 
-        return SimpleNamespace(window_pointmaps=decode)
+        return SimpleNamespace(start_sources=start, neighbour_pointmaps=decode)
 
     def test_they_outvote_a_network_that_is_wrong(self) -> None:
         frames, local = [4, 5], 2.5 * pointmaps(6)[4:]
