@@ -30,13 +30,13 @@ _LIVE_POINTS = 1500
 _RECONSTRUCTION = {"read": 2.0, "read, trying": 11.0, "register": 65.0}
 _CHECK = {"check": 10.0}
 _CAMERAS = {
-    "refine: features": 4.0,
-    "refine: matching": 16.0,
-    "refine: rotations": 5.0,
-    "refine: adjustment": 12.0,
-    "refine: verdict": 18.0,
+    "refine: features": 2.0,
+    "refine: matching": 7.0,
+    "refine: rotations": 4.0,
+    "refine: adjustment": 5.0,
+    "refine: verdict": 1.0,
 }
-_DENSE = {"refine: sweep 1": 35.0, "refine: sweep 2": 63.0, "refine: consistency": 20.0}
+_DENSE = {"refine: depth grid": 4.0, "refine: sweep 1": 11.0, "refine: sweep 2": 14.0, "refine: consistency": 12.0}
 _STAGES = {
     "off": _RECONSTRUCTION | _CHECK,
     "cameras": _RECONSTRUCTION | _CAMERAS,

@@ -12,7 +12,12 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from common.refinement.dense.consistency import confirmed_pixels, confirmed_share, count_agreement
+from common.refinement.dense.consistency import (
+    confirmed_pixels,
+    confirmed_share,
+    count_agreement,
+    required_parallax,
+)
 from common.refinement.dense.depth_grid import fill_invalid
 from common.refinement.dense.neighbours import candidate_views, choose_neighbours
 from common.refinement.dense.settings import DenseSettings
@@ -139,5 +144,6 @@ def check_depth(
     found = replace(found, agree=found.agree * usable)
     # No search departed from these depths, so no picture has to vouch for them.
     vouched = torch.ones_like(filled)
-    confirmed = confirmed_pixels(filled, filled, vouched, found, settings.consistency)
+    wide = required_parallax(found.parallax, settings.consistency)
+    confirmed = confirmed_pixels(filled, filled, vouched, found, wide, settings.consistency)
     return RefinedDepth(filled, found.agree, found.seen, confirmed & usable)

@@ -12,6 +12,9 @@ from common.refinement.dense.chunks import in_parallel
 from common.refinement.dense.settings import REFERENCE_SIDE, ConsistencySettings
 from common.refinement.dense.views import DenseViews
 
+_ANGLES = 1 << 20
+"""Pixels whose angles are looked at for their median, about."""
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -64,8 +67,23 @@ def beside_jump(depth: Tensor, settings: ConsistencySettings) -> Tensor:
     return F.max_pool2d(jump, 2 * margin + 1, stride=1, padding=margin)[:, 0] > 0
 
 
+def required_parallax(parallax: Tensor, settings: ConsistencySettings) -> float:
+    """Angle in degrees that agreeing views must reach at a point, given (N, H, W) the widest at each pixel.
+
+    A camera that hardly moved reaches the usual angle nowhere: half of what it usually reaches then has to do.
+    """
+    reached = parallax.flatten()[:: max(1, parallax.numel() // _ANGLES)].float()
+    reached = reached[reached > 0]
+    return min(settings.min_parallax, 0.5 * float(reached.median())) if len(reached) else settings.min_parallax
+
+
 def confirmed_pixels(
-    depth: Tensor, prior: Tensor, correlation: Tensor, found: Agreement, settings: ConsistencySettings
+    depth: Tensor,
+    prior: Tensor,
+    correlation: Tensor,
+    found: Agreement,
+    parallax: float,
+    settings: ConsistencySettings,
 ) -> Tensor:
     """Which pixels the pictures and enough other views support.
 
@@ -77,6 +95,7 @@ def confirmed_pixels(
         prior: (N, H, W) depth before the search.
         correlation: (N, H, W) with the best neighbours.
         found: what the neighbours say.
+        parallax: widest angle under which agreeing views must see a point, at least; of `required_parallax`.
         settings: thresholds.
 
     Returns:
@@ -84,7 +103,7 @@ def confirmed_pixels(
     """
     needed = settings.min_views + ((depth / prior).log().abs() / settings.departure).floor()
     supported = (found.agree >= needed) & (found.agree >= settings.min_share * found.seen)
-    supported &= (found.parallax >= settings.min_parallax) & (correlation >= settings.min_correlation)
+    supported &= (found.parallax >= parallax) & (correlation >= settings.min_correlation)
     return supported & ~beside_jump(depth, settings)
 
 

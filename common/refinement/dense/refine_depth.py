@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from common.refinement.dense.chunks import frame_chunks, in_parallel, map_frames
-from common.refinement.dense.consistency import confirmed_pixels, count_agreement
+from common.refinement.dense.consistency import confirmed_pixels, count_agreement, required_parallax
 from common.refinement.dense.depth_grid import correct_depth, smooth_depth
 from common.refinement.dense.given_depth import spread_given, vouched
 from common.refinement.dense.joining import join_depth, trust
@@ -127,9 +127,9 @@ def _refine(
                 correlation = vouched(correlation, depth, given, settings.consistency.tolerance)
             asked = choose_neighbours(views, depth, candidates, settings.consistency_neighbours())
             found = count_agreement(views, depth, asked, settings.consistency)
-            confirmed = map_frames(
-                partial(confirmed_pixels, settings=settings.consistency), depth, prior, correlation, found
-            )
+            wide = required_parallax(found.parallax, settings.consistency)
+            confirms = partial(confirmed_pixels, parallax=wide, settings=settings.consistency)
+            confirmed = map_frames(confirms, depth, prior, correlation, found)
         with clock.stage("joining"):
             kept["joined"] = depth = _join(views, prior, depth, correlation, found.agree, confirmed, settings)
             # The views that agree with the depth that is handed out, where it was filled in as well.

@@ -114,7 +114,8 @@ class ConsistencySettings:
     """Share of the views that could see it which must agree."""
     min_parallax: Angle = 4.0
     """Angle, in degrees, under which one of the agreeing views must see the point. At 224 pixels, 2 degrees leave depth
-    open within the tolerance: agreement then says only that all views began at the same prediction."""
+    open within the tolerance: agreement then says only that all views began at the same prediction. A camera that
+    hardly moved is asked for half of the angle that it usually reaches."""
     min_correlation: float = 0.4
     """Correlation with the neighbours' pictures, at least: agreement on a blank wall is no evidence."""
     departure: NotNegative = 0.1

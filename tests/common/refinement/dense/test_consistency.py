@@ -11,6 +11,7 @@ from common.refinement.dense.consistency import (
     confirmed_pixels,
     confirmed_share,
     count_agreement,
+    required_parallax,
 )
 from common.refinement.dense.settings import ConsistencySettings
 from common.refinement.dense.views import dense_views
@@ -42,7 +43,7 @@ def test_true_depth_is_confirmed_wherever_others_see_it(scene):
     assert (found.agree[found.seen >= 3] >= 2).float().mean() > 0.98
     assert (found.agree <= found.seen).float().mean() > 0.999
     ones = torch.ones_like(scene.depth)
-    assert confirmed_pixels(scene.depth, scene.depth, ones, found, SETTINGS).float().mean() > 0.7
+    assert confirmed_pixels(scene.depth, scene.depth, ones, found, 4.0, SETTINGS).float().mean() > 0.7
 
 
 def test_a_frame_with_wrong_depth_is_not_confirmed(scene):
@@ -68,7 +69,7 @@ def test_pixels_beside_a_jump_are_shaved():
     near = beside_jump(depth, SETTINGS)
     assert near[0, 50].nonzero()[:, 0].tolist() == list(range(97, 103))
     everywhere = torch.ones_like(depth)
-    confirmed = confirmed_pixels(depth, depth, everywhere, said(5 * everywhere), SETTINGS)
+    confirmed = confirmed_pixels(depth, depth, everywhere, said(5 * everywhere), 4.0, SETTINGS)
     assert torch.equal(confirmed, ~near)
 
 
@@ -81,7 +82,16 @@ def test_a_world_that_all_views_bend_alike_is_not_confirmed_by_neighbours_a_step
     found = count(close, flat)
     assert (found.agree >= 2).float().mean() > 0.5
     assert found.parallax.max() < SETTINGS.min_parallax
-    assert not confirmed_pixels(flat, flat, torch.ones_like(flat), found, SETTINGS).any()
+    assert not confirmed_pixels(flat, flat, torch.ones_like(flat), found, SETTINGS.min_parallax, SETTINGS).any()
+
+
+def test_a_camera_that_hardly_moves_is_asked_for_half_of_what_it_reaches():
+    """Else a film of one picture, with a hand that shakes, would have no points at all."""
+    parallax = torch.full((2, 8, 8), 12.0, dtype=torch.float16)
+    parallax[0, 0] = 0.0  # nobody agrees here
+    assert required_parallax(parallax, SETTINGS) == SETTINGS.min_parallax
+    assert required_parallax(parallax / 8, SETTINGS) == pytest.approx(0.75)
+    assert required_parallax(0 * parallax, SETTINGS) == SETTINGS.min_parallax
 
 
 def test_the_angle_is_that_at_the_point(scene):
@@ -106,7 +116,7 @@ def one_pixel(prior=2.0, correlation=0.9, agree=2, seen=4, parallax=10.0):
     """Is a pixel at 2 m confirmed?"""
     pixel = torch.ones(1, 1, 1)
     found = said(agree * pixel, seen * pixel, parallax)
-    return bool(confirmed_pixels(2.0 * pixel, prior * pixel, correlation * pixel, found, SETTINGS))
+    return bool(confirmed_pixels(2.0 * pixel, prior * pixel, correlation * pixel, found, 4.0, SETTINGS))
 
 
 def test_what_a_confirmed_pixel_needs():
