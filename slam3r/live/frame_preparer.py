@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -31,6 +32,10 @@ class PreparedFrame:
     """(3, 3) float64 in network pixels; None without a calibration."""
     picture: Picture | None = None
     """For the refinement of its segment; None where that is not wanted."""
+
+
+Images: TypeAlias = Sequence[NDArray[np.uint8] | PreparedFrame] | NDArray[np.uint8] | Tensor
+"""Pictures of a stream; see `FramePreparer.all`."""
 
 
 class FramePreparer:
@@ -76,9 +81,7 @@ class FramePreparer:
         camera = (image.shape[0] << 16) + image.shape[1]  # pictures of one size share a camera
         return working_picture(image, original_from_network, camera, "", self._long_side)
 
-    def all(
-        self, images: Sequence[NDArray[np.uint8] | PreparedFrame] | NDArray[np.uint8] | Tensor
-    ) -> list[PreparedFrame]:
+    def all(self, images: Images) -> list[PreparedFrame]:
         """Prepare pictures, frames that are prepared already, or a float tensor of network images.
 
         Args:

@@ -84,14 +84,12 @@ def run_live(
     with progress, Prefetcher(source, prepare, options.read_ahead, drop_oldest=live_camera) as frames:
         try:
             while items := list(islice(frames, batch)):
-                updates = session.push(
-                    [ready for _, ready in items],
-                    [frame.timestamp for frame, _ in items],
-                    [frame.name for frame, _ in items],
-                )
-                writer.take(updates)
-                if viewer is not None:
-                    viewer.show(updates)
+                ready, sources = [ready for _, ready in items], [frame for frame, _ in items]
+                times, names = [frame.timestamp for frame in sources], [frame.name for frame in sources]
+                for update in session.feed(ready, times, names):
+                    writer.take([update])
+                    if viewer is not None:
+                        viewer.show([update])
                 progress.describe(session.state.value)
                 progress.update(len(items))
         except KeyboardInterrupt:

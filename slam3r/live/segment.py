@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -174,8 +174,9 @@ class LiveSegment:
             "map": self.map,
         }
 
-    def push(self, frames: Sequence[PreparedFrame], waiting: Sequence[WaitingFrame]) -> list[FrameUpdate]:
-        """Take frames, with what the session knows of each; returns the answers to frames that are finished by now."""
+    def feed(self, frames: Sequence[PreparedFrame], waiting: Sequence[WaitingFrame]) -> Iterator[FrameUpdate]:
+        """Take frames, with what the session knows of each; yields the answer to every frame that is finished by now,
+        as soon as it is."""
         timer = self.reconstructor.timer
         with timer("motion"):
             for frame in frames:
@@ -187,19 +188,19 @@ class LiveSegment:
         self.num_pushed += len(frames)
         images = torch.stack([frame.image for frame in frames])
         names, times = [item.name for item in waiting], [item.timestamp for item in waiting]
-        registered = self.reconstructor.push(images, times, names)
-        updates = [self._answer(frame) for frame in registered]
+        for registered in self.reconstructor.feed(images, times, names):
+            yield self._answer(registered)
         self._adapt_stride()
-        return updates
 
-    def finish(self) -> list[FrameUpdate]:
-        """End the segment; returns answers to all frames that still wait. Without a founded world they are rejected."""
+    def finish(self) -> Iterator[FrameUpdate]:
+        """End the segment; yields answers to all frames that still wait. Without a founded world they are rejected."""
         try:
-            updates = [self._answer(frame) for frame in self.reconstructor.drain()] if self.num_pushed else []
+            for frame in self.reconstructor.drain() if self.num_pushed else ():
+                yield self._answer(frame)
         except SequenceTooShort as error:
-            updates = [self._reject(str(error)) for _ in range(len(self.waiting))]
+            while self.waiting:
+                yield self._reject(str(error))
         self.commit()
-        return updates
 
     def commit(self) -> None:
         """Commit the map on disk."""

@@ -2,7 +2,7 @@
 
 live = LiveReconstruction(networks, LiveSettings(), calibration)
 for image, time in camera:
-    for update in live.push([image], [time]):
+    for update in live.feed([image], [time]):
         publish(update)
 publish_all(live.flush())
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from common.errors import CheckpointError, InputError
 from common.geometry.calibration import Calibration
 from common.meters import StageTimer
 from slam3r.live.checkpoint import read_checkpoint, write_checkpoint
-from slam3r.live.frame_preparer import FramePreparer, PreparedFrame
+from slam3r.live.frame_preparer import FramePreparer, Images, PreparedFrame
 from slam3r.live.scene_map import SceneMap
 from slam3r.live.segment import LiveSegment, WaitingFrame
 from slam3r.live.settings import LiveSettings, StreamingSettings, for_live
@@ -70,9 +70,10 @@ class LiveReconstruction:
             networks: may be shared by many sessions that take turns.
             settings: of the session.
             calibration: frames are undistorted, and poses and intrinsics use it; estimated where None.
-            on_segment_end: called with every closed segment that has registered frames, with its map, before the
-                answers to its last frames are returned. An exception of it propagates from the call that ended the
-                segment, which stays ended; its last answers are then in `undelivered`.
+            on_segment_end: called with every closed segment that has registered frames, with its map: before `push`,
+                `new_segment` or `flush` returns the answers to its last frames, after `feed` or `drain` has yielded
+                them. An exception of it propagates from the call that ended the segment, which stays ended; answers
+                that were not yielded are then in `undelivered`.
             resuming: the folder of `StreamingSettings.disk_map` holds this session's maps already (`restore`).
 
         Raises:
@@ -104,10 +105,7 @@ class LiveReconstruction:
         return self._prepare(image)
 
     def push(
-        self,
-        images: Sequence[NDArray[np.uint8] | PreparedFrame] | NDArray[np.uint8] | Tensor,
-        timestamps: Sequence[float] | None = None,
-        names: Sequence[str] | None = None,
+        self, images: Images, timestamps: Sequence[float] | None = None, names: Sequence[str] | None = None
     ) -> list[FrameUpdate]:
         """Take the next frames of the stream.
 
@@ -125,29 +123,19 @@ class LiveReconstruction:
             ValueError: a frame that cannot be used, or numbers of images, timestamps and names that differ. No frame
                 of the call was taken then.
         """
-        arrival = time.perf_counter()
-        with self.timer("prepare"):
-            prepared = self._prepare.all(images)
-        for what, values in (("timestamps", timestamps), ("names", names)):
-            if values is not None and len(values) != len(prepared):
-                raise ValueError(f"{len(prepared)} images with {len(values)} {what}")
-        batch = self.settings.reconstruction.encode_batch
-        for start in range(0, len(prepared), batch):
-            frames = prepared[start : start + batch]
-            waiting = []
-            for offset, frame in enumerate(frames, start):
-                number = self._num_frames
-                self._num_frames += 1
-                seconds = float(number) if timestamps is None else float(timestamps[offset])
-                name = str(number) if names is None else names[offset]
-                item = WaitingFrame(number, name, seconds, frame.original_from_network, frame.original_size, arrival)
-                waiting.append(item)
-            segment = self._segment or self._begin_segment(waiting[0].number, frames[0].intrinsics)
-            self._collect(segment.push(frames, waiting))
-            if segment.should_restart:
-                logger.warning("lost for %d frames: a new segment begins", segment.monitor.frames_lost)
-                self._end_segment("lost")
-        return self._deliver(len(prepared))
+        for _ in self._take(images, timestamps, names):
+            pass
+        return self._hand_out()
+
+    def feed(
+        self, images: Images, timestamps: Sequence[float] | None = None, names: Sequence[str] | None = None
+    ) -> Iterator[FrameUpdate]:
+        """Take the next frames as `push` does, and yield each answer as soon as it is final.
+
+        Nothing else may be called until the iterator is exhausted. Whoever closes it before that waits for the rest of
+        the call, and finds its answers in `undelivered`.
+        """
+        return self._as_they_come(self._take(images, timestamps, names))
 
     def new_segment(self, name: str | None = None) -> list[FrameUpdate]:
         """End the segment; the next frame begins another, called `name` (its number where None).
@@ -155,14 +143,20 @@ class LiveReconstruction:
         Returns:
             Answers to all frames that waited. A segment that was too short has its frames rejected, with the reason.
         """
-        self._end_segment("new segment")
+        for _ in self._close("new segment"):
+            pass
         self._next_name = name
-        return self._deliver(0)
+        return self._hand_out()
 
     def flush(self) -> list[FrameUpdate]:
         """End the segment because the stream ends; answers to all frames that waited. More frames begin another."""
-        self._end_segment("flush")
-        return self._deliver(0)
+        for _ in self._close("flush"):
+            pass
+        return self._hand_out()
+
+    def drain(self) -> Iterator[FrameUpdate]:
+        """End the segment as `flush` does, and yield each answer as soon as it is final; see `feed`."""
+        return self._as_they_come(self._close("flush"))
 
     @property
     def state(self) -> TrackingState:
@@ -262,21 +256,71 @@ class LiveReconstruction:
     def _make_segment(self, number: int, name: str, first_frame: int, intrinsics: Tensor | None) -> LiveSegment:
         return LiveSegment(number, name, first_frame, self.networks, self.settings, intrinsics, self.timer)
 
-    def _end_segment(self, ended_by: str) -> None:
+    def _take(self, images: Images, timestamps: Sequence[float] | None, names: Sequence[str] | None) -> Iterator[None]:
+        """Check the frames of a call, and return its work in steps; each puts an answer into `undelivered`."""
+        arrival = time.perf_counter()
+        with self.timer("prepare"):
+            prepared = self._prepare.all(images)
+        for what, values in (("timestamps", timestamps), ("names", names)):
+            if values is not None and len(values) != len(prepared):
+                raise ValueError(f"{len(prepared)} images with {len(values)} {what}")
+        return self._register(prepared, timestamps, names, arrival)
+
+    def _register(
+        self,
+        prepared: Sequence[PreparedFrame],
+        timestamps: Sequence[float] | None,
+        names: Sequence[str] | None,
+        arrival: float,
+    ) -> Iterator[None]:
+        batch = self.settings.reconstruction.encode_batch
+        for start in range(0, len(prepared), batch):
+            frames = prepared[start : start + batch]
+            waiting = []
+            for offset, frame in enumerate(frames, start):
+                number = self._num_frames
+                self._num_frames += 1
+                seconds = float(number) if timestamps is None else float(timestamps[offset])
+                name = str(number) if names is None else names[offset]
+                item = WaitingFrame(number, name, seconds, frame.original_from_network, frame.original_size, arrival)
+                waiting.append(item)
+            segment = self._segment or self._begin_segment(waiting[0].number, frames[0].intrinsics)
+            yield from self._collect(segment.feed(frames, waiting))
+            if segment.should_restart:
+                logger.warning("lost for %d frames: a new segment begins", segment.monitor.frames_lost)
+                yield from self._end_segment("lost")
+        self._meter.end_call(len(prepared))
+
+    def _close(self, ended_by: str) -> Iterator[None]:
+        yield from self._end_segment(ended_by)
+        self._meter.end_call(0)
+
+    def _end_segment(self, ended_by: str) -> Iterator[None]:
         segment, self._segment = self._segment, None
         if segment is None:
             return
-        self._collect(segment.finish())
+        yield from self._collect(segment.finish())
         summary = segment.summary(ended_by)
         self._meter.close_segment(summary)
         if self._on_segment_end is not None and summary.num_registered:
             self._on_segment_end(FinishedSegment(summary, segment.map, segment.refinement_input))
 
-    def _collect(self, updates: list[FrameUpdate]) -> None:
-        self._meter.take(updates)
-        self.undelivered += updates
+    def _collect(self, updates: Iterator[FrameUpdate]) -> Iterator[None]:
+        for update in updates:
+            self._meter.take([update])
+            self.undelivered.append(update)
+            yield
 
-    def _deliver(self, pushed: int) -> list[FrameUpdate]:
-        self._meter.end_call(pushed)
+    def _as_they_come(self, steps: Iterator[None]) -> Iterator[FrameUpdate]:
+        try:
+            for _ in steps:
+                while self.undelivered:
+                    yield self.undelivered.pop(0)
+        finally:  # closed early: a call that is half done would leave the session with frames that nobody answers
+            for _ in steps:
+                pass
+        yield from self._hand_out()
+
+    def _hand_out(self) -> list[FrameUpdate]:
         updates, self.undelivered = self.undelivered, []
         return updates

@@ -108,7 +108,7 @@ class Reconstructor:
     def push(
         self, images: Tensor, timestamps: Sequence[float] | None = None, names: Sequence[str] | None = None
     ) -> list[RegisteredFrame]:
-        """Take the next frames of the sequence and register what can be.
+        """Take the next frames of the sequence and register what can be. `feed` does the same one frame at a time.
 
         Args:
             images: (F, 3, H, W) float32 in [-1, 1]; all frames of a sequence have one size.
@@ -122,6 +122,15 @@ class Reconstructor:
             ValueError: for images of another shape or size than before.
             RuntimeError: after `flush`.
         """
+        return list(self.feed(images, timestamps, names))
+
+    def feed(
+        self, images: Tensor, timestamps: Sequence[float] | None = None, names: Sequence[str] | None = None
+    ) -> Iterator[RegisteredFrame]:
+        """Take the next frames as `push` does, and yield every frame as soon as it is finished.
+
+        The iterator must be exhausted before the next call.
+        """
         if self._ended:
             raise RuntimeError("this reconstruction has been flushed; make a new Reconstructor for another sequence")
         self._check(images)
@@ -134,7 +143,7 @@ class Reconstructor:
             # Own memory: a view would keep the whole batch alive for one buffered frame.
             self._store.inputs[index] = FrameInput(token.clone(), image.clone(), timestamp, name)
             self._at.received += 1
-        return list(self._advance())
+        return self._advance()
 
     def flush(self) -> list[RegisteredFrame]:
         """Register the rest of a sequence that is over. `drain` does the same one frame at a time.

@@ -63,7 +63,7 @@ def stream(
         for frame, prepared in items:
             if on_read is not None:
                 on_read(frame, prepared)
-        yield from reconstructor.push(
+        yield from reconstructor.feed(
             torch.stack([prepared.image for _, prepared in items]),
             [frame.timestamp for frame, _ in items],
             [frame.name for frame, _ in items],

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -52,6 +52,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _RESULTS_AHEAD = 64
+"""Results that wait to be published while frames are still pushed."""
+_ROOM_SECONDS = 0.05
 _TICK_SECONDS = 0.5
 _MARGIN_SECONDS = 1.5
 """Beyond `drain_seconds`, for threads and connections to end."""
@@ -114,7 +116,8 @@ class Worker:
         )
         self._in_hand: Counter[str] = Counter()
         """Frames of each stream that are decoded or pushed now."""
-        self._results: asyncio.Queue[Result] = asyncio.Queue(_RESULTS_AHEAD)
+        self._results: asyncio.Queue[Result] = asyncio.Queue()
+        self._loop = asyncio.get_running_loop()
         self._decoding = ThreadPoolExecutor(intake.decode_threads, "decode")
         self._inference = ThreadPoolExecutor(1, "infer")
         self._busy = False
@@ -186,12 +189,10 @@ class Worker:
         results = await self._in_thread(self._streams.restore)
         for key in self._streams.pending:
             self._ledger.adopt(key)
-        self._results = asyncio.Queue(max(_RESULTS_AHEAD, len(results)))
         for result in results:
             self._results.put_nowait(result)
 
     async def _decode(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             item = await self._intake.get()
             if isinstance(item, Restart):
@@ -205,7 +206,9 @@ class Worker:
                 await self._decoded.join()
             self._suspects.take(item.key)
             self._in_hand[item.key.stream_id] += 1
-            future = loop.run_in_executor(self._decoding, decode_frame, item, self._prepare, self._settings.intake)
+            future = self._loop.run_in_executor(
+                self._decoding, decode_frame, item, self._prepare, self._settings.intake
+            )
             await self._decoded.put((item, future))
             if alone:
                 await self._decoded.join()
@@ -215,12 +218,11 @@ class Worker:
             batch, restart, taken = await self._next_batch()
             if batch:
                 start, backwards = time.monotonic(), self._streams.num_backwards
-                await self._give(await self._in_thread(partial(self._streams.push, batch)))
+                await self._publish(self._streams.push(batch))
                 self.metrics.inference.observe(time.monotonic() - start)
                 self.metrics.backwards.inc(self._streams.num_backwards - backwards)
             if restart is not None:
-                reason = restart.reason
-                await self._give(await self._in_thread(partial(self._streams.end, restart.stream_id, reason)))
+                await self._publish(self._streams.end(restart.stream_id, restart.reason))
             self._release([frame.incoming.key for frame in batch])
             for _ in range(taken):
                 self._decoded.task_done()
@@ -284,9 +286,24 @@ class Worker:
             await self._in_thread(self._streams.checkpoint)
             self._checkpointed = time.monotonic()
 
-    async def _give(self, results: list[Result]) -> None:
-        for result in results:
-            await self._results.put(result)
+    async def _publish(self, results: Iterator[Result]) -> None:
+        """Work through an iterator of `Streams`, and have each result published as soon as it is there.
+
+        One call in the thread, so that no checkpoint comes between its results. With many that wait to be published
+        (the broker may be gone), this returns when there are fewer.
+        """
+
+        def take(result: Result) -> None:
+            self._results.put_nowait(result)
+            self._progress = time.monotonic()
+
+        def work() -> None:
+            for result in results:
+                self._loop.call_soon_threadsafe(take, result)
+
+        await self._in_thread(work)
+        while self._results.qsize() >= _RESULTS_AHEAD:
+            await asyncio.sleep(_ROOM_SECONDS)
 
     async def _drain(self) -> None:
         """Take no more frames, finish those at hand, and write or end every world: all in `drain_seconds`."""
@@ -302,7 +319,7 @@ class Worker:
                 keep = bool(segments.checkpoint_seconds and segments.state)
                 if not (keep and await self._in_thread(self._streams.checkpoint)):
                     # With checkpoints the next worker goes on, and gets the frames that are inside again.
-                    await self._give(await self._in_thread(partial(self._streams.end, None, "stopped")))
+                    await self._publish(self._streams.end(None, "stopped"))
                 await self._results.join()
         except asyncio.TimeoutError:
             logger.warning("not everything could be finished in %.0f s", segments.drain_seconds)
@@ -332,4 +349,4 @@ class Worker:
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         """Everything that touches sessions runs in the one inference thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._inference, call)
+        return await self._loop.run_in_executor(self._inference, call)

@@ -17,12 +17,12 @@ class SlowSession:
     def __init__(self, inside: Any, before_push: Callable[[list[str]], None]) -> None:
         self._inside, self._before_push = inside, before_push
 
-    def push(self, images: Any, timestamps: Any, names: Any) -> Any:
+    def feed(self, images: Any, timestamps: Any, names: Any) -> Any:
         self._before_push(list(names))
-        return self._inside.push(images, timestamps, names)
+        return self._inside.feed(images, timestamps, names)
 
-    def flush(self) -> Any:
-        return self._inside.flush()
+    def drain(self) -> Any:
+        return self._inside.drain()
 
     def checkpoint(self, path: Path) -> None:
         self._inside.checkpoint(path)

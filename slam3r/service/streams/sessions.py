@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,12 +15,12 @@ from slam3r.reconstruction import Networks
 class Session(Protocol):
     """Frames in, answers out: one for each frame, in order, under the frame's name. Called from one thread."""
 
-    def push(
+    def feed(
         self, images: Sequence[PreparedFrame], timestamps: Sequence[float], names: Sequence[str]
-    ) -> list[FrameUpdate]:
-        """Take frames; timestamps are seconds."""
+    ) -> Iterator[FrameUpdate]:
+        """Take frames, and yield each answer as soon as it is final; timestamps are seconds."""
 
-    def flush(self) -> list[FrameUpdate]:
+    def drain(self) -> Iterator[FrameUpdate]:
         """There are no more frames."""
 
     def checkpoint(self, path: Path) -> None:

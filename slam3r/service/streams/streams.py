@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -122,32 +122,33 @@ class Streams:
         logger.info("stream %s goes on in segment %s", stream_id, segment)
         return True
 
-    def push(self, frames: Sequence[DecodedFrame]) -> list[Result]:
-        """Take frames of any streams in the order of their arrival."""
-        results: list[Result] = []
+    def push(self, frames: Sequence[DecodedFrame]) -> Iterator[Result]:
+        """Take frames of any streams in the order of their arrival, and yield each result as soon as it is final.
+
+        Nothing else may be called until the iterator is exhausted.
+        """
         for group in _runs(frames):
             key = group[0].incoming.key
             late = [self._state.database.is_late(frame.incoming.key) for frame in group]
-            results += [FrameDropped(frame.incoming.key, "late") for frame, is_late in zip(group, late) if is_late]
+            yield from (FrameDropped(frame.incoming.key, "late") for frame, is_late in zip(group, late) if is_late)
             group = [frame for frame, is_late in zip(group, late) if not is_late]
             if not group:
                 continue
             stream = self._streams.get(key.stream_id)
             if stream is not None and stream.segment != key.segment:
-                results += self._end(stream, "segment")
+                yield from self._end(stream, "segment")
                 stream = None
             if stream is None:
                 if len(self._streams) >= self._max_streams:
                     idlest = min(self._streams.values(), key=lambda other: other.touched)
-                    results += self._end(idlest, "idle")
+                    yield from self._end(idlest, "idle")
                 stream = self._begin(key)
-            results += self._push_to(stream, group)
-        return results
+            yield from self._push_to(stream, group)
 
-    def end(self, stream_id: str | None, reason: str) -> list[Result]:
-        """End the world of a stream, or of all."""
-        chosen = [s for s in list(self._streams.values()) if stream_id is None or s.stream_id == stream_id]
-        return [result for stream in chosen for result in self._end(stream, reason)]
+    def end(self, stream_id: str | None, reason: str) -> Iterator[Result]:
+        """End the world of a stream, or of all, and yield each result as soon as it is final; see `push`."""
+        for stream in [s for s in self._streams.values() if stream_id is None or s.stream_id == stream_id]:
+            yield from self._end(stream, reason)
 
     def checkpoint(self) -> bool:
         """Write every session to the state folder; whether all of them could."""
@@ -162,7 +163,7 @@ class Streams:
         stream = self._streams[key.stream_id] = _Stream(key.stream_id, key.segment, session, part, finished=finished)
         return stream
 
-    def _push_to(self, stream: _Stream, group: Sequence[DecodedFrame]) -> list[Result]:
+    def _push_to(self, stream: _Stream, group: Sequence[DecodedFrame]) -> Iterator[Result]:
         names = []
         for frame in group:
             key = frame.incoming.key
@@ -173,46 +174,41 @@ class Streams:
         stream.touched = time.monotonic()
         times = [frame.incoming.key.timestamp_ns / 1e9 for frame in group]
         try:
-            updates = stream.session.push([frame.prepared for frame in group], times, names)
+            for update in stream.session.feed([frame.prepared for frame in group], times, names):
+                yield from self._results(stream, update)
         except Exception:  # of the device, or a fault of ours: this world is lost, the stream is not
             logger.exception("the reconstruction of stream %s failed; a new world begins", stream.stream_id)
-            return self._close(stream, "failed")
-        return self._results(stream, updates)
+            yield from self._close(stream, "failed")
 
-    def _results(self, stream: _Stream, updates: Iterable[FrameUpdate]) -> list[Result]:
-        results: list[Result] = []
-        for update in updates:
-            if update.segment != stream.session_world:
-                results.append(self._ended(stream, "lost"))
-                stream.session_world, stream.frames = update.segment, 0
-                stream.part = self._state.database.begin_world(stream.stream_id, stream.segment)
-            held = stream.pending.pop(update.name, None)
-            if held is not None:
-                stream.frames += 1
-                results.append(FrameResult(held.key, stream.part, held.received, update))
-        if results:
+    def _results(self, stream: _Stream, update: FrameUpdate) -> Iterator[Result]:
+        if update.segment != stream.session_world:
+            yield self._ended(stream, "lost")
+            stream.session_world, stream.frames = update.segment, 0
+            stream.part = self._state.database.begin_world(stream.stream_id, stream.segment)
+        held = stream.pending.pop(update.name, None)
+        if held is not None:
+            stream.frames += 1
             self._state.database.count_frames(*stream.world, stream.frames)
-        return results
+            yield FrameResult(held.key, stream.part, held.received, update)
 
-    def _end(self, stream: _Stream, reason: str) -> list[Result]:
+    def _end(self, stream: _Stream, reason: str) -> Iterator[Result]:
         try:
-            results = self._results(stream, stream.session.flush())
+            for update in stream.session.drain():
+                yield from self._results(stream, update)
         except Exception:
             logger.exception("the last frames of stream %s could not be finished", stream.stream_id)
-            results = []
-        return results + self._close(stream, reason)
+        yield from self._close(stream, reason)
 
-    def _close(self, stream: _Stream, reason: str) -> list[Result]:
+    def _close(self, stream: _Stream, reason: str) -> Iterator[Result]:
         """End a world; what its session still holds stays without one."""
-        results: list[Result] = [
-            FrameResult(held.key, stream.part, held.received, None) for held in stream.pending.values()
-        ]
-        results.append(self._ended(stream, reason))
+        for held in stream.pending.values():
+            yield FrameResult(held.key, stream.part, held.received, None)
+        ended = self._ended(stream, reason)
         del self._streams[stream.stream_id]
         if reason == "segment":
             self._state.database.close_segment(stream.stream_id, stream.segment, stream.newest)
         self._state.forget(stream.stream_id)
-        return results
+        yield ended
 
     def _ended(self, stream: _Stream, reason: str) -> WorldEnded:
         points, held = stream.finished.pop(stream.session_world, (None, None))
