@@ -206,9 +206,8 @@ class Worker:
                 await self._decoded.join()
             self._suspects.take(item.key)
             self._in_hand[item.key.stream_id] += 1
-            future = self._loop.run_in_executor(
-                self._decoding, decode_frame, item, self._prepare, self._settings.intake
-            )
+            decode = partial(decode_frame, item, self._prepare, self._settings.intake)
+            future = self._loop.run_in_executor(self._decoding, decode)
             await self._decoded.put((item, future))
             if alone:
                 await self._decoded.join()

@@ -100,6 +100,30 @@ def test_the_answers_are_those_of_the_reconstructor(networks: Networks) -> None:
         assert torch.equal(update.frame.world_points, frame.world_points)
 
 
+def test_answers_come_as_soon_as_they_are_final_and_are_the_same(networks: Networks) -> None:
+    """Frames that waited for the founding of the world do not wait for each other."""
+    searching = replace(RECONSTRUCTION, keyframe_stride=-1, stride_max=1, stride_search_frames=8)
+    settings = replace(SETTINGS, reconstruction=searching)
+    expected = LiveReconstruction(networks, settings).push(pictures(8))
+    live = LiveReconstruction(networks, settings)
+    updates, waiting = [], []
+    for update in live.feed(pictures(8)):
+        updates.append(update)
+        waiting.append(len(live.waiting))
+    assert waiting == list(range(7, -1, -1))
+    for one, other in zip(updates, expected, strict=True):
+        assert one.frame is not None and other.frame is not None and one.state == other.state
+        assert torch.equal(one.frame.world_points, other.frame.world_points)
+
+
+def test_whoever_stops_reading_answers_finds_the_rest_later(networks: Networks) -> None:
+    live = LiveReconstruction(networks, SETTINGS)
+    answers = live.feed(pictures(8))
+    first = next(answers)
+    answers.close()
+    assert [first.number, *(update.number for update in live.push([]) + live.flush())] == list(range(8))
+
+
 def test_waiting_frames_are_bounded_by_the_largest_delay(networks: Networks) -> None:
     settings = ReconstructionSettings(window_radius=2, initial_window=3, stride_max=3)
     live = LiveReconstruction(networks, LiveSettings(for_live(settings), STREAMING, SIZE))
