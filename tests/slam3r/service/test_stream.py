@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +16,13 @@ pytest.importorskip("aio_pika", reason="needs the extra: service")
 
 from common.geometry.calibration import Calibration
 from common.geometry.undistortion import Undistorter
+from slam3r.live.session import FrameUpdate, LiveReconstruction
+from slam3r.live.settings import LiveSettings
+from slam3r.reconstruction import Networks
 from slam3r.service.client import ServiceClient
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.service_worker import (
+    LIVE,
     Collector,
     count,
     dead_letters,
@@ -25,6 +33,7 @@ from tests.support.service_worker import (
     send,
     until,
 )
+from tests.support.tiny_scene import tiny_models
 
 
 def test_every_frame_gets_one_answer_and_poison_goes_aside(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
@@ -83,5 +92,40 @@ def test_a_calibrated_camera_is_undistorted_and_its_intrinsics_are_published(
             np.testing.assert_allclose(message.intrinsics, expected, rtol=1e-5)
         (letter,) = await dead_letters(place)
         assert "calibrated for pictures of [48, 64], this one is [64, 64]" in str(letter.headers["reason"])
+
+    asyncio.run(scene())
+
+
+@pytest.mark.slow
+def test_the_first_pose_does_not_wait_for_the_frames_that_waited_with_it(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
+    """The push that founds a world registers all frames that came until then, which may take a minute."""
+    searching = replace(LIVE.reconstruction, keyframe_stride=-1, stride_search_frames=8)
+    live = LiveSettings(searching, LIVE.streaming, LIVE.size)
+    networks, go_on = Networks(*tiny_models()), threading.Event()
+
+    class Held(LiveReconstruction):
+        """Stands still after every answer until told to go on."""
+
+        def feed(self, *frames: Any) -> Iterator[FrameUpdate]:
+            for update in super().feed(*frames):
+                yield update
+                go_on.wait()
+
+    async def scene() -> None:
+        place = make_place(rabbitmq.url, tmp_path)
+        collector = Collector(place)
+        await collector.declare()
+        async with running(place, lambda _, on_end: Held(networks, live, on_segment_end=on_end), live=live) as worker:
+            try:
+                await send(place, range(8))
+                await until(lambda: count(worker, "frames_received_total") == 8)
+                await until(lambda: count(worker, "frames_published_total") == 1)
+                assert await collector.poses() == {0: 1}
+                # The broker holds one frame less: the first one is acknowledged.
+                await until(lambda: count(worker, "frames_open") == 7)
+            finally:
+                go_on.set()
+            await until(lambda: count(worker, "frames_published_total") == 8)
+        assert await collector.poses() == dict.fromkeys(range(8), 1)
 
     asyncio.run(scene())
