@@ -10,6 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import aio_pika
@@ -69,15 +70,18 @@ def service_rows(
     """
     pictures = load_pictures(work.picture_size)
     rate = work.frames_per_second
-    for load in work.loads:
-        if rate is None and load != "flat out":
+    for load, search in product(work.loads, work.stride_searches):
+        shares = {"sustained": work.sustained, "overload": work.overload}
+        if rate is None and load in shares:
             raise InputError("service.frames_per_second: give it, or put 'flat out' first in service.loads")
-        offered = {"flat out": None, "sustained": (rate or 0) * work.sustained, "overload": (rate or 0) * work.overload}
+        offered = (rate or 0) * shares[load] if load in shares else None
+        seconds = 0.0 if load == "founding" else work.seconds
         with tempfile.TemporaryDirectory(prefix="service-benchmark-") as folder:
-            chosen = _configuration(model, dtype, device, work, Path(folder), recorded=load == "flat out")
-            outcome = asyncio.run(_measure(chosen, pictures, offered[load], work.seconds))
-        yield _row(name, dtype, load, offered[load], outcome)
-        if rate is None:
+            chosen = _configuration(model, dtype, device, work, Path(folder), recorded=offered is None)
+            chosen = replace(chosen, reconstruction=replace(chosen.reconstruction, stride_search=search))
+            outcome = asyncio.run(_measure(chosen, pictures, offered, seconds))
+        yield _row(name, dtype, load if len(work.stride_searches) == 1 else f"{load}, {search}", offered, outcome)
+        if rate is None and load == "flat out":
             rate = outcome.record.answered_per_second
 
 
@@ -162,11 +166,17 @@ async def _clean_up(channel: aio_pika.abc.AbstractChannel, broker: BrokerSetting
 def _row(name: str, dtype: str, load: str, offered: float | None, outcome: Outcome) -> SpeedRow:
     record, latencies = outcome.record, outcome.record.latencies
     row = SpeedRow(name, dtype, f"service, {load}" + ("" if offered is None else f" ({offered:.3g} frames/s)"))
-    row.frames_per_second, row.peak_memory = record.answered_per_second, outcome.memory
-    note = f"sent {len(record.sent)}, answered {len(record.answered)}, dropped {outcome.dropped}, lost {outcome.lost}"
+    row.peak_memory = outcome.memory
+    if record.ended > record.started:
+        row.frames_per_second = record.answered_per_second
+    else:
+        row.seconds = record.first_pose_seconds
+    note = f"first pose after {record.first_pose_seconds:.1f} s; sent {len(record.sent)}, answered "
+    note += f"{len(record.answered)}, dropped {outcome.dropped}, lost {outcome.lost}"
     row.details = {
         "note": note,
         "offered_per_second": record.offered_per_second,
+        "first_pose_seconds": record.first_pose_seconds,
         "founding_seconds": (record.started - record.sent[0]) / 1e9,
         "sent": len(record.sent),
         "answered": len(record.answered),

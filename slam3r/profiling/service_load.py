@@ -40,6 +40,11 @@ class LoadRecord:
     """End of the measurement."""
 
     @property
+    def first_pose_seconds(self) -> float:
+        """Seconds from the first frame to the first answer."""
+        return (min(self.answered.values()) - self.sent[0]) / 1e9
+
+    @property
     def offered_per_second(self) -> float:
         """Frames sent in the time that counts."""
         return self._rate(self.sent)
@@ -84,7 +89,7 @@ class LoadTest:
 
         Args:
             frames_per_second: sent; None sends as fast as they are taken.
-            seconds: that count.
+            seconds: that count; 0 for the founding alone.
             patience: seconds in which the world must be founded.
 
         Raises:
@@ -97,8 +102,10 @@ class LoadTest:
         if frames_per_second:
             await self._settle()  # frames delayed by the initialization are excluded from the latencies
         self.record.started = time.time_ns()
-        await self._send_until(lambda: False, frames_per_second, seconds)
-        self.record.ended = time.time_ns()
+        self.record.ended = self.record.started
+        if seconds:
+            await self._send_until(lambda: False, frames_per_second, seconds)
+            self.record.ended = time.time_ns()
 
     async def finish(self) -> LoadRecord:
         """Read outstanding answers after the worker has stopped."""

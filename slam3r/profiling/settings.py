@@ -65,7 +65,8 @@ DEFAULT_STAGES: tuple[Stage, ...] = (
 )  # fmt: skip
 
 
-LoadName = Literal["flat out", "sustained", "overload"]
+LoadName = Literal["founding", "flat out", "sustained", "overload"]
+SearchName = Literal["exhaustive", "coarse_to_fine"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,10 @@ class ServiceWorkload:
     url: str | None = None
     """URL of a RabbitMQ; null: on this machine. What is made there is removed again."""
     loads: tuple[LoadName, ...] = ("flat out", "sustained")
-    """flat out: as fast as frames are taken; sustained and overload: frames beyond are dropped."""
+    """founding: until the world is founded, for the time to the first pose; flat out: as fast as frames are taken;
+    sustained and overload: frames beyond are dropped."""
+    stride_searches: tuple[SearchName, ...] = ("exhaustive",)
+    """Every load is run once for each of these ``reconstruction.stride_search``, in turn."""
     seconds: float = 60.0
     """Measured seconds of each load, after the initialization."""
     frames_per_second: Positive | None = None

@@ -45,7 +45,7 @@ def test_every_frame_of_a_load_is_accounted_for(rabbitmq: RabbitMQ, tmp_path: Pa
         "stages=[service]",
         f"service.url='{url}'",
         "service.seconds=4",
-        "service.loads=[flat out,sustained,overload]",
+        "service.loads=[founding,flat out,sustained,overload]",
     ]
     subprocess.run(
         [sys.executable, str(SCRIPTS / "profile_speed.py"), *small, *loads, *model, *confidence, f"output={output}"],
@@ -54,6 +54,7 @@ def test_every_frame_of_a_load_is_accounted_for(rabbitmq: RabbitMQ, tmp_path: Pa
     )
     rows = json.loads(output.read_text())["rows"]
     assert [row["stage"].partition(" (")[0] for row in rows] == [
+        "service, founding",
         "service, flat out",
         "service, sustained",
         "service, overload",
@@ -61,7 +62,10 @@ def test_every_frame_of_a_load_is_accounted_for(rabbitmq: RabbitMQ, tmp_path: Pa
     for row in rows:
         of = row["details"]
         assert of["lost"] == 0 and of["sent"] == of["answered"] + of["dropped"] + of["waiting"]
-        assert of["answered"] > 0 and of["repeated"] == 0 and row["frames_per_second"] > 0 and row["peak_memory"] > 0
-    assert "latency" not in rows[0]["details"]
-    latency = rows[1]["details"]["latency"]
+        assert of["answered"] > 0 and of["repeated"] == 0 and row["peak_memory"] > 0 and of["first_pose_seconds"] > 0
+    founding, flat_out, sustained, overload = rows
+    assert founding["seconds"] == founding["details"]["first_pose_seconds"]
+    assert all(row["frames_per_second"] > 0 for row in (flat_out, sustained, overload))
+    assert "latency" not in flat_out["details"]
+    latency = sustained["details"]["latency"]
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] and latency["frames"] > 0
