@@ -102,7 +102,7 @@ class Worker:
             self._meshes,
             SegmentFolders(Path(segments.folder), worker),
             self.metrics,
-            open_refiner(live.streaming),
+            open_refiner(live.streaming, keep_unfinished=True),
         )
         self._intake = Intake(intake.policy, intake.pending_frames)
         self._idle = IdleWatch(segments.idle_seconds, _TICK_SECONDS)

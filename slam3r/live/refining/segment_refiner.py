@@ -84,12 +84,13 @@ def _write(folder: Path, job: SegmentJob, segment: SpooledSegment, refinement: R
 class SegmentRefiner:
     """Refines segments in the order in which they come. What waits is on disk; one process works, with low priority."""
 
-    def __init__(self, settings: RefinementSettings) -> None:
+    def __init__(self, settings: RefinementSettings, keep_unfinished: bool = False) -> None:
         """
         Args:
             settings: of the refinement, with a mode.
+            keep_unfinished: leave the files of segments that are not refined when this is closed, for another process.
         """
-        self._settings = settings
+        self._settings, self._keep_unfinished = settings, keep_unfinished
         self._queue = ThreadPoolExecutor(1, "refine")
         self._lock, self._closing = threading.Lock(), False
         self._process: multiprocessing.process.BaseProcess | None = None
@@ -97,7 +98,7 @@ class SegmentRefiner:
     def submit(self, job: SegmentJob) -> Future[bool]:
         """Refine a segment that is written; whether that went well. If not, it stays as it was."""
         done = self._queue.submit(self._run, job)
-        done.add_done_callback(lambda _: job.spool.unlink(missing_ok=True))  # also when it is cancelled
+        done.add_done_callback(lambda _: self._remove_input(job))  # also when it is cancelled
         return done
 
     def close(self, wait: bool = True) -> None:
@@ -108,6 +109,10 @@ class SegmentRefiner:
                 if self._process is not None:
                     self._process.kill()
         self._queue.shutdown(wait=True, cancel_futures=not wait)
+
+    def _remove_input(self, job: SegmentJob) -> None:
+        if not (self._closing and self._keep_unfinished):
+            job.spool.unlink(missing_ok=True)
 
     def _run(self, job: SegmentJob) -> bool:
         context = multiprocessing.get_context("spawn")
@@ -126,7 +131,9 @@ class SegmentRefiner:
         return process.exitcode == 0
 
 
-def open_refiner(streaming: StreamingSettings, refinement: RefinementSettings | None = None) -> SegmentRefiner | None:
+def open_refiner(
+    streaming: StreamingSettings, refinement: RefinementSettings | None = None, keep_unfinished: bool = False
+) -> SegmentRefiner | None:
     """The refiner that a live session asks for; None where it asks for none, or pycolmap is missing.
 
     Raises:
@@ -137,7 +144,7 @@ def open_refiner(streaming: StreamingSettings, refinement: RefinementSettings | 
     settings = refinement or RefinementSettings()
     wish: Mode = "auto" if settings.mode in (None, "off") else settings.mode
     mode = resolve_mode(replace(settings, mode=wish), wish)
-    return None if mode == "off" else SegmentRefiner(replace(settings, mode=mode))
+    return None if mode == "off" else SegmentRefiner(replace(settings, mode=mode), keep_unfinished)
 
 
 def _work(job: SegmentJob, settings: RefinementSettings) -> None:

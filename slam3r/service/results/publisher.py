@@ -23,12 +23,13 @@ from slam3r.service.mesh.pool import MeshPool, WorldMesh
 from slam3r.service.metrics import Metrics
 from slam3r.service.results.outgoing import Outgoing, depth_and_color, outgoing, registered_frame
 from slam3r.service.segments.files import SegmentFolders
+from slam3r.service.segments.refinements import RefinedSegment, SegmentRefinements
 from slam3r.service.segments.saver import ClosedWorld, SegmentSaver
 from slam3r.service.segments.trajectory import TrajectoryRecorder
 from slam3r.service.settings import ServiceSettings
 from slam3r.service.state.database import StateDatabase
 from slam3r.service.streams.events import FrameDropped, FrameResult, Result, WorldEnded
-from slam3r.service.wire.messages import BoundaryMessage, MeshMessage, Message, SavedMessage
+from slam3r.service.wire.messages import BoundaryMessage, MeshMessage, Message, RefinedMessage, SavedMessage
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +88,8 @@ class ResultPublisher:
         self._worlds: dict[_Name, _World] = {}
         self._mesh_task: dict[str, asyncio.Task] = {}
         self._loop = asyncio.get_running_loop()
-        self.saver = SegmentSaver(settings.segments, folders, metrics, self._tell_mesh, self._tell_saved, refiner)
+        refinements = SegmentRefinements(folders.staging, refiner, self._tell_refined)
+        self.saver = SegmentSaver(settings.segments, folders, metrics, self._tell_mesh, self._tell_saved, refinements)
 
     async def run(self, results: asyncio.Queue[Result]) -> None:
         """Publish what comes. Ends by being cancelled."""
@@ -205,6 +207,9 @@ class ResultPublisher:
 
     async def _tell_saved(self, ended: WorldEnded, folder: str, error: str | None) -> None:
         await self._show(SavedMessage(**_about(ended), folder=folder[:4096], error=error))
+
+    async def _tell_refined(self, refined: RefinedSegment) -> None:
+        await self._show(RefinedMessage(**{**vars(refined), "folder": refined.folder[:4096]}))
 
     def _on_mesh(self, name: _Name, mesh: TimedMesh) -> None:
         """In a thread of the meshes."""

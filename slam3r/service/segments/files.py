@@ -22,7 +22,6 @@ from common.export.mesh import Mesh, write_mesh_glb
 from common.export.result_folder import TRAJECTORY, write_map
 from common.export.trajectory import read_tum
 from common.files import atomic_path, read_json, write_json
-from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.service.mesh.files import TimedMesh
 from slam3r.service.segments.trajectory import TrajectoryRecorder
 from slam3r.service.streams.events import WorldEnded
@@ -30,6 +29,8 @@ from slam3r.service.streams.events import WorldEnded
 logger = logging.getLogger(__name__)
 
 MESH, MESH_BINARY, ABOUT = "mesh.ply", "mesh.glb", "segment.json"
+STAGED_WORLD = re.compile(r"[0-9a-f]{32}")
+"""Name of a staged folder."""
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
@@ -42,7 +43,7 @@ class SegmentFolders:
             root: of the folders.
             worker: tells this worker's staged folders from those of others.
         """
-        self._root, self._staging = root, root / f".staging-{worker}"
+        self._root, self.staging = root, root / f".staging-{worker}"
 
     def stage(self, ended: WorldEnded, trajectory: TrajectoryRecorder) -> Path:
         """Write everything but the mesh; returns the staged folder.
@@ -50,7 +51,7 @@ class SegmentFolders:
         Raises:
             OSError: it cannot be written. Nothing is left behind.
         """
-        staged = self._staging / uuid.uuid4().hex
+        staged = self.staging / uuid.uuid4().hex
         points = ended.points
         about: dict[str, Any] = {
             "stream_id": ended.stream_id,
@@ -80,17 +81,6 @@ class SegmentFolders:
         write_mesh(mesh, staged, read_tum(staged / TRAJECTORY).camera_to_world)
         write_json(staged / ABOUT, {**read_json(staged / ABOUT), "triangles": len(mesh.triangles)})
 
-    def spool(self, held: SegmentInput) -> Path | None:
-        """Write what the refinement of a segment needs; returns the file, None where the disk is full."""
-        path = self._staging / f"{uuid.uuid4().hex}.npz"
-        try:
-            self._staging.mkdir(parents=True, exist_ok=True)
-            held.write(path)
-        except OSError as error:  # it costs the refinement, not the segment
-            logger.error("a segment will not be refined: %s", error)
-            return None
-        return path
-
     def publish(self, staged: Path) -> Path:
         """Move a staged folder to its place; returns the place, which did not exist before.
 
@@ -111,15 +101,13 @@ class SegmentFolders:
                     raise
                 number += 1
 
-    def recover(self) -> list[Path]:
-        """Publish what an earlier worker has staged, without meshes; returns the places."""
+    def recover(self) -> list[tuple[Path, Path]]:
+        """Publish what an earlier worker has staged, without meshes; returns staged folders and their places."""
         places = []
-        for staged in sorted(self._staging.glob("*")) if self._staging.is_dir() else []:
+        for staged in sorted(path for path in self.staging.glob("*") if path.is_dir()):
             try:
                 if (staged / ABOUT).exists():
-                    places.append(self.publish(staged))
-                elif staged.is_file():  # for a refinement that ended with its worker
-                    staged.unlink()
+                    places.append((staged, self.publish(staged)))
                 else:
                     shutil.rmtree(staged, ignore_errors=True)
             except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from slam3r.live.refining.segment_refiner import SegmentJob, SegmentRefiner
 from slam3r.service.mesh.files import TimedMesh, read_mesh_file
 from slam3r.service.mesh.pool import WorldMesh
 from slam3r.service.metrics import Metrics
-from slam3r.service.segments.files import ABOUT, SegmentFolders
+from slam3r.service.segments.files import SegmentFolders
+from slam3r.service.segments.refinements import SegmentRefinements
 from slam3r.service.segments.trajectory import TrajectoryRecorder
 from slam3r.service.settings import SegmentSettings
 from slam3r.service.streams.events import WorldEnded
@@ -33,8 +33,6 @@ class ClosedWorld:
     mesh: WorldMesh | None
     staged: Path | None = field(default=None)
     """Folder that holds everything but the mesh."""
-    spool: Path | None = field(default=None)
-    """File with the input of its refinement."""
     mesh_told: bool = field(default=False)
     is_given_up: bool = field(default=False)
     takes_room: bool = field(default=True)
@@ -56,7 +54,7 @@ class SegmentSaver:
         metrics: Metrics,
         on_mesh: OnMesh,
         on_saved: OnSaved,
-        refiner: SegmentRefiner | None = None,
+        refinements: SegmentRefinements,
     ) -> None:
         """
         Args:
@@ -65,9 +63,9 @@ class SegmentSaver:
             metrics: counts failures.
             on_mesh: is given the last mesh of a world.
             on_saved: is told of attempts to write.
-            refiner: refines published segments, and is closed with this; None for no refinement.
+            refinements: of published segments; closed with this.
         """
-        self._refiner = refiner
+        self._refinements = refinements
         self._settings, self._folders, self._metrics = settings, folders, metrics
         self._on_mesh, self._on_saved = on_mesh, on_saved
         self._room = asyncio.Semaphore(_STAGING_AT_ONCE)
@@ -91,8 +89,10 @@ class SegmentSaver:
     async def recover(self) -> None:
         """Publish what an earlier worker had staged."""
         if self._settings.save:
-            for place in await asyncio.to_thread(self._folders.recover):
+            for staged, place in await asyncio.to_thread(self._folders.recover):
                 logger.info("a segment of an earlier worker is saved in %s", place)
+                self._refinements.note(staged, place)
+            self._refinements.recover()
 
     async def drain(self, seconds: float) -> None:
         """Wait for what was submitted; what fails now is not tried again."""
@@ -107,8 +107,7 @@ class SegmentSaver:
         """Give up what is not finished."""
         for task in list(self._tasks):
             task.cancel()
-        if self._refiner is not None:
-            self._refiner.close(wait=False)
+        self._refinements.close()
 
     async def _finish(self, world: ClosedWorld) -> None:
         save = self._settings.save and bool(world.ended.frames)
@@ -129,9 +128,7 @@ class SegmentSaver:
 
         async def stage() -> None:
             world.staged = await asyncio.to_thread(self._folders.stage, world.ended, world.trajectory)
-            held = world.ended.refinement_input
-            if self._refiner is not None and held is not None and len(held) > 1:
-                world.spool = await asyncio.to_thread(self._folders.spool, held)
+            await asyncio.to_thread(self._refinements.keep_input, world.staged, world.ended.refinement_input)
 
         return await self._attempt(world, stage, self._hold_in_memory)
 
@@ -177,8 +174,7 @@ class SegmentSaver:
                 await asyncio.to_thread(self._folders.add_mesh, world.staged, mesh)
             place = await asyncio.to_thread(self._folders.publish, world.staged)
         await self._on_saved(world.ended, str(place), None)
-        if self._refiner is not None and world.spool is not None:
-            self._refiner.submit(SegmentJob(world.spool, place, ABOUT))
+        self._refinements.published(world.staged, place)
 
     def _hold_in_memory(self, world: ClosedWorld) -> None:
         """Keep a world for the next attempt; the oldest one goes when there are too many."""

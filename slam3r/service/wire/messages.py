@@ -163,6 +163,17 @@ class SavedMessage(Message):
         return identifier(self.TYPE, self.stream_id, self.segment, self.part, "failed" if self.error else "saved")
 
 
+class RefinedMessage(Message):
+    """A saved segment was refined, and its folder replaced where that made it better."""
+
+    TYPE: ClassVar[str] = "segment_refined"
+    folder: Text = Field(description="where")
+    applied: bool = Field(description="the folder holds the refined segment now; otherwise what it held before")
+    verdict: Text | None = Field(
+        None, description="how well pictures and cameras agree; absent where the refinement failed"
+    )
+
+
 MESSAGES: tuple[type[Message], ...] = (
     PoseMessage,
     PointsMessage,
@@ -170,6 +181,7 @@ MESSAGES: tuple[type[Message], ...] = (
     MeshMessage,
     BoundaryMessage,
     SavedMessage,
+    RefinedMessage,
 )
 _BY_TYPE = {kind.TYPE: kind for kind in MESSAGES}
 

@@ -13,11 +13,23 @@ pytest.importorskip("aio_pika", reason="needs the extra: service")
 
 from common.errors import InputError
 from slam3r.live.settings import LiveSettings
+from slam3r.service.segments.refinements import RefinedSegment, SegmentRefinements
 from slam3r.service.worker import Worker
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.service_worker import LIVE, Collector, count, make_place, random_sessions, running, send, until
 
 REFINING = LiveSettings(LIVE.reconstruction, replace(LIVE.streaming, refine=True, refine_frames=6), LIVE.size)
+
+
+def waiting(folder: Path) -> list[Path]:
+    """Notes of segments that wait for their refinement."""
+    return list((folder / "segments").glob(".staging-*/*.json"))
+
+
+def told(collector: Collector, segment: str) -> list[tuple]:
+    """What was told of the refinement of a segment."""
+    refined = [message for message in collector.of("segment_refined") if message.segment == segment]
+    return [(message.folder, message.applied, message.verdict) for message in refined]
 
 
 @pytest.mark.slow
@@ -34,13 +46,58 @@ def test_a_closed_segment_is_refined_beside_the_stream(rabbitmq: RabbitMQ, tmp_p
             await until(about.exists)
             await until(lambda: count(worker, "frames_published_total") >= 12)
             await until(lambda: "verdict" in json.loads(about.read_text()))
+            await until(lambda: waiting(tmp_path) == [])
         assert await collector.poses() == dict.fromkeys(range(20), 1)
+        verdict = json.loads(about.read_text())["verdict"]
+        # Networks with random weights: the point is that the pictures were looked at, and that the verdict says so.
+        assert 2 <= verdict["frames_checked"] <= 6 and verdict["reason"]
+        assert told(collector, "a") == [(str(about.parent), False, verdict["sentence"])]
 
     asyncio.run(scene())
-    verdict = json.loads(about.read_text())["verdict"]
-    # Networks with random weights: the point is that the pictures were looked at, and that the verdict says so.
-    assert 2 <= verdict["frames_checked"] <= 6 and verdict["reason"]
-    assert not list((tmp_path / "segments").glob(".staging-*/*.npz"))
+
+
+@pytest.mark.slow
+def test_segments_that_wait_for_refinement_when_the_worker_stops_are_refined_by_the_next(
+    rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
+    place = make_place(rabbitmq.url, tmp_path).with_(segments={"save": True})
+
+    async def scene() -> None:
+        collector = Collector(place)
+        await collector.declare()
+        async with running(place, live=REFINING) as worker:
+            for number, name in enumerate("ab"):
+                await send(place, range(20 * number, 20 * number + 6), segment=name, stream_id="default")
+            await send(place, [40], segment="c", stream_id="default")
+            await until(lambda: count(worker, "segments_closed_total", reason="segment") == 2)
+            await until(lambda: len(waiting(tmp_path)) == 2)  # published, and refinement takes a while to start
+        assert await collector.read() and told(collector, "a") == told(collector, "b") == []
+        async with running(place, live=REFINING):
+            await until(lambda: waiting(tmp_path) == [])
+        await collector.read()
+        assert len(told(collector, "a")) == len(told(collector, "b")) == 1
+        for name in "ab":
+            assert "verdict" in json.loads((tmp_path / "segments" / "default" / name / "segment.json").read_text())
+
+    asyncio.run(scene())
+
+
+def test_what_cannot_be_refined_any_more_is_said_and_does_not_stop_the_worker(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def nobody(_: RefinedSegment) -> None:
+        raise AssertionError("there is nothing to tell")
+
+    staging = tmp_path / ".staging-w"
+    staging.mkdir()
+    notes = {"a": "{", "b": "[" * 100_000, "c": json.dumps({"folder": str(tmp_path / "removed")}), "d": '{"folder": 1}'}
+    for name, text in notes.items():
+        (staging / f"{name * 32}.json").write_text(text)
+        (staging / f"{name * 32}.npz").write_bytes(b"")
+    (staging / f"{'e' * 32}.npz").write_bytes(b"of a segment that never got its folder")
+    SegmentRefinements(staging, None, nobody).recover()
+    assert list(staging.iterdir()) == []
+    assert len([line for line in caplog.messages if "is not refined" in line]) == 4
 
 
 def test_refinement_without_saved_segments_is_said_at_once(tmp_path: Path) -> None:

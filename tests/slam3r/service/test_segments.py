@@ -20,6 +20,7 @@ from common.export.trajectory import read_tum
 from slam3r.live.scene_map import SceneMap
 from slam3r.service.metrics import Metrics
 from slam3r.service.segments.files import SegmentFolders
+from slam3r.service.segments.refinements import RefinedSegment, SegmentRefinements
 from slam3r.service.segments.saver import ClosedWorld, SegmentSaver
 from slam3r.service.segments.trajectory import TrajectoryRecorder
 from slam3r.service.settings import SegmentSettings
@@ -67,10 +68,15 @@ class Told:
     async def attempt(self, ended: WorldEnded, folder: str, error: str | None) -> None:
         self.saved.append(error)
 
+    async def refined(self, refined: RefinedSegment) -> None:
+        raise AssertionError("there is no refiner")
+
 
 def make_saver(tmp_path: Path, told: Told, **settings: Any) -> SegmentSaver:
     chosen = SegmentSettings(save=True, folder=str(tmp_path), **{"retry_seconds": 0.05, **settings})
-    return SegmentSaver(chosen, SegmentFolders(tmp_path, "w"), Metrics(), told.mesh, told.attempt)
+    folders = SegmentFolders(tmp_path, "w")
+    nothing = SegmentRefinements(folders.staging, None, told.refined)
+    return SegmentSaver(chosen, folders, Metrics(), told.mesh, told.attempt, nothing)
 
 
 def test_a_full_disk_leaves_nothing_behind_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
