@@ -248,6 +248,7 @@ def start_worker(place: Place, folder: Path) -> subprocess.Popen:
         "service.segments.state": segments.state,
         "service.segments.checkpoint_seconds": segments.checkpoint_seconds,
         "service.segments.drain_seconds": segments.drain_seconds,
+        "service.segments.idle_seconds": segments.idle_seconds,
         "service.http.enabled": "false",
         **{f"service.broker.exchanges.{name}": value for name, value in vars(place.exchanges).items()},
     }

@@ -14,7 +14,7 @@ _URL = re.compile(
     r"(?P<host>\[[0-9a-fA-F:.]+\]|[^@:/?#\[\]\s]*)(?::(?P<port>\d{1,5}))?"
     r"(?P<path>/[^@?#\s]*)?(?:\?(?P<query>[^@#\s]*))?"
 )
-_PART_OF_CREDENTIALS = re.compile(r"(?:[^%:]|%[0-9a-fA-F]{2})*")
+_PART_OF_CREDENTIALS = re.compile(r"(?:[^%:\[\]]|%[0-9a-fA-F]{2})*")
 _FILES = ("cafile", "certfile", "keyfile")
 
 

@@ -35,6 +35,15 @@ def test_addresses_never_show_their_password() -> None:
         _ = BrokerSettings(url="http://host").address
 
 
+@pytest.mark.parametrize("between", ["@", "/", "?", "#", "%", ":", "[", "]", "[x]"])
+def test_a_password_that_was_not_encoded_is_refused_without_a_word_of_it(between: str) -> None:
+    url = f"amqp://me:hush{between}quiet@host/"
+    for use in (lambda: BrokerSettings(url=url).address, lambda: ServiceClient(url)):
+        with pytest.raises(InputError, match="malformed") as refused:
+            use()
+        assert "hush" not in str(refused.value) and "quiet" not in str(refused.value)
+
+
 def test_a_certificate_that_is_not_there_is_named_before_anything_starts(tmp_path: Path) -> None:
     missing = BrokerSettings(url=f"amqps://me:secret@host/?cafile={tmp_path / 'authority.pem'}")
     with pytest.raises(InputError, match=r"cafile .*authority\.pem does not exist") as refused:

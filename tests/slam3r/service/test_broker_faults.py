@@ -143,6 +143,36 @@ def test_frames_that_wait_behind_a_slow_push_keep_their_world_alive(rabbitmq: Ra
     asyncio.run(scene())
 
 
+def test_a_worker_that_was_stopped_for_a_while_ends_no_world(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
+    """As a laptop is that sleeps: the time that passed meanwhile says nothing about the stream."""
+    idle = 15.0
+
+    async def scene() -> None:
+        place = make_place(rabbitmq.url, tmp_path).with_(segments={"idle_seconds": idle})
+        collector = Collector(place)
+        await collector.declare()
+        await send(place, range(8))
+        process = start_worker(place, tmp_path)
+
+        async def answered(wanted: int) -> bool:
+            assert process.poll() is None, (tmp_path / "worker.log").read_text()[-2000:]
+            return len(await collector.poses()) >= wanted
+
+        try:
+            await until(lambda: answered(4))
+            process.send_signal(signal.SIGSTOP)
+            await send(place, range(8, 12))
+            await asyncio.sleep(idle + 2)
+            process.send_signal(signal.SIGCONT)
+            await until(lambda: answered(8))
+            assert collector.of("segment_boundary") == []
+            assert {m.part for m in collector.of("pose")} == {0}
+        finally:
+            process.kill()
+
+    asyncio.run(scene())
+
+
 def test_queues_that_are_deleted_under_the_worker_are_declared_again(rabbitmq: RabbitMQ, tmp_path: Path) -> None:
     async def scene() -> None:
         place = make_place(rabbitmq.url, tmp_path)
@@ -272,6 +302,7 @@ def test_a_process_that_is_told_to_stop_ends_in_time_while_the_broker_hangs(rabb
 
 
 CAMERA = {"configure": "^$", "write": r"^video_frames_exchange.*$", "read": "^$"}
+RESTART = {"configure": "^$", "write": r"^restart_exchange.*$", "read": "^$"}
 SUBSCRIBER = {
     "configure": "^slam3r_client_.*$",
     "write": "^slam3r_client_.*$",
@@ -289,6 +320,7 @@ def test_every_program_works_with_the_rights_of_the_readme_and_others_are_refuse
     rabbitmq: RabbitMQ, tmp_path: Path
 ) -> None:
     camera = rabbitmq.add_user("camera", **CAMERA)
+    operator = rabbitmq.add_user("operator", **RESTART)
     subscriber = rabbitmq.add_user("subscriber", **SUBSCRIBER)
     worker = rabbitmq.add_user("worker", **WORKER)
 
@@ -304,6 +336,9 @@ def test_every_program_works_with_the_rights_of_the_readme_and_others_are_refuse
                 for number in range(8):
                     await sender.publish(jpeg(number), number)
                 assert (await asyncio.wait_for(results.__anext__(), 120)).stream_id == "default"  # type: ignore[attr-defined]
+                async with ServiceClient(operator, place.exchanges) as restarting:
+                    await restarting.restart("default")
+                await until(lambda: count(running_worker, "segments_closed_total", reason="restart") == 1)
                 with pytest.raises(BrokerError, match="denies user 'camera' a permission") as refused:
                     await sender.subscribe("pose")
                 assert "secret" not in str(refused.value)
