@@ -7,6 +7,7 @@ is on disk, and the next worker publishes it should this one die.
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import re
@@ -15,13 +16,13 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import trimesh
 from numpy.typing import NDArray
 
 from common.export.mesh import Mesh, write_mesh_glb
+from common.export.ply import write_mesh_ply
 from common.export.result_folder import TRAJECTORY, write_map
 from common.export.trajectory import read_tum
-from common.files import atomic_path, read_json, write_json
+from common.files import read_json, write_json
 from slam3r.service.mesh.files import TimedMesh
 from slam3r.service.segments.trajectory import TrajectoryRecorder
 from slam3r.service.streams.events import WorldEnded
@@ -117,10 +118,10 @@ class SegmentFolders:
 
 def write_mesh(mesh: TimedMesh, folder: Path, camera_poses: NDArray) -> None:
     """Write a mesh as PLY in world coordinates, and as GLB, which turns it upright, with cameras (N, 4, 4)."""
-    built = trimesh.Trimesh(mesh.vertices, mesh.triangles, vertex_colors=mesh.colors, process=False)
-    with atomic_path(folder / MESH) as temporary:
-        temporary.write_bytes(trimesh.exchange.ply.export_ply(built, vertex_normal=True))
+    write_mesh_ply(folder / MESH, mesh.vertices, mesh.triangles, mesh.colors)
     write_mesh_glb(folder / MESH_BINARY, Mesh(mesh.vertices, mesh.triangles, mesh.colors), camera_poses)
+    # Scenes of trimesh refer to themselves: megabytes each, and the collector may come to them many segments later.
+    gc.collect()
 
 
 def _harmless(name: str) -> str:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 WARM_UP, FRAMES = 5, 6
 
 
-@pytest.mark.parametrize(("segments", "mesh_and_files"), [(50, False), (20, True)])
+@pytest.mark.parametrize(("segments", "mesh_and_files"), [(20, False), (50, True)])
 def test_memory_and_processes_stay_flat_over_many_short_segments(
     rabbitmq: RabbitMQ, tmp_path: Path, segments: int, mesh_and_files: bool
 ) -> None:

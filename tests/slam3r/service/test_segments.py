@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import json
 from concurrent.futures import Future
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trimesh
 
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
@@ -18,8 +20,9 @@ from common.export import result_folder
 from common.export.ply import read_ply
 from common.export.trajectory import read_tum
 from slam3r.live.scene_map import SceneMap
+from slam3r.service.mesh.files import TimedMesh
 from slam3r.service.metrics import Metrics
-from slam3r.service.segments.files import SegmentFolders
+from slam3r.service.segments.files import SegmentFolders, write_mesh
 from slam3r.service.segments.refinements import RefinedSegment, SegmentRefinements
 from slam3r.service.segments.saver import ClosedWorld, SegmentSaver
 from slam3r.service.segments.trajectory import TrajectoryRecorder
@@ -53,6 +56,13 @@ def test_names_of_segments_are_harmless_folders_and_nothing_is_overwritten(tmp_p
     places = [folders.publish(folder) for folder in staged]
     assert [place.name for place in places] == ["a_b", "a_b.2", "a_b.3"]
     assert [json.loads((place / "segment.json").read_text())["segment"] for place in places] == ["a/b", "a?b", "a_b"]
+
+
+def test_a_mesh_that_is_written_leaves_memory_at_once(tmp_path: Path) -> None:
+    triangle = TimedMesh(0, np.eye(3, dtype=np.float32), np.array([[0, 1, 2]], np.int32), np.zeros((3, 3), np.uint8))
+    write_mesh(triangle, tmp_path, np.eye(4)[None])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mesh.glb", "mesh.ply"]
+    assert not [item for item in gc.get_objects() if type(item) in (trimesh.Trimesh, trimesh.Scene)]
 
 
 class Told:
