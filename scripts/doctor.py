@@ -4,10 +4,15 @@
     python scripts/doctor.py --json     the same for programs
     python scripts/doctor.py --check    only whether the packages load; one line per fault (used by setup.sh)
 
-The module is run by its path, as the installation that it examines may lack even this code.
+The checkout is made importable here, as the installation that is examined may lack even this code.
 """
 
-import runpy
+import site
+import sys
 from pathlib import Path
 
-runpy.run_path(str(Path(__file__).parents[1] / "common" / "command" / "doctor.py"), run_name="__main__")
+site.addsitedir(str(Path(__file__).resolve().parents[1]))
+
+from common.command.doctor.main import main
+
+sys.exit(main(sys.argv[1:]))

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from common.configuration import to_dataclass
-from common.data.sources.image_files import FrameSource, ImageFileSource
+from common.data.sources.frame_source import FrameSource
+from common.data.sources.image_files import ImageFileSource
 from common.data.sources.memory import ArraySource
 from common.data.sources.open import open_source
 from common.errors import ConfigurationError
@@ -173,7 +174,7 @@ class _Watched:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a run writes while its frames come."""
+    """Files that a run writes while its frames come."""
 
     stage: Path
     """Folder that takes the place of the results at the end."""

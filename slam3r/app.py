@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from common.app.contract import Before, Cloud, Option, Outcome, Picture, PosedFrame, Watcher
 from common.app.levels import Levels, levels_by_share, levels_by_views
-from common.data.sources.image_files import FrameSource
+from common.data.sources.frame_source import FrameSource
 from common.model_library import LoadedModel
 from common.progress import listening
 from slam3r.api import reconstruct

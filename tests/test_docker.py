@@ -68,7 +68,9 @@ def test_root_installs_the_system_packages_that_the_set_up_script_and_the_doctor
     install = next(rest for name, rest in base if name == "RUN" and "apt-get install" in rest)
     installed = set(re.search(r"--no-install-recommends ([^&]*)", install)[1].split())  # type: ignore[index]
     wanted = set(re.findall(r"\) echo ([a-z0-9.-]+) ;;", SETUP))
-    optional = set(re.findall(r"apt-get install ([a-z0-9-]+)", (ROOT / "common" / "command" / "doctor.py").read_text()))
+    optional = set(
+        re.findall(r"apt-get install ([a-z0-9-]+)", (ROOT / "common" / "command" / "doctor" / "machine.py").read_text())
+    )
     assert len(wanted) > 5 and installed == wanted | optional
     names = [name for name, _ in base]
     assert ("USER", "1000") in base and names.index("USER") < names.index("COPY")

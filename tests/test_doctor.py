@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.command import doctor
+from common.command.doctor.packages import DISTRIBUTIONS, OPTIONAL
 
 DOCTOR = "scripts/doctor.py"
 
@@ -42,8 +42,8 @@ def test_every_package_of_every_extra_is_looked_for(root: Path) -> None:
     }
     del extras["all"]
     for extra, packages in extras.items():
-        _, modules = doctor.OPTIONAL[extra]
-        known = {doctor.DISTRIBUTIONS.get(module, module) for module in modules}
+        _, modules = OPTIONAL[extra]
+        known = {DISTRIBUTIONS.get(module, module) for module in modules}
         assert packages - {"async-timeout", "setuptools"} <= known, extra
 
 

@@ -12,7 +12,7 @@ import torch
 
 from common.app.contract import Cloud, Option, Outcome, Picture, PosedFrame, Splats, Watcher
 from common.app.levels import levels_by_share
-from common.data.sources.image_files import Frame, FrameSource
+from common.data.sources.frame_source import Frame, FrameSource
 from common.data.sources.preprocess import denormalize
 from common.drawing.colors import color_confidence
 from common.drawing.panel import draw_columns

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from common.app.levels import Levels
 from common.app.remaining import Remaining
-from common.data.sources.image_files import FrameSource
+from common.data.sources.frame_source import FrameSource
 from common.export.mesh import Mesh
 
 

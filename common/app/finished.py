@@ -20,13 +20,12 @@ from common.export.result_folder import (
     GAUSSIANS,
     MESH,
     POINTS,
-    SUMMARY,
     TRAJECTORY,
     UNREFINED_POINTS,
     UNREFINED_TRAJECTORY,
+    read_summary,
 )
 from common.export.trajectory import read_tum
-from common.files import read_json
 from common.paths import user_path
 
 MAX_POINTS = 2_000_000
@@ -55,7 +54,7 @@ def read_finished(folder: str | Path) -> Outcome:
         inside = [path.parent.name for name in (POINTS, GAUSSIANS) for path in sorted(folder.glob(f"*/{name}"))]
         hint = f"; there are results in {', '.join(inside[:3])}" if inside else ""
         raise InputError(f"run: {folder} holds no {POINTS} and no {GAUSSIANS}, so it is no result of a run{hint}")
-    summary = _summary(folder / SUMMARY)
+    summary = read_summary(folder)
     verdict = summary.get("verdict")
     verdict = verdict if isinstance(verdict, dict) else {}
     outcome = _gaussians(folder) if (folder / GAUSSIANS).is_file() else _points(folder, verdict)
@@ -138,18 +137,6 @@ def _image(path: Path) -> NDArray[np.uint8] | None:
         return read_image(path)
     except ImageReadError:
         return None
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content = read_json(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not the summary of a run ({str(error).splitlines()[0]})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not the summary of a run (it is no object)")
-    return content
 
 
 def _figures(summary: Mapping[str, Any]) -> dict[str, str]:

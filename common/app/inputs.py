@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from common.app.settings import Limits
 from common.data.sources.file_names import drop_live_films, drop_twins, natural_key
-from common.data.sources.image_files import FrameSource, ImageFileSource
+from common.data.sources.frame_source import FrameSource
+from common.data.sources.image_files import ImageFileSource
 from common.data.sources.images import IMAGE_SUFFIXES
 from common.data.sources.video import VideoSource
 from common.errors import InputError

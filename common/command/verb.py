@@ -44,5 +44,9 @@ class Verb:
     many: str = ""
     """Dotted name of a function for several inputs: it takes the settings of one, loads what all of them need, and
     returns a function from the settings of each to its `common.command.many.board.Figures`. Empty: one input only."""
+    without: tuple[str, ...] = ()
+    """Settings, or groups of them, that have no effect on this command: its help page leaves them out."""
+    own_model: Callable[[str], list[str]] | None = None
+    """Overrides that stand for a model of the user's own, given by its path; none where it is not such a path."""
     see: str = ""
     """Reference to further documentation."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from common.data.scenes.replica_files import TRAJECTORY, ReplicaCamera, read_camera, read_trajectory
 from common.data.scenes.scene_folder import DataError, RgbdScene, SceneIndex, read_pixels
-from common.data.sources.image_files import Frame, FrameSource
+from common.data.sources.frame_source import Frame, FrameSource
 from common.errors import InputError
 from common.ranges import Count, CountOrZero
 

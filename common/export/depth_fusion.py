@@ -84,7 +84,7 @@ class DepthFusion:
 
 
 def empty_mesh() -> dict[str, NDArray]:
-    """A mesh of nothing."""
+    """An empty mesh."""
     nothing = np.empty((0, 3))
     return {
         "vertices": nothing.astype(np.float32),

@@ -115,6 +115,24 @@ class ResultFolder:
             return set()
 
 
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Read the summary of a result folder; empty where it has none.
+
+    Raises:
+        InputError: the file is not the summary of a run.
+    """
+    path = folder / SUMMARY
+    if not path.is_file():
+        return {}
+    try:
+        content = read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not the summary of a run ({str(error).splitlines()[0]})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: not the summary of a run (it is no object)")
+    return content
+
+
 def write_image(path: Path, image: NDArray[np.uint8]) -> None:
     """Write (H, W, 3) uint8 RGB in the format that the suffix names, atomically.
 

@@ -18,7 +18,7 @@ from common.files import atomic_write
 logger = logging.getLogger(__name__)
 
 _SHORTEST = 1e-6
-"""Quaternions are divided by their length; a shorter one says nothing."""
+"""Length below which a quaternion is refused; longer ones are normalized."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.errors import InputError
 from common.geometry.cameras import pixel_grid
 from common.known.folders import FilesByName

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.errors import InputError
 from common.paths import user_path
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.data.sources.images import IMAGE_SUFFIXES, read_image
 from common.known.depths import check_shape
 from common.known.folders import FilesByName

@@ -17,7 +17,7 @@ COMMANDS = {
     "evaluate": Entry("slam3r.command.verbs.EVALUATE", "scores on a benchmark, or two runs side by side"),
     "train": Entry("slam3r.command.verbs.TRAIN", "the published recipes and ours"),
     "profile": Entry("slam3r.command.verbs.PROFILE", "where the time goes on this machine"),
-    "doctor": Entry("common.command.doctor.main", "what is here, what will be slow, what is missing"),
+    "doctor": Entry("common.command.doctor.main.main", "what is here, what will be slow, what is missing"),
 }
 """Command -> what runs it. A further command is a further line."""
 

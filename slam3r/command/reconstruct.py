@@ -15,7 +15,7 @@ from common.command.line.outcome import EXIT_INTERRUPTED
 from common.command.line.output_folder import chosen_output
 from common.command.many.board import Figures
 from common.command.registry import plain
-from common.data.sources.image_files import FrameSource
+from common.data.sources.frame_source import FrameSource
 from common.data.sources.open import source_from_config
 from common.device import choose_device
 from common.errors import ConfigurationError

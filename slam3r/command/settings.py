@@ -176,7 +176,7 @@ class MergeCommand:
     export: ExportSettings = field(default_factory=lambda: ExportSettings(colmap=True))
     """Selection and formats of the output."""
     merging: MergingSettings = field(default_factory=MergingSettings)
-    """How the similarity is found, and when it is refused."""
+    """Search for the similarity, and the thresholds below which it is refused."""
     threads: Threads | None = None
     """Processor threads; null: torch's choice."""
 

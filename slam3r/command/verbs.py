@@ -7,6 +7,7 @@ from dataclasses import replace
 from common.command import verbs
 from common.command.systems import register_systems
 from common.command.verb import Verb
+from slam3r.command.own_model import own_model
 from slam3r.command.settings import (
     DemoCommand,
     ExtendCommand,
@@ -36,6 +37,7 @@ RECONSTRUCT = Verb(
     input="source",
     input_name="INPUT",
     many="slam3r.command.reconstruct.prepare_many",
+    own_model=own_model,
     see="several folders or videos: docs/many.md.",
 )
 LIVE = Verb(
@@ -50,6 +52,8 @@ LIVE = Verb(
     fixed=("live=true",),
     input="source",
     input_name="INPUT",
+    without=("live", "many", "cameras", "depths", "masks", "scale", "known", "export", "save_predictions"),
+    own_model=own_model,
 )
 SERVE = Verb(
     name="slam3r serve",
@@ -61,6 +65,7 @@ SERVE = Verb(
     "described in slam3r/service/wire/schema.json. RABBITMQ_URL, RABBITMQ_HOST, ENABLE_MESH_GENERATION, SAVE_SEGMENTS "
     "and SEGMENT_OUTPUT_DIR are read where given.",
     examples=("RABBITMQ_URL=amqp://user:password@host/ slam3r serve --model slam3r_large",),
+    own_model=own_model,
     see="slam3r/service/README.md tells how to run it.",
 )
 REPLAY = Verb(
@@ -147,7 +152,7 @@ PROFILE = Verb(
         "slam3r profile sizes=[tiny] stages=[peak,encode,i2p]",
     ),
 )
-EVALUATE = replace(verbs.EVALUATE, name="slam3r evaluate")
+EVALUATE = replace(verbs.EVALUATE, name="slam3r evaluate", own_model=own_model)
 TRAIN = replace(verbs.TRAIN, name="slam3r train")
 DEMO = Verb(
     name="demo",

@@ -1,4 +1,4 @@
-"""Which pictures of a run a new one is compared with in full: those that share most of its largest features."""
+"""Candidates for a full comparison: the pairs of pictures that share most of their largest features."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from common.configuration import to_dataclass
-from common.data.sources.image_files import FrameSource, ImageFileSource
+from common.data.sources.frame_source import FrameSource
+from common.data.sources.image_files import ImageFileSource
 from common.errors import InputError
 from common.export.result_folder import MESH
 from common.files import check_apart
@@ -114,7 +115,7 @@ def extend(
 
 
 def as_before(run: FinishedRun, export: ExportSettings) -> ExportSettings:
-    """Export settings with what a run wrote besides."""
+    """Export settings that also write everything that a run wrote."""
     written = run.written
     return replace(
         export,
@@ -155,7 +156,7 @@ def _trust(run: FinishedRun, mode: Mode, poses: OldPoses, sigma: float | None) -
 
 
 def _tell(scene: Scene, run: FinishedRun) -> None:
-    """The unit is the run's, and the summary says what the scene was made of."""
+    """Give the scene the unit of the run, and note what the scene was made of."""
     unit, old = unit_of_run(run), len(run.frames)
     scene.unit = (
         Unit(note=f"the unit is that of {run.name}")

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from common.errors import InputError
 from common.export.nerfstudio_reading import NerfstudioFrame, read_nerfstudio_frames
 from common.export.ply import PointCloud, read_ply
-from common.export.result_folder import POINTS, SUMMARY, TRAJECTORY, TRANSFORMS
+from common.export.result_folder import POINTS, SUMMARY, TRAJECTORY, TRANSFORMS, read_summary
 from common.export.trajectory import read_tum
-from common.files import read_json
 from common.geometry.lens import Lens
 from common.paths import user_path
 from common.refinement.types import Camera
@@ -31,7 +30,7 @@ class RunFrame:
     """A picture of a run, and its camera."""
 
     name: str
-    """As the run calls it."""
+    """Name in the run."""
     file: Path
     """The picture; its pixels are those that the camera describes."""
     timestamp: float
@@ -98,7 +97,7 @@ class FinishedRun:
 
     @property
     def is_refined(self) -> bool:
-        """Its cameras are those of the refinement."""
+        """Whether its cameras are refined ones."""
         verdict = self.summary.get("verdict")
         return isinstance(verdict, dict) and verdict.get("applied") in ("cameras", "dense")
 
@@ -114,7 +113,7 @@ class FinishedRun:
         return np.array([frame.camera_to_world for frame in self.frames])
 
     def evenly(self, most: int) -> list[RunFrame]:
-        """Its frames, or so many of them at even distances."""
+        """All its frames, or at most so many of them, at even distances."""
         if len(self.frames) <= most:
             return list(self.frames)
         chosen = np.unique(np.linspace(0, len(self.frames) - 1, most).round().astype(int))
@@ -137,7 +136,7 @@ def read_finished_run(folder: str | Path) -> FinishedRun:
             f"run: {folder} holds no {TRANSFORMS}, as its pictures are in no files; "
             "slam3r reconstruct with export.images=true writes both"
         )
-    summary = _summary(folder / SUMMARY)
+    summary = read_summary(folder)
     described = read_nerfstudio_frames(folder / TRANSFORMS)
     if len(described) < FEWEST:
         raise InputError(f"run: {folder} has {len(described)} pictures with a pose, {FEWEST} are needed")
@@ -179,16 +178,6 @@ def _times(folder: Path, count: int) -> NDArray[np.float64]:
     if len(times) != count:
         raise InputError(f"{folder / TRAJECTORY} has {len(times)} poses, {TRANSFORMS} beside it has {count}")
     return times
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    try:
-        content = read_json(path)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not the summary of a run ({str(error).splitlines()[0]})") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: not the summary of a run (it is no object)")
-    return content
 
 
 def copies_pictures(run: FinishedRun) -> bool:

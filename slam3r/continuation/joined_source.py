@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.data.sources.image_files import Frame, FrameSource
+from common.data.sources.frame_source import Frame, FrameSource
 from common.data.sources.images import is_plain_file, read_picture
 from common.geometry.lens import Lens
 from common.known.cameras import KnownCamera, KnownCameras, LensOf
@@ -35,7 +35,7 @@ class CamerasOfRun(KnownCameras):
         super().__init__(cameras, str(run.folder))
 
     def note(self, name: str, frame: Frame) -> None:
-        """Take note of a new picture: where size and EXIF are those of a picture of the run, so is the lens."""
+        """Remember a new picture: it has the lens of those pictures of the run whose size and EXIF it has."""
         lens_of = self._lenses.get((*frame.image.shape[:2], *exif_camera(frame.path)))
         if lens_of is not None:
             self._new[name] = KnownCamera(np.full((4, 4), np.nan), lens_of)

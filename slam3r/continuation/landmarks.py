@@ -28,7 +28,7 @@ _REACH = 1 / 150
 _SAME_SURFACE = 0.03
 """Relative depth within which points lie on one surface."""
 _DENSE = 400_000
-"""Points in a picture that are looked at, at most: more than there are pixels tell no more."""
+"""Points of a picture that are searched, at most: more than there are pixels add nothing."""
 _FEWEST = 3
 """Points on the nearest surface that a feature needs."""
 

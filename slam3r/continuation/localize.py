@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from common.data.sources.image_files import FrameSource
+from common.data.sources.frame_source import FrameSource
 from common.errors import ConfigurationError
 from common.export.result_folder import TRAJECTORY
 from common.export.trajectory import write_tum

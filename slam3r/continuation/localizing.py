@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.geometry.colmap_backend import pycolmap_module
 from common.refinement.matching.backend import colmap_camera, pose_from_rigid, silence
 from common.refinement.matching.features import Features
@@ -26,8 +26,8 @@ from slam3r.continuation.settings import PlacingSettings
 _SEED = 0
 _SURE_INLIERS, _SURE_CELLS, _SURE_PICTURES = 60, 8, 2
 _DOUBTFUL, _BETTER = 0.8, 1.2
-"""Share of matched points that agree with the run's focal length, below which another camera of the same picture size
-is thought of; and how many times as many must agree with its own."""
+"""Share of matched points below which a picture may be of another camera than the run's, though it has its size; and
+the factor by which a focal length of its own must raise their number."""
 _FIELD_OF_VIEW = (20.0, 130.0)  # degrees along the longer side that an estimated focal length may mean
 
 

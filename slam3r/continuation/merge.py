@@ -102,7 +102,7 @@ def merged_scene(runs: Sequence[FinishedRun], found: FoundSimilarity, export: Ex
 
     Args:
         runs: two.
-        found: the way from the second's world to the first's.
+        found: similarity from the second's world to the first's.
         export: largest number of points.
     """
     one, two = scenes = [scene_of_run(run) for run in runs]
@@ -150,7 +150,7 @@ def merged_scene(runs: Sequence[FinishedRun], found: FoundSimilarity, export: Ex
 
 
 def joined_frames(first: Sequence[SceneFrame], second: Sequence[SceneFrame], place: str) -> list[SceneFrame]:
-    """Frames of two runs in a row: indices and numbers counted through, names told apart, times increasing.
+    """Frames of both runs, one run after the other: indices and numbers continue, names differ, times increase.
 
     Args:
         first: of the one run.
@@ -177,7 +177,7 @@ def _step(times: Sequence[float]) -> float:
 
 
 def _verdict(runs: Sequence[FinishedRun], scenes: Sequence[Scene], found: FoundSimilarity) -> Verdict:
-    """What the two verdicts say together; a merge was not checked anew."""
+    """The verdicts of both runs taken together; the merged scene is not checked anew."""
     one, two = (scene.verdict for scene in scenes)
     agrees = None if one.agrees is None or two.agrees is None else one.agrees and two.agrees
     errors = [error for error in (one.epipolar_error, two.epipolar_error) if error is not None]

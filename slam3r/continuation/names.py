@@ -8,12 +8,12 @@ from pathlib import PurePosixPath
 
 
 def prefix_of_new(old: Iterable[str], new: Iterable[str] | None, place: str) -> str:
-    """What is to be put before names so that none is among others; nothing where none is.
+    """A prefix that tells new names from old ones; empty where they differ anyway.
 
     Args:
         old: names that stay as they are.
         new: the names; None where they are not known yet, and might be the same.
-        place: what their place is called.
+        place: name of their place, which the prefix begins with.
     """
     taken = {_stem(name) for name in old}
     if new is None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from common.data.sources.image_files import FilesSource, FolderSource, FrameSource, GlobSource, ImageFileSource
+from common.data.sources.frame_source import FrameSource
+from common.data.sources.image_files import FilesSource, FolderSource, GlobSource, ImageFileSource
 from common.data.sources.images import IMAGE_SUFFIXES
 from common.data.sources.open import open_source
 from common.data.sources.recognition import recognize

@@ -1,4 +1,4 @@
-"""Settings of what goes on in a finished run. Imports no torch."""
+"""Settings of localize, extend and merge. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from common.ranges import Count, Positive, Share
 from common.refinement.settings import MatchingSettings
 
 OldPoses = Literal["fixed", "prior"]
-"""What becomes of the poses of a run that is extended."""
+"""Treatment of the poses of a run that is extended: kept, or adjusted within a standard deviation."""
 
 
 @dataclass(frozen=True)
 class PlacingSettings:
-    """How a picture is placed in a run, and when it is refused."""
+    """Placement of a picture in a run, and the thresholds below which it is refused."""
 
     pictures: Count = 400
     """Pictures of a run that are looked at, at most, at even distances: a fifth of a second of processor time each."""
@@ -34,7 +34,7 @@ class PlacingSettings:
 
 @dataclass(frozen=True)
 class MergingSettings:
-    """How the similarity between two runs is found, and when it is refused."""
+    """Search for the similarity between two runs, and the thresholds below which it is refused."""
 
     pictures: Count = 300
     """Pictures of each run that are looked at, at most, at even distances."""

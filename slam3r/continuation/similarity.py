@@ -39,13 +39,13 @@ class SharedPoints:
     """(M, 2) pictures of the first and of the second run."""
 
     def chosen(self, which: NDArray[np.bool_]) -> SharedPoints:
-        """Some of them."""
+        """The points that a mask (M,) selects."""
         return SharedPoints(self.first[which], self.second[which], self.distance[which], self.rows[which])
 
 
 @dataclass(frozen=True)
 class FoundSimilarity:
-    """The way from the second run's world to the first's, and the evidence for it."""
+    """Similarity from the second run's world to the first's, with the evidence for it."""
 
     similarity: Similarity
     matched: int

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.evaluation.sequence import RgbdSequence
 from common.geometry.lens import Lens
 from common.known.cameras import KnownCamera, KnownCameras, LensOf

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.errors import InputError
 from common.export.result_folder import write_image
 from common.geometry.colmap_backend import pycolmap_module

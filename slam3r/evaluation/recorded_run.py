@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.image_files import FrameSource
+from common.data.sources.frame_source import FrameSource
 from common.errors import InputError
 from common.evaluation.runner import digest
 from common.files import atomic_path, read_json, write_json

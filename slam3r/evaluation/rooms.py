@@ -23,7 +23,7 @@ from slam3r.evaluation.scene_score import ReconstructionScore, retrieval_auc, sc
 
 @dataclass(frozen=True)
 class RoomsSettings:
-    """Which rooms, and how they are filmed: ``configs/benchmark/rooms.yaml``."""
+    """Choice of rooms, and the way they are filmed: ``configs/benchmark/rooms.yaml``."""
 
     name: str = "rooms"
     scenes: Count = 8

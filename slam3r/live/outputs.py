@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.data.sources.image_files import FrameSource
+from common.data.sources.frame_source import FrameSource
 from common.export.result_folder import write_map
 from common.files import atomic_folder, write_json
 from slam3r.live.refining.segment_refiner import SegmentJob, SegmentRefiner

@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from common.data.sources.camera import CameraSource
-from common.data.sources.image_files import Frame, FrameSource
+from common.data.sources.frame_source import Frame, FrameSource
 from common.data.sources.prefetch import Prefetcher
 from common.errors import ConfigurationError, InputError
 from common.export.result_folder import OutputExists

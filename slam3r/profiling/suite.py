@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 
+from common.checkpoints.hub import CONFIG_NAME, PretrainedModel
+from common.checkpoints.reading import read_model_config
 from common.device import choose_device
 from common.errors import ConfigurationError
+from common.paths import shipped_path
 from common.profiling.report import SpeedRow
 from common.profiling.timing import (
     GPU_PRODUCT_SHAPES,
@@ -21,6 +25,8 @@ from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.pretrained import LoadedSlam3r, given_model, load_model, place_networks
 from slam3r.profiling.settings import ProfileSettings, Workload
 from slam3r.profiling.stages import QUICK, PrecisionProbe, SpeedBenchmark
+
+NetworkT = TypeVar("NetworkT", bound=PretrainedModel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,5 +107,24 @@ class SpeedRun(ProfileSettings):
     def _model(self, size: str) -> LoadedSlam3r:
         if self.weights == "pretrained":
             return load_model(self.models[size])
-        sizes = self.models[size].sizes
-        return given_model(ImageToPoints(**sizes), LocalToWorld(**sizes))
+        described = self.models[size]
+        return given_model(
+            fresh_network(ImageToPoints, described.weights.image_to_points, described.sizes),
+            fresh_network(LocalToWorld, described.weights.local_to_world, described.sizes),
+        )
+
+
+def fresh_network(kind: type[NetworkT], source: str, sizes: Mapping[str, Any]) -> NetworkT:
+    """Build a network with random weights; nothing is downloaded.
+
+    Args:
+        kind: class of the network.
+        source: weights whose sizes it gets, where they lie on this machine in our own format: the networks of one
+            model may differ.
+        sizes: for weights that are elsewhere.
+
+    Raises:
+        CheckpointError: the file with the sizes is damaged.
+    """
+    config = shipped_path(source) / CONFIG_NAME
+    return kind.from_sizes(read_model_config(config, kind.__name__) if config.is_file() else sizes)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.data.sources.preprocess import Preprocessed
 from common.known.depths import resized_mask
 from common.refinement.pictures import WorkingPictures, renumbered, working_camera
@@ -65,7 +65,7 @@ class RefinementInput:
                 picture = replace(picture, mask=resized_mask(known.mask, picture.size))
             with self._lock:
                 self._pictures[index] = picture
-                self._known[index] = KnownFrame() if known is None else known
+                self._known[index] = KnownFrame() if known is None else replace(known, mask=None)  # the picture has it
                 self._thin_out()
 
     def keep_picture(self, index: int, picture: Picture) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from common.data.sources.image_files import Frame, FrameSource
+from common.data.sources.frame_source import Frame, FrameSource
 from common.data.sources.prefetch import Prefetcher
 from common.data.sources.preprocess import Preprocessed, intrinsics_to_original, preprocess
 from common.export.result_folder import write_image

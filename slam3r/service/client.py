@@ -26,7 +26,7 @@ from aiormq.exceptions import ChannelNotFoundEntity
 from numpy.typing import NDArray
 from PIL import Image
 
-from common.data.sources.image_files import FrameSource
+from common.data.sources.frame_source import FrameSource
 from slam3r.service.broker.address import check_address
 from slam3r.service.broker.errors import LOST, refusal
 from slam3r.service.broker.transport import RobustConnection
@@ -115,7 +115,7 @@ class ServiceClient:
     async def publish_source(
         self, source: FrameSource, stream_id: str | None = None, segment: str | None = None, realtime: bool = False
     ) -> int:
-        """Send every frame of a folder, video or camera (`common.data.sources.image_files`); returns how many.
+        """Send every frame of a folder, video or camera (`common.data.sources.frame_source`); returns how many.
 
         Args:
             source: opened; its timestamps become those of the frames.

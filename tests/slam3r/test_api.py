@@ -15,7 +15,9 @@ import torch
 from PIL import Image
 
 import slam3r
-from common.data.sources.image_files import FolderSource, Frame, FrameSource, GlobSource, ListSource, SourceError
+from common.data.sources.frame_source import Frame, FrameSource, SourceError
+from common.data.sources.image_files import FolderSource, GlobSource
+from common.data.sources.image_list import ListSource
 from common.data.sources.memory import ArraySource
 from common.data.sources.open import open_source
 from common.errors import CheckpointError, ConfigurationError, InputError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.data.sources.preprocess import Preprocessed
 from common.geometry.cameras import unproject_to_world
 from common.meters import MemoryPeak

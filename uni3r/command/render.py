@@ -10,7 +10,7 @@ import torch
 import uni3r
 from common.command.line.output_folder import chosen_output
 from common.command.many.board import Figures
-from common.data.sources.image_files import FrameSource
+from common.data.sources.frame_source import FrameSource
 from common.data.sources.open import source_from_config
 from uni3r.command.settings import RenderCommand
 from uni3r.pretrained import ModelChoice, ready_model

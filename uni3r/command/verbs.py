@@ -7,6 +7,7 @@ from dataclasses import replace
 from common.command import verbs
 from common.command.systems import register_systems
 from common.command.verb import Verb
+from uni3r.command.own_model import own_model
 from uni3r.command.settings import ConvertCommand, RenderCommand
 
 RENDER = Verb(
@@ -21,6 +22,7 @@ RENDER = Verb(
     input="source",
     input_name="INPUT",
     many="uni3r.command.render.prepare_many",
+    own_model=own_model,
     see="several folders or videos: docs/many.md.",
 )
 CONVERT = Verb(
@@ -39,6 +41,7 @@ EVALUATE = replace(
     verbs.EVALUATE,
     name="uni3r evaluate",
     usual=("benchmark=uni3r_rooms", "model=uni3r_tiny"),
+    own_model=own_model,
     examples=("uni3r evaluate uni3r_rooms -o out", "uni3r evaluate compare=[out_a,out_b] -o out_c"),
 )
 TRAIN = replace(

@@ -34,7 +34,7 @@ _MARGIN = 0.02
 
 @dataclass(frozen=True)
 class ObjectsSettings:
-    """Which rooms, how they are filmed, and what counts: ``configs/benchmark/uni3r_objects.yaml``."""
+    """Choice of rooms, the way they are filmed, and what counts as found: ``configs/benchmark/uni3r_objects.yaml``."""
 
     name: str = "uni3r_objects"
     scenes: Count = 16

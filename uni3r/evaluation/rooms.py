@@ -16,7 +16,7 @@ from uni3r.evaluation.window_scorer import ProtocolSettings
 
 @dataclass(frozen=True)
 class RoomsSettings:
-    """Which rooms, and how they are filmed: ``configs/benchmark/uni3r_rooms.yaml``."""
+    """Choice of rooms, and the way they are filmed: ``configs/benchmark/uni3r_rooms.yaml``."""
 
     name: str = "uni3r_rooms"
     scenes: Count = 16

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.data.sources.image_files import Frame, FrameSource
+from common.data.sources.frame_source import Frame, FrameSource
 from common.data.sources.preprocess import intrinsics_to_network, preprocess
 from common.errors import InputError
 from common.geometry.cameras import make_intrinsics

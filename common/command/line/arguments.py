@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from common.command.line.overrides import OVERRIDE, is_meant_for_hydra, literal, literal_overrides
 from common.command.verb import SHORT, Verb
+from common.configuration import config_folder
 from common.data.sources.recognition import (
     EXPECTED,
     MAIN_ARGUMENT,
@@ -60,7 +61,7 @@ def read_arguments(verb: Verb, arguments: Sequence[str], keys: Collection[str], 
     words = _sorted(arguments, keys)
     if words.hydra and words.hydra[0] in ("--info", "-i", "--hydra-help"):  # show what Hydra knows, need no input
         return words.hydra
-    given = literal_overrides(words.overrides, texts.__contains__)
+    given = literal_overrides(_with_own_model(verb, words.overrides), texts.__contains__)
     entered = _input_overrides(verb, words)
     chosen = {override.partition("=")[0] for override in (*entered, *words.overrides)}
     usual = [override for override in verb.usual if override.partition("=")[0] not in chosen]
@@ -146,6 +147,16 @@ def _unknown_option(option: str, keys: Iterable[str]) -> str:
     close = [wanted] if wanted in keys else difflib.get_close_matches(wanted, [*keys, *last], n=1)
     hint = f"; did you mean {last.get(close[0], close[0])}=...?" if close else ""
     return f"no option {option}: settings are written key=value{hint}"
+
+
+def _with_own_model(verb: Verb, overrides: Sequence[str]) -> Iterator[str]:
+    """The overrides, with those that stand for a model's path in its place; the name of a known model is no path."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key != "model" or verb.own_model is None or (config_folder() / "model" / f"{value}.yaml").is_file():
+            yield override
+        else:
+            yield from verb.own_model(value) or [override]
 
 
 def _input_overrides(verb: Verb, words: _Words) -> list[str]:

@@ -30,7 +30,8 @@ def help_page(verb: Verb) -> str:
         lines += ["", *textwrap.wrap(f"{verb.input_name} is {EXPECTED}.", width)]
     lines += ["", "Examples:"]
     lines += [f"  {example}" for example in verb.examples]
-    sections = groupby(_settings(verb), key=lambda setting: setting.key.rpartition(".")[0])
+    shown = (setting for setting in _settings(verb) if not _is_without_effect(setting.key, verb))
+    sections = groupby(shown, key=lambda setting: setting.key.rpartition(".")[0])
     for section, settings in sections:
         lines += ["", f"Settings {section}.*:" if section else "Settings:"]
         for setting in settings:
@@ -45,6 +46,10 @@ def _usage(verb: Verb) -> str:
     options = {"output": "[-o OUTPUT]", "model": "[--model MODEL]"}
     shown = [text for key, text in options.items() if key in setting_keys(verb)]
     return " ".join([*filter(None, (verb.name, verb.input_name)), *shown, "[key=value ...]"])
+
+
+def _is_without_effect(key: str, verb: Verb) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in verb.without)
 
 
 @cache

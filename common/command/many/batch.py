@@ -1,4 +1,4 @@
-"""Several inputs from the command line: start workers, tell what becomes of each input, and write the table."""
+"""Several inputs from the command line: start workers, report every input, and write the table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from common.files import check_apart, check_writable
 from common.paths import user_path
 
 _POLL = 0.5
-_NO_MATTER = ("source", "output", "overwrite", "threads", "many")
+_IRRELEVANT = ("source", "output", "overwrite", "threads", "many")
 """Settings that do not change what a result is, or are those of a single input."""
 
 
@@ -92,7 +92,7 @@ def _open(board: Board, settings: Any, inputs: Mapping[str, list[str]]) -> None:
     check_writable(board.output, (TABLE,))
     check_apart(board.output, [path for path in inputs if user_path(path).is_dir()])
     board.state.mkdir(parents=True, exist_ok=True)
-    mattering = {key: value for key, value in plain(settings).items() if key not in _NO_MATTER}
+    mattering = {key: value for key, value in plain(settings).items() if key not in _IRRELEVANT}
     (mattering.get("run") or {}).pop("progress", None)
     places = ("source=", "source.path=", "source.pattern=")
     words = next(iter(inputs.values()))

@@ -31,7 +31,7 @@ class Figures:
     frames: int
     """Frames or pictures used."""
     verdict: str
-    """How well pictures and cameras agree."""
+    """Agreement of pictures and cameras, in a sentence."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where workers run, by name."""
+"""Engines that run the workers of a batch, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How several inputs are shared between workers. Imports no torch."""
+"""Settings of the workers that share several inputs. Imports no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ManySettings:
     """Workers for several inputs. Each loads the model once; inputs that are finished are not done again."""
 
     engine: Engine = "local"
-    """Where the workers run: local (processes of this machine), slurm (one task each) or ray. The last two need the
+    """Place of the workers: local (processes of this machine), slurm (one task each) or ray. The last two need the
     extra ``cluster``, and a disk that all machines see."""
     workers: Count = 1
     """Workers at once."""

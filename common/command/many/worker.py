@@ -1,4 +1,4 @@
-"""One worker: takes inputs that nobody has, until none are left."""
+"""A worker of a batch: takes inputs that no other worker has, until none are left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from common.command.verb import Verb
 
 @dataclass
 class Worker:
-    """Work of a batch, the same for all workers; called with the number of the worker, in its process."""
+    """The work of a batch, the same for all workers. Each calls it in its own process, with its number."""
 
     verb: Verb
     """The command; `Verb.many` names its function."""
@@ -32,10 +32,10 @@ class Worker:
     threads: int | None = None
     """Processor threads, where the user says nothing else."""
     current: str | None = None
-    """Name of the input that this worker has."""
+    """Name of the input that this worker is busy with."""
 
     def __call__(self, number: int) -> None:
-        """Work until nothing is left; failures are records, not exceptions."""
+        """Work until no input is left; failures become records, not exceptions."""
         logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stdout)
         self.verb.register()
         function: Callable[[Any], Figures] | None = None

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.sources.image_files import Frame, FrameSource, SourceError
+from common.data.sources.frame_source import Frame, FrameSource, SourceError
 from common.data.sources.video import FrameSelector
 from common.data.sources.video_decoding import Damage, VideoOpenError, open_stream
 

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, and in which order: names as cameras, phones and programs write them."""
+"""Names of picture files as cameras, phones and programs write them: selection and order."""
 
 from __future__ import annotations
 

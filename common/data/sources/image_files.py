@@ -1,113 +1,23 @@
-"""Sources of frames: a folder, a pattern or a list of image files (videos and cameras: `common.data.sources.video`).
-
-Constructors and `validate` find what is wrong with the input before any long work starts.
-"""
+"""Image files as frames: a folder, a pattern, or files named one by one (a list in a file: `image_list`)."""
 
 from __future__ import annotations
 
 import glob
-import logging
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from common.data.sources.cropping import crop_warning
 from common.data.sources.file_names import drop_twins, list_files, natural_key, select_names
+from common.data.sources.frame_source import Frame, FrameSource, SourceError
 from common.data.sources.images import (
     IMAGE_SUFFIXES,
     ImageReadError,
     check_image,
+    is_label_image,
     is_plain_file,
     read_picture,
 )
-from common.data.sources.label_images import is_label_image
-from common.errors import InputError
 from common.paths import user_path
-
-logger = logging.getLogger(__name__)
-
-
-class SourceError(InputError):
-    """A source has nothing usable: no folder, no images, too few frames. The message says what was looked for."""
-
-
-@dataclass
-class Frame:
-    """One picture of the input."""
-
-    image: np.ndarray
-    """(H, W, 3) uint8 RGB, upright. Frames of one source may differ in size."""
-    index: int
-    """Number of the file or video frame in the whole input, from 0; frames that were not wanted or skipped count."""
-    timestamp: float
-    """Seconds from the start of the input, strictly increasing; a list of files may state other times."""
-    name: str
-    """File name; for videos and cameras their name with the frame number."""
-    path: Path | None = None
-    """The file, where the frame is a file of its own."""
-
-
-class FrameSource(ABC):
-    """An iterable of `Frame`, also a context manager that closes itself.
-
-    Attributes:
-        skipped: (path or frame name, reason) of everything that could not be read and was left out.
-        notes: what else the user should know of the input, a sentence each.
-        ended: how a live source ended; None for files, and before the end.
-    """
-
-    def __init__(self) -> None:
-        self.skipped: list[tuple[str, str]] = []
-        self.notes: list[str] = []
-        self._crop_was_noted = False
-        self.ended: str | None = None
-
-    @abstractmethod
-    def __iter__(self) -> Iterator[Frame]:
-        """The frames in order. Raises `InputError` at the end if there were too few, or at a bad image if so asked."""
-
-    @property
-    def length(self) -> int | None:
-        """Number of frames: exact for images if all can be read, an estimate for videos, None if nobody knows."""
-        return None
-
-    @property
-    def files_are_plain(self) -> bool:
-        """Whether every frame is a file in which other programs see the same pixels; see `is_plain_file`."""
-        return False
-
-    @property
-    def folders(self) -> set[Path]:
-        """Folders that pictures are read from, where results would become input."""
-        return set()
-
-    def validate(self) -> None:  # noqa: B027 (a source may have nothing to check)
-        """Check the input without decoding all of it; raises `InputError`. To be called before long work."""
-
-    def note_crop(self, original: tuple[int, int], size: tuple[int, int]) -> None:
-        """Tell the user, at the first picture that loses much, what the crop to network images of `size` costs."""
-        if not self._crop_was_noted and (warning := crop_warning(original, size)) is not None:
-            self._crop_was_noted = True
-            self.note(warning)
-
-    def note(self, sentence: str) -> None:
-        """Tell the user something, once."""
-        if sentence not in self.notes:
-            self.notes.append(sentence)
-            logger.warning("%s", sentence)
-
-    def close(self) -> None:  # noqa: B027
-        """Let go of files and devices. May be called twice."""
-
-    def __enter__(self) -> FrameSource:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 class ImageFileSource(FrameSource):
@@ -344,42 +254,6 @@ class FilesSource(ImageFileSource):
         self.note_twins(twins)
 
 
-class ListSource(ImageFileSource):
-    """The images named in a text file, one per line, in its order. Empty lines and lines that begin with # are ignored.
-
-    Args:
-        path: the list; names in it are relative to its folder, or absolute.
-        timestamps: lines are "seconds name", as in the ``rgb.txt`` of TUM RGB-D, instead of the name alone.
-        every, fps, on_bad_image, min_frames: as for `ImageFileSource`.
-
-    Raises:
-        SourceError: the list does not exist, is not text, names too few images, or has times that do not increase.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        timestamps: bool = False,
-        every: int = 1,
-        fps: float = 30.0,
-        on_bad_image: str = "error",
-        min_frames: int = 2,
-    ):
-        file = user_path(path)
-        if file.exists() and not file.is_file():
-            raise SourceError(f"image list {file} cannot be read as text: it is a folder, a pipe or a device")
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise SourceError(f"image list {file} cannot be read as text: {error}") from error
-        names = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        seconds = None
-        if timestamps:
-            seconds, names = _split_times(names, file)
-        files = [(name, file.parent / name) for name in names]
-        super().__init__(files, f"image list {file}", every, fps, on_bad_image, min_frames, seconds)
-
-
 def _literal_where_it_exists(pattern: str) -> str:
     """A pattern in which the folders that exist have no signs of a pattern."""
     place, *rest = user_path(pattern).parts
@@ -388,23 +262,6 @@ def _literal_where_it_exists(pattern: str) -> str:
         place = f"{place}/{part}"
         escaped.append(glob.escape(part) if Path(place).exists() else part)
     return str(Path(*escaped))
-
-
-def _split_times(lines: Sequence[str], file: Path) -> tuple[list[float], list[str]]:
-    """Times and names of lines "seconds name"; raises SourceError where a time is missing or does not increase."""
-    seconds: list[float] = []
-    names: list[str] = []
-    for line in lines:
-        first, _, name = line.replace("\t", " ").partition(" ")
-        try:
-            time = float(first)
-        except ValueError:
-            raise SourceError(f'image list {file}: expected "seconds name", got "{line}"') from None
-        if not name.strip() or (seconds and not time > seconds[-1]):
-            raise SourceError(f'image list {file}: no name, or a time that does not increase, in "{line}"')
-        seconds.append(time)
-        names.append(name.strip())
-    return seconds, names
 
 
 def _nothing_found(names: Sequence[str], suffix: str | None, exclude: str | None) -> str:

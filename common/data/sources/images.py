@@ -1,7 +1,8 @@
-"""Reading image files: one reader for every kind of file that people have."""
+"""Reading image files: one reader for every kind of file that people have, and which of them are label images."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ _ORIENTATION = 0x0112
 """EXIF tag; 1 is upright."""
 _FEWEST_BITS = 14
 """A 16-bit picture whose highest value needs fewer bits comes out dark: cameras of 10 or 12 bits write such files."""
+_LABEL_NAME = re.compile(r"(?<![a-z])labels?(?![a-z])", re.IGNORECASE)
+_MOST_LABELS = 64
+"""Pictures of one channel with at most so many values are labels: NYU40 has 41, photographs in grey over 100."""
 
 
 class ImageReadError(InputError):
@@ -92,6 +96,15 @@ def is_plain_file(path: str | Path) -> bool:
             return image.format not in ("HEIF", "AVIF") and image.getexif().get(_ORIENTATION, 1) == 1
     except Exception:  # see read_image
         return False
+
+
+def is_label_image(path: Path) -> bool:
+    """Whether a readable picture is a label image by its name, or by the few values of its palette or only channel:
+    data sets keep such pictures, whose pixels are numbers of classes, beside their photographs."""
+    if _LABEL_NAME.search(path.name):
+        return True
+    with Image.open(path) as image:
+        return image.mode in ("1", "L", "P") and image.getcolors(_MOST_LABELS) is not None
 
 
 def decode_image(body: bytes, formats: Sequence[str], max_pixels: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch import Tensor
 
-from common.data.sources.image_files import Frame, FrameSource, SourceError
+from common.data.sources.frame_source import Frame, FrameSource, SourceError
 from common.data.sources.preprocess import denormalize
 
 

@@ -13,7 +13,8 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from common.configuration import call_target
-from common.data.sources.image_files import FrameSource, ImageFileSource, SourceError
+from common.data.sources.frame_source import FrameSource, SourceError
+from common.data.sources.image_files import ImageFileSource
 from common.data.sources.memory import ArraySource
 from common.data.sources.recognition import SOURCES, recognize
 from common.errors import ConfigurationError

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Generic, TypeVar
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.data.sources.preprocess import Preprocessed, preprocess
 
 T = TypeVar("T")

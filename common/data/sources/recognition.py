@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.data.sources.camera import CameraSource
-from common.data.sources.image_files import FilesSource, FolderSource, FrameSource, GlobSource, ListSource, SourceError
+from common.data.sources.frame_source import FrameSource, SourceError
+from common.data.sources.image_files import FilesSource, FolderSource, GlobSource
+from common.data.sources.image_list import ListSource
 from common.data.sources.images import IMAGE_SUFFIXES
 from common.data.sources.video import VideoSource
 from common.paths import user_path

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from common.data.sources.image_files import Frame, FrameSource, SourceError
+from common.data.sources.frame_source import Frame, FrameSource, SourceError
 from common.data.sources.video_decoding import DecodedFrame, VideoDecoder, VideoOpenError, open_video
 from common.paths import user_path
 

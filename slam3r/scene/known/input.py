@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.data.sources.image_files import Frame, FrameSource, ImageFileSource
+from common.data.sources.frame_source import Frame, FrameSource
+from common.data.sources.image_files import ImageFileSource
 from common.data.sources.preprocess import Preprocessed, preprocess
 from common.errors import ConfigurationError, InputError
 from common.geometry.calibration import Calibration
@@ -116,7 +117,8 @@ class Known:
 
 
 class KnownInput:
-    """Prepares frames with what is known of them; `frames` has it in the order of reading."""
+    """Prepares frames with what is known of them; `frames` has it in the order of reading, without depths and masks at
+    the picture's resolution, which only the refinement keeps."""
 
     def __init__(self, known: Known, size: tuple[int, int]) -> None:
         """
@@ -162,7 +164,7 @@ class KnownInput:
             () if self._markers is None else tuple(self._markers(frame.image)),
         )
         with self._lock:
-            self.frames.append(item)
+            self.frames.append(replace(item, depth=None, mask=None))
         return frame, prepared, item
 
     def usable(self, index: int) -> Tensor | None:

@@ -113,6 +113,16 @@ def test_short_options(folder: Path) -> None:
     assert read(LIVE, "photos")["live"] is True
 
 
+def test_a_folder_of_networks_is_a_model(folder: Path) -> None:
+    photographs(folder / "photos")
+    (folder / "my = tiny").mkdir()
+    values = read(RECONSTRUCT, "photos", "--model", "my = tiny", "refinement=auto")
+    assert (values["model"], values["model.name"], values["refinement"]) == ("_slam3r", "my = tiny", "auto")
+    assert values["model.weights.local_to_world"] == "my = tiny/local_to_world"
+    (folder / "slam3r_large").mkdir()
+    assert read(RECONSTRUCT, "photos", "--model", "slam3r_large")["model"] == "slam3r_large", "a known name is no path"
+
+
 def test_some_commands_take_a_run_and_further_words(folder: Path) -> None:
     (folder / "c=d.jpg").touch()
     assert read(LOCALIZE, "out", "a b.jpg", "c=d.jpg") == {"run": "out", "pictures": ["a b.jpg", "c=d.jpg"]}

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from common.command.line.arguments import read_arguments
 from common.command.line.help_page import help_page, setting_keys, text_keys
 from common.command.verb import Verb
+from slam3r.command.verbs import LIVE, RECONSTRUCT
 from tests.support.configs import VERBS, compose_config
 from tests.support.paths import ROOT
 
@@ -37,6 +38,12 @@ def test_examples_compose(verb: Verb, tmp_path: Path, monkeypatch: pytest.Monkey
         assert getattr(import_module(place.rpartition(".")[0]), place.rpartition(".")[2]).config == verb.config
         overrides = read_arguments(verb, arguments, setting_keys(verb), text_keys(verb))
         assert OmegaConf.is_config(compose_config(verb.config, overrides, return_hydra_config=True)), example
+
+
+def test_the_help_of_a_live_session_leaves_out_what_it_cannot_use() -> None:
+    live, offline = help_page(LIVE), help_page(RECONSTRUCT)
+    assert "many.workers=" in offline and "depths=" in offline and "streaming." in live
+    assert not any(setting in live for setting in ("many.workers", "depths=", "export.colmap", "  live="))
 
 
 @pytest.mark.parametrize(("program", "command"), [(name, one) for name in PROGRAMS for one in PROGRAMS[name]])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.data.sources.preprocess import preprocess
 from common.errors import InputError
 from common.known import depths

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.errors import InputError
 from common.known.masks import MaskFolder
 

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from scipy.spatial import cKDTree
 
-from common.data.sources.image_files import FolderSource, Frame
+from common.data.sources.frame_source import Frame
+from common.data.sources.image_files import FolderSource
 from common.errors import ConfigurationError
 from common.geometry.calibration import Calibration
 from common.geometry.cameras import unproject_to_world

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common.command.launch import clear_errors
-from common.data.sources.image_files import SourceError
+from common.data.sources.frame_source import SourceError
 from common.export.nerfstudio import read_nerfstudio
 from common.export.ply import read_ply
 from tests.support.script_runs import SCRIPTS, random_model, run_script

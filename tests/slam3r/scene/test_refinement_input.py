@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from common.data.sources.image_files import Frame
+from common.data.sources.frame_source import Frame
 from common.data.sources.preprocess import preprocess
 from slam3r.scene.refinement_input import RefinementInput
 from tests.support.tiny_scene import registered_frames

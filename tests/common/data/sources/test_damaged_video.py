@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from common.data.sources.image_files import SourceError
+from common.data.sources.frame_source import SourceError
 from common.data.sources.open import open_source
 from common.data.sources.video import VideoSource
 from data_process.errors import BadFrameError

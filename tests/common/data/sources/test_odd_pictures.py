@@ -13,7 +13,9 @@ from common.app.inputs import FILES, Limits, open_input
 from common.data.sources import preprocess as module
 from common.data.sources.cropping import crop_warning, kept_share, suggested_size
 from common.data.sources.file_names import list_files, natural_key
-from common.data.sources.image_files import FolderSource, ListSource, SourceError
+from common.data.sources.frame_source import SourceError
+from common.data.sources.image_files import FolderSource
+from common.data.sources.image_list import ListSource
 from common.data.sources.images import ImageReadError, is_plain_file, read_image
 from common.data.sources.preprocess import preprocess
 

@@ -12,7 +12,9 @@ from PIL import Image
 
 from common.command.sources import SOURCES
 from common.data.sources.camera import CameraSource
-from common.data.sources.image_files import FolderSource, GlobSource, ListSource, SourceError
+from common.data.sources.frame_source import SourceError
+from common.data.sources.image_files import FolderSource, GlobSource
+from common.data.sources.image_list import ListSource
 from common.data.sources.images import ImageReadError
 from common.data.sources.open import source_from_config
 from common.data.sources.video import VideoSource
