@@ -11,20 +11,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
-import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
 from common.files import write_json
 from data_process.errors import BadFrameError, EmptySceneError, SceneError, SceneTakenError, WriteError
+from data_process.writing.frame_encoding import checked_intrinsics, checked_pose, encoded_color, png
 from data_process.writing.manifest import CHECKSUMS_FILE, LAYOUT_VERSION, SCENE_FILE, Json
 from data_process.writing.scene_lock import scene_lock
 
-_RIGID_TOLERANCE = 1e-2
 _EARLIER = ".old"
 """Ending of the name that an earlier scene has for the moment in which the new one takes its place."""
-_EXIF_ORIENTATION = 0x0112
 
 
 class SceneWriter:
@@ -138,8 +135,8 @@ class SceneWriter:
         if self._cameras and planes != self._planes:
             raise ValueError(f"frame {number} of {self.folder.name}: all frames have a label (a mask), or none has")
         try:
-            pose, camera = _checked_pose(camera_to_world), _checked_intrinsics(intrinsics)
-            color, size = _encoded_color(image, self.jpeg_quality)
+            pose, camera = checked_pose(camera_to_world), checked_intrinsics(intrinsics)
+            color, size = encoded_color(image, self.jpeg_quality)
             if any(plane is not None and plane.shape != size for plane in (depth, label, mask)):
                 shapes = [plane.shape for plane in (depth, label, mask) if plane is not None]
                 raise BadFrameError(f"sizes differ: color {size}, depth, label or mask {shapes}")
@@ -149,11 +146,11 @@ class SceneWriter:
             return False
         name = f"{number:06d}"
         self._write(f"color/{name}.jpg", color)
-        self._write(f"depth/{name}.png", _png(stored))
+        self._write(f"depth/{name}.png", png(stored))
         if label is not None:
-            self._write(f"label/{name}.png", _png(label.astype(np.uint8)))
+            self._write(f"label/{name}.png", png(label.astype(np.uint8)))
         if mask is not None:
-            self._write(f"mask/{name}.png", _png(mask.astype(np.uint8) * 255 if mask.dtype == bool else mask))
+            self._write(f"mask/{name}.png", png(mask.astype(np.uint8) * 255 if mask.dtype == bool else mask))
         if not self._cameras:
             self._size, self._planes = size, planes
         self._cameras[number] = (pose, camera, timestamp)
@@ -268,47 +265,3 @@ def remove_leftovers(folder: Path) -> None:
                 shutil.rmtree(path)
             else:
                 path.rename(folder)
-
-
-def _checked_pose(camera_to_world: ArrayLike) -> NDArray[np.float64]:
-    pose = np.asarray(camera_to_world, np.float64)
-    if pose.shape != (4, 4):
-        raise ValueError(f"a pose is a 4 x 4 matrix, not of shape {pose.shape}")
-    if not np.isfinite(pose).all():
-        raise BadFrameError("pose is not finite")
-    rotation = pose[:3, :3]
-    orthonormal = np.abs(rotation @ rotation.T - np.eye(3)).max() < _RIGID_TOLERANCE
-    if not orthonormal or np.linalg.det(rotation) < 0 or np.abs(pose[3] - [0, 0, 0, 1]).max() > 1e-6:
-        raise BadFrameError("pose is not a rotation and a translation")
-    return pose
-
-
-def _checked_intrinsics(intrinsics: ArrayLike) -> NDArray[np.float64]:
-    camera = np.asarray(intrinsics, np.float64)
-    if camera.shape != (3, 3):
-        raise ValueError(f"intrinsics are a 3 x 3 matrix, not of shape {camera.shape}")
-    if not np.isfinite(camera).all() or min(camera[0, 0], camera[1, 1]) <= 0:
-        raise BadFrameError("intrinsics are not finite and positive")
-    return camera
-
-
-def _encoded_color(image: NDArray | bytes, quality: int) -> tuple[bytes, tuple[int, int]]:
-    """The bytes of a JPEG file and its (height, width)."""
-    if isinstance(image, bytes):
-        try:
-            with Image.open(io.BytesIO(image)) as opened:
-                opened.load()  # the only reliable check that the file is complete
-                upright = opened.getexif().get(_EXIF_ORIENTATION, 1) == 1
-                if opened.format == "JPEG" and opened.mode == "RGB" and upright:
-                    return image, (opened.height, opened.width)
-                image = np.asarray(opened.convert("RGB"))  # pixels keep their order: depth is not rotated by EXIF
-        except Exception as error:  # Pillow's decoders raise many kinds of exception on damaged files
-            raise BadFrameError(f"damaged color image ({error})") from error
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"a color image is (H, W, 3) uint8, not {image.shape} {image.dtype}")
-    encoded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return encoded.tobytes(), (image.shape[0], image.shape[1])
-
-
-def _png(image: NDArray) -> bytes:
-    return cv2.imencode(".png", image)[1].tobytes()
