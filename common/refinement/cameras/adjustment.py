@@ -18,6 +18,9 @@ from common.refinement.settings import AdjustmentSettings
 _COARSE = ((20.0, 60.0, 0.1), (5.0, 20.0, 0.5), (2.0, 8.0, 1.0))
 """Scale of the Cauchy loss, then largest error in pixels and smallest angle in degrees of what stays, of the rounds
 that start from the network's points."""
+_TURNING = 2
+"""The round from which on rotations are free. The averaged ones are better than the points at first, and would take up
+their errors: the end of a long chain then turns away (GLOMAP holds them too: Pan et al., ECCV 2024)."""
 _FOCAL_RANGE = (0.6, 1.7)  # of the adjusted focal length over its start
 _MAX_K1 = 0.6
 _ALIGNMENT = 5.0  # deviations of a measured position within which it counts when the model is put among them
@@ -26,8 +29,9 @@ _ALIGNMENT = 5.0  # deviations of a measured position within which it counts whe
 def adjust_coarse(model: Model, settings: AdjustmentSettings, threads: int) -> None:
     """Adjust poses and points from the network's points, with ever smaller errors allowed; cameras stay."""
     unit = _unit(model)
-    for scale, error, angle in _COARSE:
-        solve(model, settings, threads, loss="CAUCHY", scale=scale * unit, focal=False, radial=False)
+    for number, (scale, error, angle) in enumerate(_COARSE):
+        turn = number >= _TURNING
+        solve(model, settings, threads, loss="CAUCHY", scale=scale * unit, focal=False, radial=False, turn=turn)
         _filter(model, error * unit, angle)
 
 
@@ -117,7 +121,15 @@ def plausible(model: Model) -> bool:
 
 
 def solve(
-    model: Model, settings: AdjustmentSettings, threads: int, *, loss: str, scale: float, focal: bool, radial: bool
+    model: Model,
+    settings: AdjustmentSettings,
+    threads: int,
+    *,
+    loss: str,
+    scale: float,
+    focal: bool,
+    radial: bool,
+    turn: bool = True,
 ) -> None:
     """One bundle adjustment in place.
 
@@ -129,6 +141,7 @@ def solve(
         scale: its scale in pixels.
         focal: focal lengths are free.
         radial: radial terms are free.
+        turn: rotations are free.
     """
     pycolmap = pycolmap_module()
     reconstruction = model.reconstruction
@@ -138,6 +151,7 @@ def solve(
     options.print_summary = False
     options.refine_focal_length = focal
     options.refine_extra_params = radial
+    options.constant_rig_from_world_rotation = not turn
     options.ceres.loss_function_type = getattr(pycolmap.LossFunctionType, loss)
     options.ceres.loss_function_scale = scale
     options.ceres.solver_options.max_num_iterations = settings.max_iterations

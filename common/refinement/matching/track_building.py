@@ -42,12 +42,20 @@ def build_tracks(
         rng: chooses them.
     """
     start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    number, track = _join(start, matches)
+    return FeatureTracks(start, track, rng.random(number) < held_back)
+
+
+def _join(start: NDArray[np.int64], matches: Sequence[PairMatches]) -> tuple[int, NDArray[np.int64]]:
+    """Number of tracks, and (sum of K,) the one of each feature."""
     total = int(start[-1])
+    if not total:
+        return 0, np.zeros(0, np.int64)
     first = np.concatenate([start[pair.first] + pair.rows[:, 0] for pair in matches] or [np.zeros(0, np.int64)])
     second = np.concatenate([start[pair.second] + pair.rows[:, 1] for pair in matches] or [np.zeros(0, np.int64)])
     graph = coo_matrix((np.ones(len(first), dtype=np.int8), (first, second)), shape=(total, total))
-    number, track = connected_components(graph, directed=False) if total else (0, np.zeros(0, np.int64))
-    return FeatureTracks(start, track.astype(np.int64), rng.random(number) < held_back)
+    number, track = connected_components(graph, directed=False)
+    return int(number), track.astype(np.int64)
 
 
 def split_matches(matches: Sequence[PairMatches], tracks: FeatureTracks) -> tuple[list[PairMatches], list[PairMatches]]:
@@ -82,8 +90,11 @@ def clean_observations(
 ) -> Observations:
     """Observations of tracks that meet each frame at most once, in the given frames.
 
+    The tracks are joined anew by the given matches: a pair that was found to be wrong, such as two walls with one
+    wallpaper, has joined tracks of different places, and such tracks are among the longest.
+
     Args:
-        tracks: of all features.
+        tracks: for the numbers of the features.
         matches: pairs whose matches may be used.
         frames: (N,) bool, frames to use.
         per_frame: the longest tracks are taken until each frame has about so many; longer ones tie more together.
@@ -99,7 +110,7 @@ def clean_observations(
         )
     )
     frame = np.searchsorted(tracks.start, features, side="right") - 1
-    label = tracks.track[features]
+    label = _join(tracks.start, used)[1][features]
     key = label * len(frames) + frame
     _, position, times = np.unique(key, return_index=True, return_counts=True)
     position = position[times == 1]  # a track that meets a frame twice is wrong there

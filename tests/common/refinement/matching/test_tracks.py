@@ -46,6 +46,18 @@ def test_a_track_that_meets_a_frame_twice_is_not_used_there():
     assert observations.count == 2 and set(observations.row) == {2, 3}
 
 
+def test_a_pair_that_was_found_to_be_wrong_joins_nothing():
+    """Two walls with one wallpaper: frame 0 looked like frame 4, until the rotations said that it is another wall."""
+    right = chain(3, 6) + [PairMatches(3, 4, np.array([[0, 0], [1, 1]]), None, NONE)]
+    wrong = PairMatches(0, 4, np.array([[0, 0], [1, 1]]), None, NONE)
+    tracks = build_tracks([6] * 5, [*right, wrong], 0.0, np.random.default_rng(0))
+
+    observations = clean_observations(tracks, right, np.ones(5, dtype=bool), 10)
+
+    seen = [set(observations.frame[observations.track == track]) for track in range(observations.count)]
+    assert sorted(seen, key=min) == [{0, 1, 2}] * 6 + [{3, 4}] * 2
+
+
 def test_frames_that_are_left_out_are_not_observed():
     matches = chain(4, 5)
     use = np.array([True, True, False, True])
