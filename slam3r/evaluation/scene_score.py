@@ -12,7 +12,8 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from common.geometry.alignment import align_to_ground_truth, transform_points
-from common.geometry.cameras import project_world, unproject_to_world
+from common.geometry.cameras import unproject_to_world
+from common.geometry.overlap import view_overlap
 from common.metrics.pointcloud import PointcloudScore, reduce_and_refine, score_pointcloud, score_reconstruction
 from common.metrics.trajectory import absolute_trajectory_error
 from common.views import Views
@@ -104,29 +105,6 @@ def _trajectory(poses: Sequence[NDArray | None], truth: NDArray) -> tuple[float,
         return float("nan"), len(solved)
     estimate = np.stack([pose for pose in poses if pose is not None])
     return absolute_trajectory_error(estimate, truth[solved]).rmse, len(solved)
-
-
-def view_overlap(views: Views, step: int = 4, tolerance: float = 0.05) -> Tensor:
-    """(V, V) share of the pixels of view i whose surface view j sees.
-
-    Args:
-        views: (V, ..) with depth, intrinsics and poses.
-        step: every ``step``-th pixel is checked.
-        tolerance: relative depth difference below which a surface is the same.
-    """
-    assert views.depth is not None and views.intrinsics is not None and views.camera_to_world is not None
-    count, height, width = views.depth.shape
-    points = unproject_to_world(views.depth, views.intrinsics, views.camera_to_world)[:, ::step, ::step]
-    points = points.reshape(count, -1, 3)
-    overlap = torch.zeros(count, count)
-    for j in range(count):
-        pixels, depth = project_world(points.reshape(-1, 3), views.intrinsics[j], views.camera_to_world[j])
-        column, row = pixels.round().nan_to_num(nan=-1, posinf=-1, neginf=-1).long().unbind(-1)
-        inside = (depth > 0) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
-        seen = views.depth[j][row.clamp(0, height - 1), column.clamp(0, width - 1)]
-        visible = inside & ((seen - depth).abs() < tolerance * depth)
-        overlap[:, j] = visible.view(count, -1).float().mean(dim=1)
-    return overlap
 
 
 def retrieval_auc(networks: Networks, views: Views, threshold: float = 0.3) -> float:

@@ -137,8 +137,7 @@ class ImageToPoints(PretrainedModel):
         raw_reference = self.reference_head(streams.references, grid)
         raw_sources = self.source_head(streams.sources, grid)
         raw = torch.cat([raw_sources[:, :reference], raw_reference, raw_sources[:, reference:]], dim=1)
-        # Published in a stage of its own: the head learns from the network, not the network from the head.
-        logits = self.correlation_head(streams.sources[CORRELATION_LAYERS].detach())
+        logits = self.correlation_head(streams.sources[CORRELATION_LAYERS])
         return activate(raw, self.config.point_activation, self.config.confidence_activation), logits
 
     def window_pointmaps(
@@ -177,6 +176,12 @@ class ImageToPoints(PretrainedModel):
         Returns:
             (Q, C, N): 1 + exp of the correlation logits, with the query as reference and the candidates as sources.
         """
+        return 1 + self.correlation_logits(queries, candidates, grid, memory_chunk).exp()
+
+    def correlation_logits(
+        self, queries: Tensor, candidates: Tensor, grid: PatchGrid, memory_chunk: int | None = None
+    ) -> Tensor:
+        """The logits (Q, C, N) of `correlation_scores`."""
         # The candidates form one item for all queries, so work that is independent of the query is done once.
         streams = self.decode(
             queries[:, None],
@@ -186,4 +191,4 @@ class ImageToPoints(PretrainedModel):
             num_layers=CORRELATION_LAYERS,
             memory_chunk=memory_chunk,
         )
-        return 1 + self.correlation_head(streams.sources[CORRELATION_LAYERS]).exp()
+        return self.correlation_head(streams.sources[CORRELATION_LAYERS])

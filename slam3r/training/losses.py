@@ -6,9 +6,11 @@ al. 2024, equation 4). All sums run over views, not means: that is how the publi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from common.geometry.cameras import unproject_depth
@@ -124,6 +126,34 @@ def correlation_loss(logits: Tensor, confidence: Tensor) -> dict[str, Tensor]:
     truth = (confidence - 1).mean(dim=(-1, -2))
     per_source = (guess / (1 + guess) - truth / (1 + truth)).abs().mean(dim=0)
     return {"loss": per_source.sum(), "per_source": per_source}
+
+
+def overlap_loss(logits: Tensor, overlap: Tensor) -> Tensor:
+    """Cross-entropy between the retrieval's scores and the share of the surface that two views have in common.
+
+    The published loss has the scores follow the confidences of a full pass, which tell near views from far ones only
+    where the network has learnt to doubt far ones. This one needs true depth and poses.
+
+    Args:
+        logits: (Q, C, N) correlation logits of the candidates.
+        overlap: (Q, C) in [0, 1].
+    """
+    # The score is m / (1 + m) with the mean m of exp(logits): a sigmoid of log m.
+    log_mean = logits.float().logsumexp(dim=-1) - math.log(logits.shape[-1])
+    return F.binary_cross_entropy_with_logits(log_mean, overlap)
+
+
+def ray_loss(points: Tensor, targets: Targets) -> Tensor:
+    """Mean distance between the unit rays of predicted and of true points, in the camera's own frame: its lens.
+
+    In the distance between points, an error of the focal length is small beside one of the depth.
+
+    Args:
+        points: (B, H, W, 3).
+        targets: (B, ..).
+    """
+    distance = _masked_distance(F.normalize(points, dim=-1), Targets(F.normalize(targets.points, dim=-1), targets.valid))
+    return distance.sum() / targets.valid.sum().clamp(min=1)
 
 
 @dataclass

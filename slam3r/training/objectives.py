@@ -27,10 +27,12 @@ from slam3r.training.losses import (
     image_to_points_loss,
     local_to_world_loss,
     points_in_view,
+    ray_loss,
     registration_inputs,
 )
 from slam3r.training.pictures import correlation_panel, pointmap_panel
 from slam3r.training.registration_noise import RegistrationNoise
+from slam3r.training.retrieval_practice import RetrievalPractice
 
 
 def _select_views(views: Views, count: int, generator: torch.Generator) -> Views:
@@ -54,7 +56,8 @@ class ImageToPointsObjective(Objective):
         auxiliary: AuxiliaryHead | None = None,
         max_distance: float | None = None,
         blinded: float = 0.0,
-        correlation: bool = False,
+        rays: float = 0.0,
+        retrieval: RetrievalPractice | None = None,
     ) -> None:
         """
         Args:
@@ -66,8 +69,8 @@ class ImageToPointsObjective(Objective):
                 the data; None keeps all (published). For data with sky or unreliable far depth.
             blinded: share of the training windows whose encoder tokens are set to zero, so that the decoder learns
                 to see with the stem alone; for networks with a stem.
-            correlation: also train the correlation head, without an effect on the rest of the network
-                (see `CorrelationObjective`).
+            rays: weight of `ray_loss`, for data with many lenses.
+            retrieval: practice for the learned retrieval beside, so that it follows the decoder that it reads.
         """
         super().__init__(model, optimizer, frozen)
         self.auxiliary = auxiliary
@@ -75,7 +78,8 @@ class ImageToPointsObjective(Objective):
         self.alpha = alpha
         self.min_views = min_views
         self.blinded = blinded
-        self.correlation = correlation
+        self.rays = rays
+        self.retrieval = retrieval
 
     def terms(self, views: Views, training: bool) -> dict[str, Tensor]:
         """See `slam3r.training.losses.image_to_points_loss`."""
@@ -87,16 +91,19 @@ class ImageToPointsObjective(Objective):
         tokens, grid = self.model.encode(views.images)
         if training and self.blinded:
             tokens = self._blinded(tokens)
-        predicted, logits = self.model.forward_with_correlation(tokens, grid, reference)
+        predicted = self.model(tokens, grid, reference)
         targets = points_in_view(views, reference)
         if self.max_distance is not None:
             targets = clip_distance(targets, self.max_distance)
         terms = image_to_points_loss(predicted, targets, self.alpha)
         result = {**terms, "regression": terms["regression"] / views.images.shape[1]}
-        if self.correlation:
-            confidence = torch.cat([predicted.confidence[:, :reference], predicted.confidence[:, reference + 1 :]], 1)
-            result["correlation"] = correlation_loss(logits, confidence.detach())["loss"] / logits.shape[1]
-            result["loss"] = result["loss"] + result["correlation"]
+        if self.rays:
+            own = Targets(targets.points[:, reference], targets.valid[:, reference])
+            result["rays"] = ray_loss(predicted.points[:, reference], own)
+            result["loss"] = result["loss"] + self.rays * result["rays"]
+        if training and self.retrieval is not None and self.retrieval.due(self.global_step):
+            result["retrieval"] = self.retrieval.loss(self.model, self.global_step)
+            result["loss"] = result["loss"] + self.retrieval.weight * result["retrieval"]
         if self.auxiliary is not None:
             extra = self.auxiliary(tokens, views)
             result["loss"] = result["loss"] + extra.pop("loss")
