@@ -66,6 +66,10 @@ GROUPS: Mapping[str, Mapping[str, Column]] = {
         "accuracy_gain": Column("accuracy gain", "higher", digits=2),
         "completeness_gain": Column("completeness gain", "higher", digits=2),
         "retrieval_auc": Column("retrieval AUC", "higher"),
+        "point_error_2": Column("point error 2 (%)", "lower", 100, 1),
+        "point_error_4": Column("point error 4 (%)", "lower", 100, 1),
+        "point_error_10": Column("point error 10 (%)", "lower", 100, 1),
+        "confident_half": Column("confident half", "lower", digits=2),
     },
     "Path": {
         "ate_rmse": _cm("ATE RMSE"),
@@ -74,6 +78,7 @@ GROUPS: Mapping[str, Mapping[str, Column]] = {
         "ate_max": _cm("ATE max"),
         "rotation_error": Column("rotation (°)", "lower"),
         "focal_error": Column("focal error (%)", None, 100, 1),
+        "focal_error_size": Column("size of the focal error (%)", "lower", 100, 1),
         "rpe_translation": _cm("RPE translation"),
         "rpe_rotation": Column("RPE rotation (°)", "lower"),
         "path_length": Column("path (m)", digits=2),
@@ -89,6 +94,8 @@ GROUPS: Mapping[str, Mapping[str, Column]] = {
         "depth_rmse": Column("RMSE (m), median scale", "lower"),
         "depth_delta_1": Column("δ < 1.25, median scale", "higher"),
         "depth_images": Column("depth images", digits=1),
+        "roughness": Column("roughness (‰)", "lower", 1000, 2),
+        "edge_score": Column("F of edges", "higher", digits=2),
     },
     "Renderings": {
         "psnr": Column("PSNR (dB)", "higher", digits=2),

@@ -152,7 +152,9 @@ def ray_loss(points: Tensor, targets: Targets) -> Tensor:
         points: (B, H, W, 3).
         targets: (B, ..).
     """
-    distance = _masked_distance(F.normalize(points, dim=-1), Targets(F.normalize(targets.points, dim=-1), targets.valid))
+    distance = _masked_distance(
+        F.normalize(points, dim=-1), Targets(F.normalize(targets.points, dim=-1), targets.valid)
+    )
     return distance.sum() / targets.valid.sum().clamp(min=1)
 
 

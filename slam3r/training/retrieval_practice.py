@@ -16,7 +16,7 @@ from slam3r.training.losses import overlap_loss
 
 @dataclass
 class RetrievalPractice:
-    """Near, far and foreign views together: the scores are to be the share of the surface that two views have in common.
+    """Near, far and foreign views together: scores are to be the share of the surface that two views have in common.
 
     The windows of Image-to-Points show one place, and a decoder that meets nothing else forgets how views without
     anything in common look. Here the gradient reaches the decoder's layers below the score, not the head alone.

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from common.geometry.cameras import unproject_to_world
+from common.geometry.overlap import view_overlap
 from common.rooms import room_seed, room_video
 from common.views import Views
-from common.geometry.overlap import view_overlap
 from slam3r.evaluation.scene_score import area_under_curve, score_scene
 
 

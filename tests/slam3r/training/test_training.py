@@ -17,9 +17,10 @@ from common.training.optim import OptimizerConfig, build_optimizer
 from common.views import Views
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.training.auxiliary import AuxiliaryHead
-from slam3r.training.losses import camera_points, points_in_view, registration_inputs
+from slam3r.training.losses import Targets, camera_points, points_in_view, ray_loss, registration_inputs
 from slam3r.training.objectives import CorrelationObjective, ImageToPointsObjective, LocalToWorldObjective
 from slam3r.training.registration_noise import RegistrationNoise
+from slam3r.training.retrieval_practice import RetrievalPractice
 from tests.support.parity import assert_close, procedural_frames
 
 SIZES = {"encoder_width": 32, "encoder_depth": 1, "encoder_heads": 2}
@@ -49,6 +50,21 @@ def wall(views: int = 5, batch: int = 2, distance: float = 2.0) -> Views:
     images = procedural_frames(batch * views, SIDE, SIDE).unflatten(0, (batch, views))
     labels = (1 + (x >= SIDE // 2).long()).expand(batch, views, SIDE, SIDE)
     return Views(images, depth, pose, intrinsics, labels)
+
+
+class Walks:
+    """Four scenes: the wall, painted anew for each."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Views:
+        views = wall(batch=4)[index]
+        views.images = procedural_frames(20, SIDE, SIDE)[5 * index : 5 * index + 5]
+        return views
+
+    def set_epoch(self, epoch: int) -> None:
+        """The same in every epoch."""
 
 
 def depth_of(views: Views) -> Tensor:
@@ -134,25 +150,49 @@ class TestObjectives:
         assert after["semantic"] < 0.8 * before["semantic"] and after["depth"] < before["depth"]
         assert not [name for name in network.state_dict() if "auxiliary" in name]
 
-    def test_correlation_learns_beside_and_leaves_the_network_alone(self) -> None:
-        def gradients(correlation: bool) -> dict[str, torch.Tensor]:
-            torch.manual_seed(0)
-            network = ImageToPoints(**SIZES)
-            objective = ImageToPointsObjective(network, OPTIMIZER, correlation=correlation)
-            objective.terms(wall(), training=False)["loss"].backward()
-            return {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
+    def test_the_retrieval_practises_with_the_decoder_that_it_reads(self) -> None:
+        network = ImageToPoints(**SIZES)
+        practice = RetrievalPractice(Walks(), windows=2, queries=2, every=3)
+        objective = ImageToPointsObjective(network, OPTIMIZER, retrieval=practice)
+        assert [step for step in range(7) if practice.due(step)] == [0, 3, 6]
+        assert "retrieval" not in objective.terms(wall(), training=False)
+        objective.terms(wall(), training=True)["retrieval"].backward()
+        moved = {name for name, value in network.named_parameters() if value.grad is not None}
+        assert {"correlation_head.mlp.fc2.weight", "decoder.source_blocks.0.mlp.fc1.weight"} <= moved
+        assert not [name for name in moved if name.startswith(("reference_head.", "source_head."))]
 
-        alone, both = gradients(False), gradients(True)
-        assert not [name for name in alone if name.startswith("correlation_head.")]
-        assert [name for name in both if name.startswith("correlation_head.")]
-        assert all(torch.equal(both[name], value) for name, value in alone.items())
+    def test_practice_tells_views_of_one_place_from_those_of_another(self) -> None:
+        torch.manual_seed(0)
+        network, practice = ImageToPoints(**SIZES), RetrievalPractice(Walks())
+        optimizer = torch.optim.AdamW(network.parameters(), 2e-3)
+        losses = []
+        for _ in range(10):
+            optimizer.zero_grad()
+            losses.append(practice.loss(network, step=0))
+            losses[-1].backward()
+            optimizer.step()
+        assert losses[-1] < 0.7 * losses[0]
+        assert practice.loss(network, step=3) != practice.loss(network, step=0)  # other scenes
+        assert practice.loss(network, step=3) == practice.loss(network, step=3)
+
+    def test_an_error_of_the_lens_alone_counts_as_one_of_the_rays(self) -> None:
+        truth = camera_points(wall(views=1))
+        own = Targets(truth.points[:, 0], truth.valid[:, 0])
+        assert ray_loss(3 * own.points, own) == pytest.approx(0, abs=1e-6)  # no matter how far
+        wider = own.points * torch.tensor([1.1, 1.1, 1.0])
+        assert ray_loss(wider, own) > 0.02
+        network = ImageToPoints(**SIZES)
+        with torch.no_grad():
+            alone = ImageToPointsObjective(network, OPTIMIZER).terms(wall(), training=False)
+            terms = ImageToPointsObjective(network, OPTIMIZER, rays=2.0).terms(wall(), training=False)
+        assert_close(terms["loss"], alone["loss"] + 2 * terms["rays"])
 
     def test_a_blinded_network_sees_with_its_stem_alone(self) -> None:
         network = ImageToPoints(**SIZES, stem=True)
         objective = ImageToPointsObjective(network, OPTIMIZER, blinded=1.0)
         seen: list[torch.Tensor] = []
-        forward = network.forward_with_correlation
-        network.forward_with_correlation = lambda tokens, *rest: (seen.append(tokens), forward(tokens, *rest))[1]
+        forward = network.forward
+        network.forward = lambda tokens, *rest: (seen.append(tokens), forward(tokens, *rest))[1]
         for training in (False, True):
             objective.terms(wall(), training=training)
         width = network.config.encoder_width
