@@ -105,11 +105,13 @@ class WindowsBenchmark(BenchmarkBase[WindowsSettings, ModelUnderTest]):
         assert views.depth is not None and views.intrinsics is not None
         middle = len(views.images) // 2
         truth, intrinsics = views.depth[middle], views.intrinsics[middle]
-        tokens, grid = self.model.networks.encode(views.images, batch=4)
+        networks = self.model.networks
+        tokens, grid = networks.encode(views.images, batch=4)
         row: dict[str, float] = {}
         for count in self.settings.neighbours:
             beside = [middle + offset for offset in range(-count // 2, count // 2 + 1) if offset]
-            found = self.model.networks.local_pointmaps(tokens[middle][None], tokens[beside][None], grid)
+            sources = networks.start_sources(tokens[beside], grid)
+            found = networks.local_pointmaps(tokens[middle][None], sources, grid)
             predicted = Pointmaps(found.points[0].float().cpu(), found.confidence[0].float().cpu())
             row[f"point_error_{count}"] = _point_error(predicted.points, truth, intrinsics)
         depth, valid = predicted.points[..., 2], truth > 0

@@ -179,7 +179,7 @@ class ImageToPoints(PretrainedModel):
         return 1 + self.correlation_logits(queries, candidates, grid, memory_chunk).exp()
 
     def correlation_logits(
-        self, queries: Tensor, candidates: Tensor, grid: PatchGrid, memory_chunk: int | None = None
+        self, queries: Tensor, candidates: Tensor | ViewStart, grid: PatchGrid, memory_chunk: int | None = None
     ) -> Tensor:
         """The logits (Q, C, N) of `correlation_scores`."""
         # The candidates form one item for all queries, so work that is independent of the query is done once.
