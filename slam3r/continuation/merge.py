@@ -1,4 +1,4 @@
-"""Two finished runs into one: the second moved into the world of the first."""
+"""Two finished runs into one: the second moved into the world of the first, and their cameras adjusted together."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from common.files import check_apart
 from common.paths import user_path
 from common.progress import ProgressReporter
 from common.refinement.outcome import Verdict
+from common.refinement.settings import CameraSettings
 from slam3r.continuation.finished_run import FinishedRun, read_finished_run
 from slam3r.continuation.landmarks import Landmarks, find_landmarks
 from slam3r.continuation.localize import need_pycolmap
+from slam3r.continuation.merging.joint_adjustment import AdjustedCameras, adjust_together, colored
+from slam3r.continuation.merging.similarity import FoundSimilarity, find_similarity, shared_points
 from slam3r.continuation.names import prefix_of_new
 from slam3r.continuation.scene_of_run import scene_of_run
 from slam3r.continuation.settings import MergingSettings
-from slam3r.continuation.similarity import FoundSimilarity, SharedPoints, find_similarity, shared_points
 from slam3r.scene.known.unit import Unit
 from slam3r.scene.known.world import Movable
 from slam3r.scene.outputs import COLMAP, IMAGES, RESULTS, image_name, stage_results
@@ -83,9 +85,10 @@ def merge(
     landmarks = [_read(run, settings, progress) for run in runs]
     with ProgressReporter("match", 1.0, show=progress) as reporter:
         shared = shared_points(landmarks[0], landmarks[1], settings, lambda share: reporter.at("match", share))
-    found, agreeing = find_similarity(shared, settings)
-    scene = merged_scene(runs, found, export)
-    scene.tracks = _tracks(scene, agreeing, found, landmarks, export.colmap_points)
+    found = find_similarity(shared, settings)[0]
+    adjusted = _adjusted(runs, found, settings, progress) if settings.adjust else None
+    scene = merged_scene(runs, found, export, adjusted)
+    scene.tracks = _some_points(scene, export.colmap_points) if scene.tracks is None else scene.tracks
     if folder is not None:
         _write(scene, folder, export)
     return scene
@@ -97,16 +100,41 @@ def _read(run: FinishedRun, settings: MergingSettings, progress: bool) -> Landma
         return find_landmarks(run, settings.pictures, settings.matching, lambda share: reporter.at(stage, share))
 
 
-def merged_scene(runs: Sequence[FinishedRun], found: FoundSimilarity, export: ExportSettings) -> Scene:
+def _adjusted(
+    runs: Sequence[FinishedRun], found: FoundSimilarity, settings: MergingSettings, progress: bool
+) -> AdjustedCameras | None:
+    """Cameras of both runs adjusted together; None where they stay: those of a network are too far off."""
+    if not all(run.is_refined for run in runs):
+        return None
+    poses = np.concatenate([runs[0].poses, found.similarity.poses(runs[1].poses)])
+    with ProgressReporter("adjust", 1.0, show=progress) as reporter:
+        return adjust_together(
+            [*runs[0].frames, *runs[1].frames],
+            poses,
+            len(runs[0].frames),
+            CameraSettings(matching=settings.matching),
+            lambda stage, share: reporter.at(f"adjust: {stage}", share),
+        )
+
+
+def merged_scene(
+    runs: Sequence[FinishedRun],
+    found: FoundSimilarity,
+    export: ExportSettings,
+    adjusted: AdjustedCameras | None = None,
+) -> Scene:
     """Points and frames of two runs in the first one's world.
 
     Args:
         runs: two.
         found: similarity from the second's world to the first's.
         export: largest number of points.
+        adjusted: cameras of both, adjusted together; None leaves them as they are.
     """
     one, two = scenes = [scene_of_run(run) for run in runs]
     Movable(two, None, None).move(found.similarity)
+    if adjusted is not None:
+        take_cameras(scenes, adjusted)
     counts_views = [scene.verdict.applied != "none" for scene in scenes]
     if any(counts_views) and not all(counts_views):  # one confidence must not mean two things
         for scene, counts in zip(scenes, counts_views):
@@ -121,7 +149,9 @@ def merged_scene(runs: Sequence[FinishedRun], found: FoundSimilarity, export: Ex
     one.threshold, one.num_confident = threshold, one.num_confident + two.num_confident
     one.highest_confidence = max(one.highest_confidence, two.highest_confidence)
     one.frames = joined_frames(one.frames, two.frames, runs[1].name)
-    one.verdict = _verdict(runs, scenes, found)
+    if adjusted is not None:
+        one.tracks = colored(adjusted.tracks, one.points, one.colors)
+    one.verdict = _verdict(runs, scenes, found, adjusted)
     one.notes, scale = [_NOT_MERGED], found.similarity.scale
     if one.unit.source != "none" and two.unit.source != "none":
         one.notes.append(f"both runs have a known unit; the similarity says that these differ by {abs(scale - 1):.1%}")
@@ -144,9 +174,34 @@ def merged_scene(runs: Sequence[FinishedRun], found: FoundSimilarity, export: Ex
             "residual_in_first": found.residual,
             "residual_in_second": found.residual_second,
             "residual_relative": found.relative,
+            "adjusted": None
+            if adjusted is None
+            else {
+                "moved": adjusted.moved,
+                "epipolar_error_before": adjusted.error_before,
+                "epipolar_error": adjusted.error_after,
+            },
         }
     }
     return one
+
+
+def take_cameras(scenes: Sequence[Scene], adjusted: AdjustedCameras) -> None:
+    """Give two scenes in one world their adjusted cameras; their points follow."""
+    start = 0
+    for scene in scenes:
+        rows = range(start, start + len(scene.frames))
+        scene.points = adjusted.move(scene.points, rows)
+        scene.frames = [
+            replace(
+                frame,
+                camera_to_world=adjusted.after[row],
+                intrinsics=adjusted.intrinsics[row],
+                radial_distortion=float(adjusted.radial_distortion[row]),
+            )
+            for frame, row in zip(scene.frames, rows, strict=True)
+        ]
+        start = rows.stop
 
 
 def joined_frames(first: Sequence[SceneFrame], second: Sequence[SceneFrame], place: str) -> list[SceneFrame]:
@@ -176,8 +231,10 @@ def _step(times: Sequence[float]) -> float:
     return float(np.median(steps)) if steps else 1.0
 
 
-def _verdict(runs: Sequence[FinishedRun], scenes: Sequence[Scene], found: FoundSimilarity) -> Verdict:
-    """The verdicts of both runs taken together; the merged scene is not checked anew."""
+def _verdict(
+    runs: Sequence[FinishedRun], scenes: Sequence[Scene], found: FoundSimilarity, adjusted: AdjustedCameras | None
+) -> Verdict:
+    """The verdicts of both runs taken together; of the merged scene, only adjusted cameras are checked anew."""
     one, two = (scene.verdict for scene in scenes)
     agrees = None if one.agrees is None or two.agrees is None else one.agrees and two.agrees
     errors = [error for error in (one.epipolar_error, two.epipolar_error) if error is not None]
@@ -185,15 +242,14 @@ def _verdict(runs: Sequence[FinishedRun], scenes: Sequence[Scene], found: FoundS
     return Verdict(
         applied=min((one.applied, two.applied), key=order.index),
         agrees=agrees,
-        epipolar_error=max(errors, default=None),
+        epipolar_error=max(errors, default=None) if adjusted is None else adjusted.error_after,
         frames_checked=one.frames_checked + two.frames_checked,
-        reason=f"the worse of two runs, {runs[0].name} and {runs[1].name}, merged: {found.sentence()}",
+        reason=f"the worse of two runs, {runs[0].name} and {runs[1].name}, merged: {found.sentence()}"
+        + ("" if adjusted is None else f"; {adjusted.sentence()}"),
     )
 
 
-def _tracks(
-    scene: Scene, agreeing: SharedPoints, found: FoundSimilarity, landmarks: Sequence[Landmarks], most: int
-) -> SceneTracks:
+def _some_points(scene: Scene, most: int) -> SceneTracks:
     """Points for the COLMAP model: a choice of the merged cloud; they have no observations."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(scene.points))[:most])
     nothing = np.zeros(0, np.int64)

@@ -48,5 +48,7 @@ class MergingSettings:
     """Share of the matched points that must agree."""
     min_pictures: Count = 2
     """Pictures of each run that must have such points."""
+    adjust: bool = True
+    """Adjust the cameras of both runs together, where both are refined and their matches agree better afterwards."""
     matching: MatchingSettings = field(default_factory=MatchingSettings)
     """Features and matches."""

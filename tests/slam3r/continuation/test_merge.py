@@ -8,15 +8,22 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 import pytest
+import torch
+from scipy.spatial.transform import Rotation
 
 import slam3r
 from common.errors import ConfigurationError, InputError
 from common.export.ply import read_ply
 from common.export.trajectory import read_tum
+from common.refinement.cameras.gauge import Similarity
+from common.refinement.settings import CameraSettings
 from slam3r.continuation.finished_run import read_finished_run
+from slam3r.continuation.merge import take_cameras
+from slam3r.continuation.merging.joint_adjustment import adjust_together
+from slam3r.continuation.merging.similarity import SharedPoints, find_similarity
 from slam3r.continuation.names import prefix_of_new
+from slam3r.continuation.scene_of_run import scene_of_run
 from slam3r.continuation.settings import MergingSettings
-from slam3r.continuation.similarity import SharedPoints, find_similarity
 from tests.slam3r.continuation.conftest import Run
 from tests.slam3r.continuation.test_localize import run
 from tests.support.finished_runs import pose_errors, to_truth
@@ -41,6 +48,45 @@ def test_both_stand_in_one_world(merged: tuple[slam3r.Scene, Path], first: Run, 
     assert told["similarity"]["scale"] == pytest.approx(own / scale, rel=0.03)
     assert told["residual_in_first"] == pytest.approx(told["similarity"]["scale"] * told["residual_in_second"])
     assert told["residual_relative"] < 0.01 and told["inliers"] > 1000
+
+
+def test_cameras_that_disagree_are_adjusted_together(first: Run, second: Run) -> None:
+    """The second run is bent by up to 2 cm and half a degree along its path."""
+    runs = [read_finished_run(one.folder) for one in (first, second)]
+    frames, straight = [*runs[0].frames, *runs[1].frames], []
+    for made, one in zip(runs, (first, second)):
+        transform, scale = to_truth(made.poses, one.room.camera_to_world)
+        straight += [*Similarity(scale, transform[:3, :3] / scale, transform[:3, 3]).poses(made.poses)]
+    bent = np.array(straight)
+    for number, share in enumerate(np.linspace(0, 1, 5), start=5):
+        bent[number, :3, 3] += share * np.array([0.02, 0, 0.01])
+        bent[number, :3, :3] = Rotation.from_euler("y", 0.5 * share, degrees=True).as_matrix() @ bent[number, :3, :3]
+    adjusted = adjust_together(frames, bent, 5, CameraSettings(threads=1))
+    assert adjusted is not None and adjusted.error_after < 0.5 * adjusted.error_before
+    truth = np.concatenate([run.room.camera_to_world.numpy() for run in (first, second)])
+    assert path_error(adjusted.after, truth) < 0.6 * path_error(bent, truth)
+    seen_by = [
+        set(adjusted.tracks.frame[adjusted.tracks.point == point]) for point in range(len(adjusted.tracks.points))
+    ]
+    assert sum(min(rows) < 5 <= max(rows) for rows in seen_by) > 100, "tracks join the runs"
+    ahead = bent[9, :3, 3] + 2 * bent[9, :3, 2]
+    moved = adjusted.move(ahead[None], [9])[0]  # seen by this picture alone, it stays where the picture shows it
+    np.testing.assert_allclose(moved, adjusted.after[9, :3, 3] + 2 * adjusted.after[9, :3, 2], atol=1e-4)
+    scenes = [scene_of_run(made) for made in runs]
+    take_cameras(scenes, adjusted)
+    np.testing.assert_array_equal(scenes[1].camera_to_world, adjusted.after[5:])
+    assert all(np.isfinite(scene.points).all() for scene in scenes)
+
+
+def test_cameras_that_agree_stay(merged: tuple[slam3r.Scene, Path]) -> None:
+    scene, _ = merged
+    assert scene.made_from["merge"]["adjusted"] is None and "adjusted" not in scene.verdict.reason
+
+
+def path_error(poses: np.ndarray, truth: np.ndarray) -> float:
+    """Root mean square distance of the positions from the true ones, metres, after a similarity."""
+    transform, _ = to_truth(poses, torch.from_numpy(truth))
+    return float(np.sqrt(np.mean([pose_errors(pose, true, transform)[0] ** 2 for pose, true in zip(poses, truth)])))
 
 
 def test_files_of_the_merged_run(merged: tuple[slam3r.Scene, Path], first: Run, second: Run) -> None:

@@ -1,0 +1,1 @@
+"""Two runs that become one: the similarity between their worlds, and their cameras adjusted together."""
