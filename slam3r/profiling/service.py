@@ -104,7 +104,7 @@ async def _measure(
         channel = await connection.channel()
         try:
             async with WorkerProcess(chosen) as worker, ServiceClient(broker.address, broker.exchanges) as client:
-                load = LoadTest(client, pictures)
+                load = LoadTest(client, pictures, worker.processor_seconds)
                 await load.run(offered, seconds)
                 if offered:  # flat out, what waits goes back to the broker
                     await worker.until(lambda metrics: metrics.get("slam3r_queue_depth") == 0)
@@ -171,12 +171,15 @@ def _row(name: str, dtype: str, load: str, offered: float | None, outcome: Outco
         row.frames_per_second = record.answered_per_second
     else:
         row.seconds = record.first_pose_seconds
-    note = f"first pose after {record.first_pose_seconds:.1f} s; sent {len(record.sent)}, answered "
-    note += f"{len(record.answered)}, dropped {outcome.dropped}, lost {outcome.lost}"
+    note = (
+        f"first pose after {record.first_pose_seconds:.1f} s, {record.first_pose_processor_seconds:.1f} processor s; "
+    )
+    note += f"sent {len(record.sent)}, answered {len(record.answered)}, dropped {outcome.dropped}, lost {outcome.lost}"
     row.details = {
         "note": note,
         "offered_per_second": record.offered_per_second,
         "first_pose_seconds": record.first_pose_seconds,
+        "first_pose_processor_seconds": record.first_pose_processor_seconds,
         "founding_seconds": (record.started - record.sent[0]) / 1e9,
         "sent": len(record.sent),
         "answered": len(record.answered),

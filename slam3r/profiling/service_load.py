@@ -34,6 +34,8 @@ class LoadRecord:
     """Duplicate answers."""
     parts: set[int] = field(default_factory=set)
     """Worlds."""
+    first_pose_processor_seconds: float = 0.0
+    """Processor seconds of the worker from the first frame to the first answer."""
     started: int = 0
     """Start of the measurement, when the world is initialized."""
     ended: int = 0
@@ -71,13 +73,17 @@ class LoadRecord:
 class LoadTest:
     """One stream of encoded pictures to a service, and its answers. `run`, stop the worker, then `finish`."""
 
-    def __init__(self, client: ServiceClient, pictures: Sequence[bytes]) -> None:
+    def __init__(
+        self, client: ServiceClient, pictures: Sequence[bytes], processor_seconds: Callable[[], float]
+    ) -> None:
         """
         Args:
             client: connected.
             pictures: JPEG, PNG or WebP, shown to and fro so that the camera never jumps.
+            processor_seconds: of the worker so far.
         """
         self._client, self._pictures = client, cycle(chain(pictures, pictures[-2:0:-1]))
+        self._processor_seconds, self._used_before = processor_seconds, processor_seconds()
         self.record = LoadRecord()
         self._founded = asyncio.Event()
         self._reader: asyncio.Task | None = None
@@ -143,6 +149,8 @@ class LoadTest:
             if not isinstance(message, PoseMessage) or message.stream_id != STREAM:
                 continue
             self._newest = time.monotonic()
+            if not self.record.answered:
+                self.record.first_pose_processor_seconds = self._processor_seconds() - self._used_before
             self.record.repeated += message.timestamp_ns in self.record.answered
             self.record.answered.setdefault(message.timestamp_ns, time.time_ns())
             self.record.parts.add(message.part)

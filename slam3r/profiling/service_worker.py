@@ -14,6 +14,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from common.errors import InputError
 from slam3r.service.serve import serve
 from slam3r.service.settings import ServeConfiguration
@@ -49,6 +51,11 @@ class WorkerProcess:
 
     async def __aexit__(self, *exception: object) -> None:
         self._end()
+
+    def processor_seconds(self) -> float:
+        """Processor seconds of the process so far, of all its threads."""
+        times = psutil.Process(self._process.pid).cpu_times()
+        return times.user + times.system
 
     async def metrics(self) -> dict[str, float]:
         """Every sample of ``/metrics`` by its name with labels; empty without an answer."""
