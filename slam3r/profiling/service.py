@@ -171,9 +171,8 @@ def _row(name: str, dtype: str, load: str, offered: float | None, outcome: Outco
         row.frames_per_second = record.answered_per_second
     else:
         row.seconds = record.first_pose_seconds
-    note = (
-        f"first pose after {record.first_pose_seconds:.1f} s, {record.first_pose_processor_seconds:.1f} processor s; "
-    )
+    seconds, used = record.first_pose_seconds, record.first_pose_processor_seconds
+    note = f"first pose after {seconds:.1f} s ({used:.1f} of processor time); "
     note += f"sent {len(record.sent)}, answered {len(record.answered)}, dropped {outcome.dropped}, lost {outcome.lost}"
     row.details = {
         "note": note,
