@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from common.backbone import PatchGrid
+from slam3r.reconstruction.batches import equal_batches
 from slam3r.reconstruction.frames import LocalPointmap
 from slam3r.reconstruction.keyframes import neighbours
 from slam3r.reconstruction.memory.frame_store import FrameStore
@@ -29,17 +30,12 @@ def plan_windows(
         settings: radius and batch size.
         first: first frame whose tokens are held; later than the window only after the stride has grown.
     """
-    batch: list[Window] = []
-    for frame in frames:
-        window = neighbours(frame, stride, settings.window_radius, min(last, frame + look_ahead), first)
-        # A frame without any neighbour (short look-ahead, first frames) is its own neighbour.
-        window = window or [frame]
-        if batch and (len(window) != len(batch[0][1]) or len(batch) == settings.window_batch):
-            yield batch
-            batch = []
-        batch.append((frame, window))
-    if batch:
-        yield batch
+
+    def window(frame: int) -> Window:
+        others = neighbours(frame, stride, settings.window_radius, min(last, frame + look_ahead), first)
+        return frame, others or [frame]  # without any (short look-ahead, first frames) it is its own neighbour
+
+    return equal_batches(map(window, frames), lambda one: len(one[1]), settings.window_batch)
 
 
 def decode_windows(

@@ -286,9 +286,10 @@ class Reconstructor:
         return True
 
     def _register_head(self, stride: int, founding: Initialized) -> BufferingSet:
-        """Register the frames between the initial keyframes, each alone, and open the buffering set."""
+        """Register the frames between the initial keyframes, each alone as published, and open the buffering set."""
         head = [frame for frame in range(founding.frames[-1]) if frame % stride]
-        groups = [[frame] for frame in head]
+        size = self.settings.min_frames_per_round
+        groups = [head[first : first + size] for first in range(0, len(head), size)]
         with self.timer("registration"):
             register(groups, founding.frames, stride, self._store, self._patch_grid, self.networks, self.settings)
         # The world is the reference's camera frame, so its world pointmap is a camera pointmap too.

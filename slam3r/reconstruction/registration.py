@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 
 from common.backbone import PatchGrid
+from slam3r.reconstruction.batches import equal_batches
 from slam3r.reconstruction.frames import LocalPointmap, WorldPointmap
 from slam3r.reconstruction.initialization import InitialScene
 from slam3r.reconstruction.memory.frame_store import FrameStore
@@ -32,7 +33,7 @@ def register(
     """Register groups of frames with the same references and put their world pointmaps into the store.
 
     Args:
-        groups: of equal length; frames of a group see each other through the references, groups do not.
+        groups: frames of a group see each other through the references, groups do not.
         references: registered frames; their world pointmaps are given to the network as they are stored.
         stride: keyframe stride.
         store: read, and written when all groups are registered.
@@ -41,8 +42,7 @@ def register(
         settings: whether to normalize the input, whether to place frames as a whole, groups decoded at once.
     """
     registered: dict[int, WorldPointmap] = {}
-    for start in range(0, len(groups), settings.window_batch):
-        batch = groups[start : start + settings.window_batch]
+    for batch in equal_batches(groups, len, settings.window_batch):
         registered |= _register_batch(batch, references, stride, store, grid, networks, settings)
     store.world |= registered
 
@@ -56,7 +56,7 @@ def _register_batch(
     networks: Networks,
     settings: ReconstructionSettings,
 ) -> dict[int, WorldPointmap]:
-    """Register a few groups at once; returns their frames' world pointmaps."""
+    """Register a few groups of equal length at once; returns their frames' world pointmaps."""
     frames = [frame for group in groups for frame in group]
     source_tokens = torch.stack([store.tokens(group) for group in groups])
     source_points = torch.stack([torch.stack([store.local[frame].points for frame in group]) for group in groups])

@@ -44,8 +44,8 @@ class ReconstructionSettings:
     max_frames_per_round: Count = 10
     """Largest number of frames registered together (never more than half a stride, rounded up)."""
     min_frames_per_round: Count = 1
-    """Frames registered together where half a stride is fewer: one retrieval and one pass over the references serve all
-    of them, and they do not see each other."""
+    """Frames registered together where half a stride is fewer, those between the initial keyframes included: one
+    retrieval and one pass over the references serve all of them, and they do not see each other."""
     retrieval_queries: Count | None = None
     """Frames of a round that ask for references, evenly spaced; null: every second one, as published."""
     normalize_input: bool = False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from common.backbone import PatchGrid
+from slam3r.reconstruction.batches import equal_batches
 from slam3r.reconstruction.memory.frame_store import FrameStore
 from slam3r.reconstruction.networks import Networks
 from slam3r.reconstruction.placement.votes import Votes, sum_one, thinned
@@ -41,7 +42,8 @@ def votes_of_neighbours(
     weight = thinned(local.new_zeros(len(frames), settings.rigid_neighbours, *size), size)
     seen, world = (weight[..., None].repeat(1, 1, 1, 1, 3) for _ in range(2))
     neighbours = [registered_neighbours(frame, stride, store, settings) for frame in frames]
-    for batch in _batches(neighbours, settings.window_batch):
+    placed = [i for i, own in enumerate(neighbours) if own]
+    for batch in equal_batches(placed, lambda i: len(neighbours[i]), settings.window_batch):
         sources = store.sources([index for i in batch for index in neighbours[i]], networks, grid)
         window = networks.neighbour_pointmaps(store.tokens(frames[i] for i in batch), sources.items(len(batch)), grid)
         for i, points, confidence in zip(batch, window.points, window.confidence, strict=True):
@@ -68,16 +70,3 @@ def registered_neighbours(frame: int, stride: int, store: FrameStore, settings: 
     spaced = [index for index in usable if index < frame and (frame - index) % stride == 0]
     nearest = spaced if len(spaced) > 1 else usable
     return sorted(nearest, key=lambda index: (abs(index - frame), index))[: settings.rigid_neighbours]
-
-
-def _batches(neighbours: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """Positions of consecutive frames with equally many neighbours (at least one), ``size`` at most."""
-    batch: list[int] = []
-    for i, own in enumerate(neighbours):
-        if batch and (len(own) != len(neighbours[batch[0]]) or len(batch) == size):
-            yield batch
-            batch = []
-        if own:
-            batch.append(i)
-    if batch:
-        yield batch

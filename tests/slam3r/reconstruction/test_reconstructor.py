@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from common.backbone import ViewStart
+from common.views import Pointmaps
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, SequenceTooShort
 from slam3r.reconstruction.events import Buffered, Initialized, Registered
@@ -93,6 +95,25 @@ def test_a_frame_is_finished_as_soon_as_its_look_ahead_is_there(networks: Networ
                 lag.append(number - frame.index)
         # Rounds of one frame at stride 2: nothing waits but for the look-ahead, once the world is founded.
         assert max(lag[10:]) == latest
+
+
+def test_frames_between_the_initial_keyframes_are_registered_alone_or_together(
+    networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone as published, in a batch; a setting makes it one pass over the references."""
+    shapes, register = [], networks.register
+
+    def noted(references: ViewStart, tokens: torch.Tensor, *arguments) -> Pointmaps:
+        shapes.append(tuple(tokens.shape[:2]))
+        return register(references, tokens, *arguments)
+
+    monkeypatch.setattr(networks, "register", noted)
+    first = []
+    for together in (1, 5):
+        shapes.clear()
+        run(networks, video(12), replace(SETTINGS, min_frames_per_round=together))
+        first.append(shapes[0])
+    assert first == [(2, 1), (1, 2)]  # frames 1 and 3
 
 
 def test_frames_of_a_round_are_registered_together_and_few_of_them_ask(networks: Networks) -> None:
