@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Trains slam3r_tiny from nothing, on the processor: the commands that made checkpoints/slam3r_tiny, in their order. Run
-# command by command, never yet as one piece; about 6 hours on two cores that had other work beside it, and 85 minutes
-# of one core for the last run. Rooms go to data/, runs to outputs/. Arguments are added to every training command,
+# command by command, never yet as one piece; about 6 hours on two cores that had other work beside it, and 85 and 73
+# minutes of one core for the last two runs. Rooms go to data/, runs to outputs/. Arguments are added to every training command,
 # e.g. seed=1.
 #
 # The shipped weights saw three interruptions that this script leaves out: the first run was started again from its
-# weights at step 500, tiny_i2p_small_3 was stopped at step 2000 of its schedule of 3600, and tiny_i2p_stem began with a
-# schedule of 3000 steps and objective.blinded=0.3 and went on from step 607 as its file says.
+# weights at step 500, tiny_i2p_small_3 was stopped at step 2000 of its schedule of 3600, tiny_i2p_stem began with a
+# schedule of 3000 steps and objective.blinded=0.3 and went on from step 607 as its file says, with a retrieval head that
+# followed the decoder, and tiny_i2p_stem_2 began with a schedule of 1600 steps and went on from step 500 as here.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
