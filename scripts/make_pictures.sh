@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Remakes the pictures of the README, .github/images, with the shipped weights: some minutes on two cores.
-# The picture of the application needs playwright and Chromium, as tests/common/app/test_app_browser.py does.
+# The picture of the application needs playwright and Chromium, as tests/common/app/test_app_browser.py does; that of the
+# office is made where OFFICE names the folder of its seventeen pictures (TUM RGB-D, freiburg3_long_office_household).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
@@ -25,3 +26,18 @@ to_jpeg "$work/gaussians/overview.png" "$images/gaussians.jpg"
 
 "$python" -m pytest -q -m slow tests/common/app/test_app_browser.py -k as_the_model_asks
 to_jpeg results/app_screenshots/page.png "$images/app.jpg"
+
+if [[ -n ${OFFICE:-} ]]; then
+    for mode in off auto; do
+        "$python" scripts/reconstruct.py source.path="$OFFICE" output="$work/office_$mode" refinement="$mode"
+    done
+    "$python" - "$work/office_off/preview.png" "$work/office_auto/preview.png" "$images/office.jpg" <<'END'
+import sys
+
+import cv2
+
+before, after = (cv2.resize(cv2.imread(path), (690, 460), interpolation=cv2.INTER_AREA) for path in sys.argv[1:3])
+gap = cv2.copyMakeBorder(before, 0, 0, 0, 8, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+cv2.imwrite(sys.argv[3], cv2.hconcat([gap, after]), [cv2.IMWRITE_JPEG_QUALITY, 88])
+END
+fi
