@@ -19,7 +19,8 @@ from slam3r.service.wire.messages import Message, PoseMessage
 STREAM = "load"
 _AT_ONCE = 16
 """Frames on their way to the broker, so that the rate does not depend on how fast it confirms."""
-_QUIET_SECONDS = 3.0
+_QUIET_SECONDS = 10.0
+"""More than the pauses between answers while frames that waited are registered: windows are decoded in batches."""
 
 
 @dataclass
