@@ -54,7 +54,7 @@ class SelfAttention(nn.Module):
 
 @dataclass(frozen=True)
 class Memory:
-    """What cross attention reads of the memory views; made once, read by any number of targets."""
+    """Keys and values of memory views; made once, read by any number of targets."""
 
     keys: Tensor
     """(B, M, heads, N, C / heads), rotated."""

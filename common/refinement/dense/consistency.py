@@ -18,7 +18,7 @@ _ANGLES = 1 << 20
 
 @dataclass(frozen=True)
 class Agreement:
-    """What the neighbours' own depths say of each pixel; (N, H, W) tensors."""
+    """Answers of the neighbours' own depths at each pixel; (N, H, W) tensors."""
 
     agree: Tensor
     """uint8, number of neighbours whose depth agrees."""

@@ -1,4 +1,4 @@
-"""What the networks compute of each frame alone, kept for all the windows it appears in."""
+"""Results of the networks for each frame alone, kept for all the windows it appears in."""
 
 from __future__ import annotations
 
