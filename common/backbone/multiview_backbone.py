@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common.backbone.encoder import Encoder
@@ -12,6 +13,7 @@ from common.backbone.intrinsics import IntrinsicsEmbedding
 from common.backbone.multiview_decoder import MultiviewDecoder
 from common.backbone.patch_embed import PatchGrid
 from common.backbone.rope import Rotary, rotary_from_positions
+from common.backbone.stem.adapter import StemAdapter
 from common.backbone.token_pyramid import TokenPyramid
 
 
@@ -32,6 +34,7 @@ class MultiviewBackbone(nn.Module):
         intrinsics: IntrinsicsEmbedding | None = None,
         intrinsics_as: Literal["add", "token"] = "add",
         levels: tuple[int, ...] = (0, 6, 9, 12),
+        sight: StemAdapter | None = None,
     ) -> None:
         """
         Args:
@@ -40,10 +43,12 @@ class MultiviewBackbone(nn.Module):
             intrinsics: embedding of the encoder's width; None for a network without intrinsics.
             intrinsics_as: see the class.
             levels: entries of the decoder's list (0 = encoder tokens, k = block k) that feed the heads.
+            sight: what the decoder sees beside the encoder's tokens, of the decoder's width; None for nothing.
         """
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.sight = sight
         self.intrinsics = intrinsics
         self.intrinsics_as = intrinsics_as
         self.levels = levels
@@ -60,6 +65,7 @@ class MultiviewBackbone(nn.Module):
         batch, views = images.shape[:2]
         tokens, grid = self.encoder(images.flatten(0, 1))
         tokens = tokens.unflatten(0, (batch, views))
+        seen = None if self.sight is None else self.sight(images.flatten(0, 1)).unflatten(0, (batch, views)).float()
         rotary = None
         if intrinsics is not None and self.intrinsics is not None:
             embedding = self.intrinsics(intrinsics, (images.shape[-2], images.shape[-1]))
@@ -68,8 +74,17 @@ class MultiviewBackbone(nn.Module):
             else:
                 tokens = torch.cat([tokens, embedding], dim=2)
                 rotary = self._rotary_with_extra(grid, tokens.device)
-        sources = tokens[:, 1:] if views > 1 else tokens
-        streams = self.decoder(tokens[:, :1], sources, grid, want_sources=views > 1, rotary=rotary)
+                seen = None if seen is None else F.pad(seen, (0, 0, 0, 1))  # the stem sees nothing of that token
+        others = slice(1 if views > 1 else 0, None)
+        streams = self.decoder(
+            tokens[:, :1],
+            tokens[:, others],
+            grid,
+            reference_embedding=None if seen is None else seen[:, :1],
+            source_embedding=None if seen is None else seen[:, others],
+            want_sources=views > 1,
+            rotary=rotary,
+        )
         levels = []
         for level in self.levels:
             parts = [streams.references[level]] + ([streams.sources[level]] if views > 1 else [])

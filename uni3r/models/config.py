@@ -14,10 +14,11 @@ from common.backbone import (
     IntrinsicsEmbedding,
     MultiviewBackbone,
     MultiviewDecoder,
+    StemAdapter,
 )
 from common.backbone.alternating_backbone import alternating_levels
 from common.backbone.intrinsics import Normalization
-from common.heads import DPTHead, LinearHead, dpt_levels
+from common.heads import DPTHead, LinearHead, SmoothedLinearHead, dpt_levels
 from uni3r.models.attributes import AttributeSettings
 from uni3r.models.heads import AttributeHead, RoleHeads
 
@@ -50,8 +51,12 @@ class Uni3RConfig:
     """Way in which the network receives the cameras' intrinsics; ``add`` only with the multiview decoder."""
     intrinsics_normalization: Normalization = "height"
     """``height`` as published; ``per_axis`` for images that are not square."""
-    point_head: Literal["dpt", "linear"] = "dpt"
-    """``linear`` is SLAM3R's head, only with the multiview decoder."""
+    stem: bool = False
+    """Whether the decoder also reads what a convolutional network sees that was trained on photographs (multiview
+    only), as in `slam3r.models.config.BackboneConfig`."""
+    point_head: Literal["dpt", "linear", "smoothed"] = "dpt"
+    """``linear`` is SLAM3R's head, ``smoothed`` the same with a correction across patches; both only with the multiview
+    decoder."""
     point_activation: str = "inv_log"
     """``inv_log`` for VGGT's weights, ``exp`` for DUSt3R's and SLAM3R's."""
     confidence_activation: str = "expp1"
@@ -82,8 +87,8 @@ class Uni3RConfig:
         else:
             if self.decoder_width != self.encoder_width:
                 raise ValueError("decoder_width: the alternating decoder has the encoder's width")
-            if self.intrinsics == "add" or self.point_head == "linear":
-                raise ValueError("intrinsics=add and point_head=linear: only with the multiview decoder")
+            if self.intrinsics == "add" or self.point_head != "dpt" or self.stem:
+                raise ValueError("intrinsics=add, point_head other than dpt, and stem: only with the multiview decoder")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for ``config.json``."""
@@ -152,7 +157,8 @@ class Uni3RConfig:
             checkpointing=self.checkpointing,
         )
         how: Literal["add", "token"] = "token" if self.intrinsics == "token" else "add"
-        return MultiviewBackbone(encoder, decoder, intrinsics, how, dpt_levels(self.decoder_depth))
+        sight = StemAdapter(self.decoder_width, self.patch_size) if self.stem else None
+        return MultiviewBackbone(encoder, decoder, intrinsics, how, dpt_levels(self.decoder_depth), sight)
 
     def build_point_head(self) -> nn.Module:
         """Build the point head, levels to raw points and confidences."""
@@ -163,6 +169,8 @@ class Uni3RConfig:
     def _role_point_head(self) -> nn.Module:
         if self.point_head == "linear":
             return LinearHead(self.decoder_width, self.patch_size)
+        if self.point_head == "smoothed":
+            return SmoothedLinearHead(self.decoder_width, self.patch_size)
         return DPTHead(self.level_widths, patch_size=self.patch_size, views_per_pass=VGGT_VIEWS_PER_PASS)
 
     def build_dense_head(self, channels: int) -> DPTHead:

@@ -25,6 +25,7 @@ _TABLE = "backbone.encoder.position_table.entries"
 _RELATED_NAMES = (
     ("encoder.", "backbone.encoder."),
     ("decoder.", "backbone.decoder."),
+    ("sight.", "backbone.sight."),
     ("reference_head.", "point_head.reference."),
     ("source_head.", "point_head.source."),
 )

@@ -41,18 +41,23 @@ from uni3r.training.terms import (
 from uni3r.training.view_selection import ViewSelection, random_crop, split_views
 
 
-def network_from(sizes: Mapping[str, Any], start: str | Path | None = None) -> Uni3R:
+def network_from(
+    sizes: Mapping[str, Any], start: str | Path | None = None, heads: str | Path | None = None
+) -> Uni3R:
     """Build a network to train.
 
     Args:
         sizes: fields of `uni3r.models.config.Uni3RConfig`.
         start: hub id, folder or file of weights of Uni3R, or of VGGT, DUSt3R or SLAM3R (I2P) where they fit the sizes;
             None initializes randomly.
+        heads: hub id, folder or file of weights of Uni3R, for what `start` lacks: the attribute heads, where it is no
+            Uni3R. None for none.
 
     Raises:
         CheckpointError: tensors are missing or have another shape; the message names them.
     """
     model = Uni3R(**sizes)
+    initialized(model, heads, ("backbone.", "point_head."))
     initialized(model, start, model.fresh_prefixes)
     return model
 

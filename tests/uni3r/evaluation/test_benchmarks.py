@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.models import vgg16
 
-from common.errors import CheckpointError, ConfigurationError
+from common.errors import CheckpointError, ConfigurationError, InputError
 from common.evaluation.benchmark import build_benchmark
 from common.evaluation.references import Reference
 from common.evaluation.report import reference_table
@@ -149,6 +149,38 @@ def test_lpips_from_a_file_in_the_old_format_end_to_end(tmp_path: Path) -> None:
     row = benchmark.evaluate("room_1000", tmp_path)
     assert row["lpips"] > 0 and row["lpips_unaligned"] > 0
     assert not any("not measured" in note for note in benchmark.notes)
+
+
+def test_a_folder_of_scenes_that_has_no_labels(tmp_path: Path) -> None:
+    """Every second view of a window is a target; windows are spread over the scene."""
+    for name, frames in (("kitchen", 12), ("office", 5)):
+        write_scene(tmp_path / "data" / name, range(frames))
+    write_manifest(tmp_path / "data")
+    network().save_pretrained(tmp_path / "weights")
+    config = {
+        "benchmark": {
+            "_target_": "uni3r.evaluation.folder.FolderBenchmark",
+            "path": str(tmp_path / "data"),
+            "context_views": 2,
+            "stride": 2,
+            "windows": 3,
+            "protocol": {"refine": False, "true_poses": True, "alignment": {"steps": 2}},
+        },
+        "model": {
+            "name": "miniature",
+            "weights": str(tmp_path / "weights"),
+            "inference": {"size": list(SIZE), "teacher": None, "labels": "rooms", "unit": {"rule": "first_last"}},
+        },
+        "device": "cpu",
+    }
+    benchmark = build_benchmark(config)
+    assert benchmark.scenes() == ["kitchen", "office"]
+    rows = [benchmark.evaluate(name, tmp_path) for name in benchmark.scenes()]
+    assert [row["windows"] for row in rows] == [3, 1]
+    assert all({"psnr", "psnr_unaligned", "depth_abs_rel_ls"} <= row.keys() and "miou" not in row for row in rows)
+    config["benchmark"]["scenes"] = ["cellar"]
+    with pytest.raises(InputError, match=r"data has no scene cellar; it has kitchen, office"):
+        build_benchmark(config).scenes()
 
 
 def test_several_numbers_of_views_are_rows_of_their_own(tmp_path: Path) -> None:

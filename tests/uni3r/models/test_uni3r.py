@@ -22,6 +22,7 @@ from tests.support.parity import (
     sizes,
 )
 from tests.support.parity import header as slam3r_header
+from slam3r.models import ImageToPoints
 from uni3r.models.uni3r import Uni3R
 from uni3r.models.vggt import VGGT
 from uni3r.models.weight_adaptation import adapt_patch_kernel
@@ -147,6 +148,28 @@ def test_slam3r_and_dust3r_weights_give_their_own_points_before_training(tmp_pat
 
 
 @torch.no_grad()
+def test_a_stem_gives_the_points_of_the_slam3r_that_it_comes_from(tmp_path: Path) -> None:
+    """View by view, with and without a token of the intrinsics, which the stem does not see."""
+    torch.manual_seed(0)
+    own = {name: size for name, size in TOY.items() if not name.startswith("dpt")}
+    network = ImageToPoints(**own, stem=True, head="smoothed").eval()
+    for late in (network.sight.residuals, network.reference_head.correct, network.source_head.correct):
+        torch.nn.init.normal_(late.weight, std=0.1)  # they start at zero
+    network.save_pretrained(tmp_path)
+    images = procedural_frames(3, 64, 96)[None]
+    expected = network(*network.encode(images), 0)
+    stemmed = {**MULTIVIEW, "stem": True, "point_head": "smoothed"}
+    model = initialized(Uni3R(**stemmed), tmp_path, allow_missing=Uni3R.fresh_prefixes).eval()
+    for intrinsics in (None, _intrinsics(3)):
+        found = model(images, intrinsics).pointmaps
+        assert_close(found.points, expected.points, 1e-6)
+        assert_close(found.confidence, expected.confidence, 1e-6)
+    tokened = initialized(Uni3R(**stemmed | {"intrinsics": "token"}), tmp_path, allow_missing=Uni3R.fresh_prefixes)
+    assert_close(tokened.eval()(images).pointmaps.points, expected.points, 1e-6)
+    assert tokened(images, _intrinsics(3)).pointmaps.points.shape == expected.points.shape
+
+
+@torch.no_grad()
 def test_intrinsics_matter_once_they_are_learnt() -> None:
     wide = _intrinsics(2) * torch.tensor([0.5, 0.5, 1.0])[:, None]
     for how in ("add", "token"):
@@ -196,6 +219,7 @@ def test_configs_of_both_sizes_build() -> None:
     [
         ({"decoder": "multiview", "camera_head": True}, "camera_head: only with the alternating decoder"),
         ({"point_head": "linear"}, "only with the multiview decoder"),
+        ({"stem": True}, "stem: only with the multiview decoder"),
         ({"decoder_width": 8}, "the alternating decoder has the encoder's width"),
         ({"decoderwidth": 8}, "did you mean decoder_width"),
         ({"attributes": {"scale": "exp"}}, "attributes.scale: expected 'exponential' or 'softplus'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from slam3r.training.teacher import ImageToPointsTeacher
 from tests.support.tiny_scene import SIZES as SLAM3R_SIZES
 from tests.support.tiny_uni3r import network, room
 from uni3r.models.description import SceneUnit
-from uni3r.training.objective import GaussianObjective
+from uni3r.training.objective import GaussianObjective, network_from
 from uni3r.training.rendering import RenderOptions
 from uni3r.training.terms import LossWeights
 from uni3r.training.view_selection import ViewSelection
@@ -158,3 +159,15 @@ def test_class_weights_need_labels_and_change_the_feature_term_alone() -> None:
         _objective(class_weights=[1.0] * 8).terms(replace(_window(), labels=None), training=False)
     with pytest.raises(ValueError, match="at least 0"):
         _objective(class_weights=[1.0, -1.0])
+
+
+def test_training_begins_with_the_backbone_of_one_network_and_the_heads_of_another(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    trained, slam3r = network(), ImageToPoints(**SLAM3R_SIZES)
+    trained.save_pretrained(tmp_path / "uni3r")
+    slam3r.save_pretrained(tmp_path / "slam3r")
+    found = network_from(trained.config.to_dict(), tmp_path / "slam3r", tmp_path / "uni3r").state_dict()
+    for name, theirs in {"backbone.encoder": slam3r.encoder, "point_head.source": slam3r.source_head}.items():
+        assert all(torch.equal(found[f"{name}.{key}"], value) for key, value in theirs.state_dict().items())
+    heads = trained.attribute_head.state_dict()
+    assert all(torch.equal(found[f"attribute_head.{key}"], value) for key, value in heads.items())
