@@ -179,7 +179,7 @@ class _Place:
     stage: Path
     """Folder that takes the place of the results at the end."""
     name: str
-    """That of the result folder."""
+    """Name of the result folder."""
     predictions: bool
     """Every frame's arrays are written."""
 

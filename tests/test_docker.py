@@ -42,7 +42,7 @@ def stages() -> dict[str, list[tuple[str, str]]]:
 
 
 def services() -> dict[str, dict[str, Any]]:
-    """Of docker-compose.yml."""
+    """Services of docker-compose.yml."""
     return yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 

@@ -14,7 +14,7 @@ from tests.support.source_code import PACKAGES, ROOT, assert_none, files, module
 
 NAME = re.compile(rf"(?<![\w./-])(?:{'|'.join(PACKAGES)})(?:\.[A-Za-z_]\w*)+")
 ENDINGS = ("json", "md", "py", "safetensors", "yaml")
-"""Of file names such as ``slam3r.md``."""
+"""Suffixes of file names such as ``slam3r.md``."""
 EXAMPLES = ("data_process.NAME",)
 """Not meant to be there."""
 

@@ -36,7 +36,7 @@ class _LayerInput(NamedTuple):
     stream: Tensor
     """(B, V, N, C)."""
     memory: Tensor | Memory
-    """What the other role reads: the stream, or the keys and values made of it."""
+    """Input of the other role's cross attention: the stream, or the keys and values made of it."""
     attended: bool
     """The stream has this layer's self attention behind it."""
 

@@ -1,4 +1,4 @@
-"""What a view brings into the multi-view decoder whatever it meets there."""
+"""The part of the multi-view decoder's work that depends on one view alone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ViewStart:
     attended: Tensor
     """(B, V, N, C) streams after the self attention of the first layer."""
     memory: Memory
-    """What views of the other role read in the first layer."""
+    """Keys and values that views of the other role read in the first layer."""
     embedding: Tensor | None = None
     """(B, V, N, C) what is added to the streams at every layer, if anything."""
 

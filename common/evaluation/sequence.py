@@ -146,7 +146,7 @@ def open_readers(root: Path, split: str | None = None) -> list[SequenceReader]:
 
 @dataclass(frozen=True)
 class FrameChoice:
-    """Which frames of a sequence take part."""
+    """Choice of the frames of a sequence that take part."""
 
     every: Count = 1
     """Take every n-th frame."""

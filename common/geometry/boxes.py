@@ -31,7 +31,7 @@ class Box:
         return self.center + (signs * self.size) @ self.axes
 
     def contains(self, points: ArrayLike, margin: float = 0.0) -> NDArray[np.bool_]:
-        """Which of (N, 3) points lie inside, or no farther than the margin outside of each side."""
+        """Return for (N, 3) points whether they lie inside, or no farther than the margin outside of each side."""
         local = (np.asarray(points, np.float64) - self.center) @ self.axes.T
         return np.asarray((np.abs(local) <= self.size / 2 + margin).all(axis=-1))
 

@@ -1,4 +1,4 @@
-"""How much of a surface two views have in common, from true depth and poses."""
+"""Share of a surface that two views have in common, from true depth and poses."""
 
 from __future__ import annotations
 

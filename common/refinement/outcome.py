@@ -40,7 +40,7 @@ class Verdict:
     confirmed_before: float | None = None
     """Share on which two other views agree by the network's own depth, with the cameras of the result."""
     reason: str = ""
-    """Why the result is what it is, in one line."""
+    """Reason for the result, in one line."""
 
     def sentence(self) -> str:
         """One line for the user."""

@@ -26,7 +26,7 @@ _CANDIDATES, _COMPARED, _PROBE = 64, 8, (12, 16)
 
 @dataclass(frozen=True)
 class Tilt:
-    """How a camera is held; the defaults are those of a person who looks about a room."""
+    """Attitude of a camera; the defaults are those of a person who looks about a room."""
 
     pitch: tuple[float, float] = (-0.38, -0.02)
     """Range over paths of the angle above the horizon, radians."""

@@ -40,7 +40,7 @@ class SeenFeatures:
     features: Features
     """In working pixels."""
     camera: Camera
-    """Of the working picture."""
+    """Pixels of the working picture."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from slam3r.evaluation.model_under_test import ModelUnderTest
 
 @dataclass(frozen=True)
 class WindowsSettings:
-    """Which windows: ``configs/benchmark/windows.yaml``."""
+    """Choice of windows: ``configs/benchmark/windows.yaml``."""
 
     name: str = "windows"
     path: str | None = None

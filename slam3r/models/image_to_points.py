@@ -104,7 +104,7 @@ class ImageToPoints(PretrainedModel):
         return tokens[..., :width], None if self.sight is None else tokens[..., width:]
 
     def _seen(self, images: Tensor, transposed: Tensor | None, chunk: int | None) -> Tensor:
-        """What the stem sees, (B, N, C) for (B, 3, H, W)."""
+        """Residuals of the stem, (B, N, C) for (B, 3, H, W)."""
         assert self.sight is not None
         step = chunk or len(images)
         parts = [

@@ -31,7 +31,7 @@ class RetrievalPractice:
     every: int = 3
     """Steps from one practice to the next."""
     weight: float = 3.0
-    """Of the loss, beside that of the pointmaps."""
+    """Weight of the loss beside that of the pointmaps."""
 
     def due(self, step: int) -> bool:
         """Whether a step has practice."""

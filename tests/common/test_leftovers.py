@@ -1,4 +1,4 @@
-"""What killed runs leave behind is removed by the next one, and nothing else is."""
+"""Leftovers of killed runs are removed by the next one, and nothing else is."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from common.rooms import Degradation, room_sequence
 
 @dataclass
 class DenseScene:
-    """What `refine_depth` takes, and the truth."""
+    """Input of `refine_depth`, and the truth."""
 
     pictures: list[Picture]
     prediction: Prediction

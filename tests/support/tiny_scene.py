@@ -51,7 +51,7 @@ def photos(folder: Path, frames: int = 12, sizes: tuple[tuple[int, int], ...] = 
 
 
 def registered_frames(frames: int = 12) -> list[RegisteredFrame]:
-    """What a perfect network would have registered."""
+    """Frames as a perfect network would have registered them."""
     views = room(frames)
     points = unproject_to_world(views.depth, views.intrinsics, views.camera_to_world)
     confidence = 1 + 10 * torch.rand(views.depth.shape, generator=torch.Generator().manual_seed(0))

@@ -67,7 +67,7 @@ def two_views() -> Views:
 
 
 def true_scene(views: Views) -> tuple[Pointmaps, Cameras]:
-    """What a perfect network would say of them, in its unit and in the frame of view 0."""
+    """Prediction of a perfect network, in its unit and in the frame of view 0."""
     unit = scene_unit(views, SceneUnit("points"))
     points, _ = context_points(views)
     confidence = torch.full(points.shape[:-1], 2.0)

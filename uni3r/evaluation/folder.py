@@ -1,4 +1,4 @@
-"""Benchmark of novel views of any posed RGB-D scenes in the layout of `data_process`: real pictures, where there are some."""
+"""Benchmark of novel views of any posed RGB-D scenes in the layout of `data_process`, real ones included."""
 
 from __future__ import annotations
 

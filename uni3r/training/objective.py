@@ -41,9 +41,7 @@ from uni3r.training.terms import (
 from uni3r.training.view_selection import ViewSelection, random_crop, split_views
 
 
-def network_from(
-    sizes: Mapping[str, Any], start: str | Path | None = None, heads: str | Path | None = None
-) -> Uni3R:
+def network_from(sizes: Mapping[str, Any], start: str | Path | None = None, heads: str | Path | None = None) -> Uni3R:
     """Build a network to train.
 
     Args:

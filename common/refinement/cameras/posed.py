@@ -1,4 +1,4 @@
-"""Which frames have a pose."""
+"""Selection of the frames that have a pose."""
 
 from __future__ import annotations
 

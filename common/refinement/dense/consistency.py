@@ -85,7 +85,7 @@ def confirmed_pixels(
     parallax: float,
     settings: ConsistencySettings,
 ) -> Tensor:
-    """Which pixels the pictures and enough other views support.
+    """Find the pixels that the pictures and enough other views support.
 
     What departs from the prediction needs more support: a glossy door mirrors a room that several views agree on.
     Views that stand close together share the error of the prediction that they started from, and confirm nothing.

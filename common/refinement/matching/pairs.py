@@ -1,4 +1,4 @@
-"""Which pairs of pictures are compared: a number that grows linearly with the pictures."""
+"""Choice of the pairs of pictures that are compared: a number that grows linearly with the pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What visitors give to the application, how they wait, and how they stop it: in a headless Chromium."""
+"""Visitors give input to the application, wait, and stop it: in a headless Chromium."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from common.backbone.precision import set_compute_dtype
 from tests.support.parity import assert_close, image_to_points, procedural_frames, relative_error
 
 BFLOAT16_TOLERANCE = 0.04
-"""Of points and confidences of the small network, filled by the weight rule, over their largest value. bfloat16 has
+"""Largest error of points and confidences of the small network, filled by the weight rule, over their largest value.
+bfloat16 has
 8 bits of mantissa (0.4 % per product); 0.017 was seen here, 0.007 on photographs of 224 x 224."""
 
 

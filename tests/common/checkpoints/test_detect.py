@@ -137,7 +137,7 @@ def test_dpt_heads_have_a_place_for_everything_but_duplicates_and_an_idle_unit()
 
 
 def test_block_names_one_by_one() -> None:
-    """What is easily confused: the MLP's norm is the second of an encoder block and the third of a decoder block."""
+    """The names are easily confused: the MLP's norm is the second of an encoder block, the third of a decoder block."""
     for published, ours in {
         "enc_blocks.3.norm2.weight": "encoder.blocks.3.mlp_norm.weight",
         "enc_blocks.3.attn.proj.bias": "encoder.blocks.3.self_attention.projection.bias",

@@ -1,4 +1,4 @@
-"""What people type: inputs are recognized, paths are literal, and a mistake is one line at once."""
+"""The command line: inputs are recognized, paths are literal, and a mistake is one line at once."""
 
 from __future__ import annotations
 

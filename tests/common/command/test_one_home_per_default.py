@@ -61,7 +61,7 @@ def is_ours(target: str) -> bool:
 
 
 def own_content(file: Path) -> dict[str, Any]:
-    """What a file says itself."""
+    """Values that a file itself holds."""
     content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items() if key != "defaults"}
@@ -69,7 +69,7 @@ def own_content(file: Path) -> dict[str, Any]:
 
 @cache
 def inherited(file: Path) -> dict[str, Any]:
-    """What its defaults list gives: settings that are registered, and other files of its folder."""
+    """Values from its defaults list: settings that are registered, and other files of its folder."""
     register_all()
     content = OmegaConf.load(file)
     entries = [entry for entry in content.get("defaults", []) if isinstance(entry, str) and entry != "_self_"]

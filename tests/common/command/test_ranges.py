@@ -92,7 +92,7 @@ def numbers() -> Iterator[Any]:
 
 
 def refusal(cls: type, name: str, value: Any) -> str:
-    """What is said about a value of one setting; the others have their defaults. Fails if it is taken."""
+    """Return the message about a value of one setting; the others have their defaults. Fails if it is taken."""
     given = {field.name: _some_value(cls, field.name) for field in fields(cls) if field_default(field) is MISSING}
     with pytest.raises(ConfigurationError) as caught:
         to_dataclass({**given, name: value}, cls)

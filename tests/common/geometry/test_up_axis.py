@@ -1,4 +1,4 @@
-"""Which way is up, from how the cameras were held."""
+"""The vertical is found from the attitudes of the cameras."""
 
 from __future__ import annotations
 

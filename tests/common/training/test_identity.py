@@ -1,4 +1,4 @@
-"""What makes two runs the same run, and jobs of a multirun different ones."""
+"""Two runs with the same settings are one run, and jobs of a multirun are different ones."""
 
 from __future__ import annotations
 

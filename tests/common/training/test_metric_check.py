@@ -1,4 +1,4 @@
-"""What the best checkpoint is chosen by is known to be measured before the first step."""
+"""The metric that chooses the best checkpoint is checked before the first step."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def gradients(model: ImageToPoints) -> dict[str, Tensor]:
-    """Of the mean distance that the model predicts for a window."""
+    """Gradients of the mean distance that the model predicts for a window."""
     model.zero_grad()
     tokens, grid = model.encode(procedural_frames(3, 32, 32)[None])
     model(tokens, grid, 1).points.norm(dim=-1).mean().backward()

@@ -71,7 +71,7 @@ def configuration(path: Path, weights: Path, **changes: Any) -> Mapping[str, Any
 
 
 def perfect_run(scene: Path) -> tuple[EvaluationRun, RgbdSequence]:
-    """What a perfect system would leave, in another frame and unit; one frame without a pose."""
+    """Recording of a perfect system, in another frame and unit; one frame without a pose."""
     sequence = RgbdSequence(open_readers(scene)[0], FrameChoice())
     truth = load_truth(sequence, SIZE, scene.parent / "truth")
     frames, pixels = np.divmod(np.arange(truth.depth.size), SIZE[0] * SIZE[1])

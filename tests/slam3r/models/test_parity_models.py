@@ -222,7 +222,7 @@ class TestDUSt3R:
 
 
 class TestShortcuts:
-    """What the reconstruction calls for speed equals what the full pass says. Procedural frames, no files."""
+    """The fast paths of the reconstruction equal the full pass. Procedural frames, no files."""
 
     @pytest.fixture(scope="class")
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What users know reaches the result: the world of given cameras, metres of given depth, holes behind masks."""
+"""Users' knowledge reaches the result: the world of given cameras, metres of given depth, holes behind masks."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def finish(room: FilmedRoom, known: Known, mode: str, frames: list[KnownFrame]) 
 
 
 def facts(room: FilmedRoom, known: Known) -> list[KnownFrame]:
-    """What `KnownInput` makes of the pictures, but for those that the support code resizes itself."""
+    """Pictures as `KnownInput` prepares them, but for those that the support code resizes itself."""
     result = []
     for index in range(len(room.pictures)):
         camera = None if known.cameras is None else known.cameras.find(f"{index}.jpg")

@@ -1,4 +1,4 @@
-"""What is held of a run for refinement: which pictures, and which of them share a camera."""
+"""Input of the refinement: the pictures held, and those that share a camera."""
 
 from __future__ import annotations
 

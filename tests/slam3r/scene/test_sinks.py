@@ -1,4 +1,4 @@
-"""What is kept of registered frames, and how much of it."""
+"""Contents and size of the records of registered frames."""
 
 from __future__ import annotations
 

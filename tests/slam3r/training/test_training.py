@@ -87,7 +87,7 @@ def learn(objective, views: Views, steps: int) -> list[float]:
 
 
 class TestTruth:
-    """What the networks are taught, on a scene with known geometry."""
+    """Targets of the networks on a scene with known geometry."""
 
     def test_the_wall_is_flat_in_the_world_of_every_view(self) -> None:
         views = wall()

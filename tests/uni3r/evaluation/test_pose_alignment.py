@@ -37,7 +37,7 @@ def test_no_correction_is_the_identity() -> None:
 
 
 def _published_scene() -> tuple[Render, Cameras, torch.Tensor, dict[str, torch.Tensor], dict]:
-    """How the scene of the vectors is rendered, where its camera starts, and the picture (1, 3, H, W)."""
+    """Renderer of the scene of the vectors, first camera, and the picture (1, 3, H, W)."""
     given, config = vectors("pose_alignment"), header("pose_alignment")
     scene = Gaussians(
         given["in.means"],
@@ -59,7 +59,7 @@ def _published_scene() -> tuple[Render, Cameras, torch.Tensor, dict[str, torch.T
 
 
 def test_published_gradient() -> None:
-    """Of the colour error by the nine numbers, at the start."""
+    """Gradient of the colour error by the nine numbers, at the start."""
     render, cameras, target, given, _ = _published_scene()
     delta = torch.zeros(1, 9, requires_grad=True)
     poses = corrected_pose(invert_rigid(cameras.camera_to_world), delta)

@@ -13,6 +13,7 @@ from torch import Tensor
 from common.checkpoints.hub import initialized
 from common.configuration import config_folder, load_yaml
 from common.errors import CheckpointError, ConfigurationError
+from slam3r.models import ImageToPoints
 from tests.support.parity import (
     assert_close,
     image_to_points,
@@ -22,7 +23,6 @@ from tests.support.parity import (
     sizes,
 )
 from tests.support.parity import header as slam3r_header
-from slam3r.models import ImageToPoints
 from uni3r.models.uni3r import Uni3R
 from uni3r.models.vggt import VGGT
 from uni3r.models.weight_adaptation import adapt_patch_kernel

@@ -30,7 +30,7 @@ def room() -> FilmedRoom:
 
 
 def _predicted(room: FilmedRoom) -> tuple[Gaussians, Cameras, Tensor]:
-    """What a network with wrong poses, depths and focal length says, in the frame of view 0."""
+    """Prediction with wrong poses, depths and focal length, in the frame of view 0."""
     prediction = room.prediction
     depth, count = prediction.depth, len(prediction)
     intrinsics = prediction.intrinsics.float().expand(count, 3, 3)

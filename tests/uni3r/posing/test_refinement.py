@@ -46,7 +46,7 @@ NORMAL = torch.tensor([-0.3, 0.2, 1.0])
 
 
 def _seen(camera_to_world: Tensor) -> tuple[Tensor, Tensor]:
-    """What a camera sees of the wall: points (P, 3) in its own axes, and the picture (3, 64, 64)."""
+    """A camera's view of the wall: points (P, 3) in its own axes, and the picture (3, 64, 64)."""
     rays = pixel_rays(INTRINSICS, (64, 64))
     turned = rays @ camera_to_world[:3, :3].T
     depth = (3 - camera_to_world[:3, 3] @ NORMAL) / (turned @ NORMAL)

@@ -1,4 +1,4 @@
-"""What shows where no Gaussian is."""
+"""The background shows where no Gaussian is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the renderer does with scenes whose images are known in closed form, and with bad or empty input."""
+"""The renderer on scenes whose images are known in closed form, and on bad or empty input."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def scene_of(given: dict[str, Tensor], inputs: dict[str, Tensor]) -> tuple[Gauss
 
 
 def images(rendering: Rendering) -> dict[str, Tensor]:
-    """Of the first scene, channels last as in the vectors."""
+    """Rendering of the first scene, channels last as in the vectors."""
     assert rendering.features is not None
     return {
         "image": rendering.image[0].movedim(1, -1),

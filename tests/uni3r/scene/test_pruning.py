@@ -1,4 +1,4 @@
-"""Which Gaussians are kept for a smaller file: those that the input views show."""
+"""A smaller file keeps the Gaussians that the input views show."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_published_learning_rates(protocol: dict, recipe: str) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_published_parameter_groups(protocol: dict, recipe: str) -> None:
-    """Which tensors learn how: ours, and those that ours leaves out because no gradient reaches them."""
+    """Tensors by how they learn: ours, and those that ours leaves out because no gradient reaches them."""
     with torch.device("meta"):
         model = Uni3R()
     names = {parameter: name for name, parameter in model.named_parameters()}

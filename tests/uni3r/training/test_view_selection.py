@@ -1,4 +1,4 @@
-"""Which views are seen and rendered, and in what unit; crops are the same camera."""
+"""Views that are seen and rendered, and their unit; crops are the same camera."""
 
 from __future__ import annotations
 

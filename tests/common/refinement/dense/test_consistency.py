@@ -108,7 +108,7 @@ def test_the_angle_is_that_at_the_point(scene):
 
 
 def said(agree, seen=None, parallax=10.0):
-    """What neighbours say of pixels."""
+    """Evidence of neighbours about pixels."""
     return Agreement(agree, agree if seen is None else seen, torch.full_like(agree, parallax, dtype=torch.float16))
 
 

@@ -91,7 +91,7 @@ def test_radial_distortion_is_followed(scene):
 
 
 def distort(image, camera):
-    """What a lens with a radial term makes of a pinhole picture, by bilinear sampling."""
+    """A pinhole picture as a lens with a radial term shows it, by bilinear sampling."""
     height, width = camera.size
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     rays = working_rays(camera, torch.stack([x, y], dim=-1)).float()
