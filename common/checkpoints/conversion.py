@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from common.checkpoints.detect import UNI3R, UNI3R_TEACHER, KeyMap, detect_key_map
-from common.checkpoints.hub import CONFIG_NAME, WEIGHTS_NAME, PretrainedModel
+from common.checkpoints.hub import PretrainedModel
+from common.checkpoints.location import CONFIG_NAME, WEIGHTS_NAME
 from common.checkpoints.reading import check_sizes, read_state_dict
 from common.errors import CheckpointError
 from common.files import atomic_path, atomic_write

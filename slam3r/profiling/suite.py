@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from common.checkpoints.hub import CONFIG_NAME, PretrainedModel
+from common.checkpoints.hub import PretrainedModel
+from common.checkpoints.location import CONFIG_NAME
 from common.checkpoints.reading import read_model_config
 from common.device import choose_device
 from common.errors import ConfigurationError

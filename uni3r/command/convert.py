@@ -7,7 +7,7 @@ from hydra.utils import get_class
 from rich.console import Console
 
 from common.checkpoints.conversion import convert_checkpoint, read_family
-from common.checkpoints.hub import CONFIG_NAME, WEIGHTS_NAME
+from common.checkpoints.location import CONFIG_NAME, WEIGHTS_NAME
 from common.checkpoints.parts import whole_file
 from common.errors import ConfigurationError, InputError
 from common.files import check_writable

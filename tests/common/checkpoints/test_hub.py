@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from common.checkpoints.hub import initialized, locate
+from common.checkpoints.hub import initialized
+from common.checkpoints.location import locate
 from common.checkpoints.reading import read_state_dict
 from common.errors import CheckpointError
 from slam3r.models import ImageToPoints, LocalToWorld
@@ -285,7 +286,7 @@ class TestHub:
             asked.append((repo_id, filename, revision))
             return str(folder / filename)
 
-        monkeypatch.setattr("common.checkpoints.hub.hf_hub_download", download)
+        monkeypatch.setattr("common.checkpoints.location.hf_hub_download", download)
         assert_same_weights(ImageToPoints.from_pretrained(repository, revision="v2"), i2p)
         assert asked == [(repository, "model.safetensors", "v2"), (repository, "config.json", "v2")]
 
@@ -295,7 +296,7 @@ class TestHub:
         def download(*args, **kwargs):
             raise EntryNotFoundError("404")
 
-        monkeypatch.setattr("common.checkpoints.hub.hf_hub_download", download)
+        monkeypatch.setattr("common.checkpoints.location.hf_hub_download", download)
         with pytest.raises(CheckpointError, match=r"someone/empty on the hub holds none of model\.safetensors"):
             locate("someone/empty")
 
