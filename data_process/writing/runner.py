@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +18,7 @@ import cv2
 from common.command.many.settings import ManySettings
 from common.configuration import GivenText
 from common.errors import ConfigurationError, InputError
+from common.processes import become_helper
 from common.progress import ProgressReporter
 from common.ranges import Count, Quality, Workers
 from data_process.errors import EmptySceneError, SceneTakenError, WriteError
@@ -249,16 +247,7 @@ def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
 def _start_worker() -> None:
     """Use one OpenCV thread, leave interrupts to the parent, and exit if the parent dies."""
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Exit when the parent dies; a pool worker would otherwise wait for work forever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    become_helper()
 
 
 def _convert_scene(

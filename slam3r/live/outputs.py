@@ -66,15 +66,9 @@ class SegmentWriter:
 
     def _refine(self, segment: FinishedSegment, final: Path) -> None:
         held = segment.refinement_input
-        if self._refiner is None or held is None or len(held) < 2:
-            return
         spool = self.folder / f".{final.name}.refine.npz"
-        try:
-            held.write(spool)
-        except OSError as error:  # a full disk costs the refinement, not the segment
-            logger.error("%s is not refined: %s", final, error)
-            return
-        self._refiner.submit(SegmentJob(spool, final))
+        if self._refiner is not None and held is not None and held.spool(spool):
+            self._refiner.submit(SegmentJob(spool, final))
 
 
 def write_statistics(folder: Path, statistics: LiveStatistics, source: FrameSource) -> Path:

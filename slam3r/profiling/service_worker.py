@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from common.errors import InputError
+from common.processes import become_helper
 from slam3r.service.serve import serve
 from slam3r.service.settings import ServeConfiguration
 
@@ -104,6 +105,7 @@ def free_port() -> int:
 
 def _serve(chosen: ServeConfiguration, log: str) -> None:
     """In the worker's process."""
+    become_helper()
     with open(log, "w") as file:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())

@@ -34,7 +34,7 @@ from slam3r.reconstruction.retrieval import chosen_queries, retrieve
 from slam3r.reconstruction.settings import ReconstructionSettings
 
 LOCAL_BATCHES = 8
-"""Batches of windows decoded before frames are registered; bounds how many local pointmaps wait."""
+"""Batches of windows planned at once; between two plans, what no later step reads is dropped."""
 
 
 class Reconstructor:
@@ -229,15 +229,18 @@ class Reconstructor:
         size = self.settings.frames_per_round(self._at.stride)
         moved = True
         while moved:
-            moved = self._make_local_pointmaps(self._at.stride, self._founding)
-            if self._buffer is None:
-                if self._at.next_local <= self._founding.frames[-1]:
-                    continue
-                self._buffer = self._register_head(self._at.stride, self._founding)
-                yield from (self._finish(frame) for frame in range(self._at.next_frame))
-            while self._round_ready(size):
-                yield from self._register_round(size, self._buffer)
-            self._forget(self._at.stride, self._buffer)
+            first = self._at.next_local
+            for _ in self._make_local_pointmaps(self._at.stride, self._founding):
+                if self._buffer is None:
+                    if self._at.next_local <= self._founding.frames[-1]:
+                        continue
+                    self._buffer = self._register_head(self._at.stride, self._founding)
+                    yield from (self._finish(frame) for frame in range(self._at.next_frame))
+                while self._round_ready(size):
+                    yield from self._register_round(size, self._buffer)
+            if self._buffer is not None:
+                self._forget(self._at.stride, self._buffer)
+            moved = self._at.next_local > first
 
     def _forget(self, stride: int, buffer: BufferingSet) -> None:
         """Drop the frames that no later step reads."""
@@ -268,22 +271,23 @@ class Reconstructor:
         adopt_initial_frames(scene, self._store)
         return Initialized(tuple(scene.frames), scene.reference)
 
-    def _make_local_pointmaps(self, stride: int, founding: Initialized) -> bool:
-        """Decode a few batches of the next frames whose look-ahead is complete; returns whether there were any."""
+    def _make_local_pointmaps(self, stride: int, founding: Initialized) -> Iterator[None]:
+        """Decode the next frames whose look-ahead is complete, some batches at most. Yields after every batch, so that
+        frames are registered in between, and once at the end."""
         look_ahead = self.settings.look_ahead
         look_ahead = self.settings.window_radius * stride if look_ahead is None else look_ahead
         last = self._at.received - 1
         end = self._at.received if self._ended else max(self._at.next_local, self._at.received - look_ahead)
-        # In batches: after a stride search, every frame of the video is pending.
+        # In parts: after a stride search, every frame of the video is pending.
         end = min(end, self._at.next_local + LOCAL_BATCHES * self.settings.window_batch)
-        if end <= self._at.next_local:
-            return False
         frames = [frame for frame in range(self._at.next_local, end) if frame not in founding.frames]
-        with self.timer("local pointmaps"):
-            for windows in plan_windows(frames, stride, look_ahead, last, self.settings, self._at.first_held):
+        for windows in plan_windows(frames, stride, look_ahead, last, self.settings, self._at.first_held):
+            with self.timer("local pointmaps"):
                 decode_windows(windows, self._store, self._patch_grid, self.networks, self.settings)
+            self._at.next_local = windows[-1][0] + 1
+            yield
         self._at.next_local = end
-        return True
+        yield
 
     def _register_head(self, stride: int, founding: Initialized) -> BufferingSet:
         """Register the frames between the initial keyframes, each alone as published, and open the buffering set."""

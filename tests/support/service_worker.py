@@ -231,7 +231,7 @@ def count(worker: Worker, name: str, **labels: str) -> float:
     return worker.metrics.registry.get_sample_value(f"slam3r_{name}", labels) or 0.0
 
 
-def start_worker(place: Place, folder: Path) -> subprocess.Popen:
+def start_worker(place: Place, folder: Path, live: LiveSettings = LIVE) -> subprocess.Popen:
     """A worker in a process of its own, by ``scripts/serve.py``, with random weights; its log is ``worker.log``."""
     broker, segments = place.settings.broker, place.settings.segments
     overrides = {
@@ -244,12 +244,16 @@ def start_worker(place: Place, folder: Path) -> subprocess.Popen:
         "service.broker.partitions": broker.partitions,
         "service.intake.policy": place.settings.intake.policy,
         "service.intake.batch": 1,
-        "service.mesh.enabled": "false",
+        "service.mesh.enabled": place.settings.mesh.enabled,
+        "service.segments.save": segments.save,
+        "service.segments.folder": segments.folder,
         "service.segments.state": segments.state,
         "service.segments.checkpoint_seconds": segments.checkpoint_seconds,
         "service.segments.drain_seconds": segments.drain_seconds,
         "service.segments.idle_seconds": segments.idle_seconds,
         "service.http.enabled": "false",
+        "streaming.refine": live.streaming.refine,
+        "streaming.refine_frames": live.streaming.refine_frames,
         **{f"service.broker.exchanges.{name}": value for name, value in vars(place.exchanges).items()},
     }
     chosen = ("keyframe_stride", "stride_max", "window_radius", "initial_window", "num_scene_frames", "buffer_size")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable
 from itertools import cycle
 from pathlib import Path
 
 from common.command.many.settings import ManySettings
+from common.processes import become_helper
 
 
 class LocalWorkers:
@@ -69,16 +69,8 @@ def cores_for(settings: ManySettings, count: int) -> int:
 def _work(function: Callable[[int], None], number: int, log: Path, device: str) -> None:
     if device:
         os.environ["CUDA_VISIBLE_DEVICES"] = device  # before CUDA is asked for anything
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    become_helper()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     function(number)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

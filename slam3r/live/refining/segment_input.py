@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from common.errors import InputError
 from common.files import atomic_path
 from common.refinement.types import Camera, Picture, Prediction
 from slam3r.reconstruction.frames import RegisteredFrame
 from slam3r.scene.refinement_input import RefinementInput
+
+logger = logging.getLogger(__name__)
 
 
 class SegmentInput:
@@ -57,12 +61,19 @@ class SegmentInput:
     def __len__(self) -> int:
         return len(self._held.frames)
 
-    def write(self, path: Path) -> None:
-        """Write all to one file; it is complete or absent.
+    def spool(self, path: Path) -> bool:
+        """Write all to one file; returns whether it is there. Two frames are the least that can be refined, and a full
+        disk, which is reported, costs the refinement and nothing else."""
+        if len(self) < 2:
+            return False
+        try:
+            self._write(path)
+            return True
+        except (OSError, InputError) as error:
+            logger.error("a segment will not be refined: %s", error)
+            return False
 
-        Raises:
-            OSError: it cannot be written.
-        """
+    def _write(self, path: Path) -> None:
         frames, pictures, word = self._held.frames, self._held.pictures(), self._held.prediction()
         arrays: dict[str, NDArray] = {
             "times": np.array([self._times[index] for index in frames], np.float64),
@@ -97,7 +108,7 @@ class SpooledSegment:
 
 
 def read_segment_input(path: Path) -> SpooledSegment:
-    """Read what `SegmentInput.write` wrote; nothing in it is unpickled."""
+    """Read what `SegmentInput.spool` wrote; nothing in it is unpickled."""
     with np.load(path, allow_pickle=False) as file:
         count = len(file["times"])
         pictures = [

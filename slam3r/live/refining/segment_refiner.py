@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
-import os
-import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +16,7 @@ from common.export.mesh import write_mesh_glb
 from common.export.ply import write_mesh_ply
 from common.export.result_folder import MESH, SUMMARY, write_map
 from common.files import atomic_folder, read_json, write_json
+from common.processes import become_helper
 from common.refinement.outcome import Refinement
 from common.refinement.refine import refine
 from common.refinement.settings import Mode, RefinementSettings
@@ -38,7 +37,7 @@ class SegmentJob:
     """A closed segment to refine."""
 
     spool: Path
-    """File of `SegmentInput.write`; removed afterwards."""
+    """File of `SegmentInput.spool`; removed afterwards."""
     folder: Path
     """The segment as it was written; replaced where refinement wins."""
     summary: str = SUMMARY
@@ -149,7 +148,5 @@ def open_refiner(
 
 def _work(job: SegmentJob, settings: RefinementSettings) -> None:
     """The process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the session, which then decides
-    if hasattr(os, "nice"):  # not on Windows
-        os.nice(_NICE)
+    become_helper(_NICE)
     refine_segment(job, settings)

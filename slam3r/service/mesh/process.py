@@ -5,8 +5,6 @@ Pixels come through shared memory; the pipe carries small messages of `slam3r.se
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from multiprocessing.connection import Connection
 from multiprocessing.shared_memory import SharedMemory
@@ -17,6 +15,7 @@ import psutil
 from numpy.typing import NDArray
 
 from common.export.depth_fusion import DepthFusion, empty_mesh
+from common.processes import become_helper
 from slam3r.service.mesh.files import write_mesh_file
 from slam3r.service.wire.codec import pack, unpack
 
@@ -49,9 +48,7 @@ def run(connection: Connection, memory: str, shape: tuple[int, int, int], settin
         shape: slots, height and width.
         settings: voxel, truncation, depth_limit, update_seconds, memory_limit_mb.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the worker, which then ends the pipe
-    if hasattr(os, "nice"):  # not on Windows
-        os.nice(_NICE)
+    become_helper(_NICE)
     shared = SharedMemory(memory)
     slots: NDArray[Any] = np.ndarray((shape[0],), slot_type(*shape[1:]), shared.buf)
     try:

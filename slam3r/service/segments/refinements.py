@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import InputError
 from common.files import read_json, remove_leftovers, write_json
 from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.live.refining.segment_refiner import SegmentJob, SegmentRefiner
@@ -55,12 +56,8 @@ class SegmentRefinements:
 
     def keep_input(self, staged: Path, held: SegmentInput | None) -> None:
         """Write what the refinement of a staged segment needs. May be called in a thread."""
-        if self._refiner is None or held is None or len(held) < 2:
-            return
-        try:
-            held.write(self._file(staged, _INPUT))
-        except OSError as error:  # a full disk costs the refinement, not the segment
-            logger.error("a segment will not be refined: %s", error)
+        if self._refiner is not None and held is not None:
+            held.spool(self._file(staged, _INPUT))
 
     def published(self, staged: Path, folder: Path) -> None:
         """A segment is in its folder now: refine it if its input was kept."""
@@ -73,7 +70,7 @@ class SegmentRefinements:
         if self._file(staged, _INPUT).exists():
             try:
                 write_json(self._file(staged, _NOTE), {"folder": str(folder.resolve())})
-            except OSError as error:
+            except (OSError, InputError) as error:
                 logger.error("%s will not be refined if this worker stops before: %s", folder, error)
 
     def recover(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from slam3r.live.refining.segment_input import SegmentInput, read_segment_input
 from slam3r.live.refining.segment_refiner import SegmentJob, SegmentRefiner, open_refiner, refine_segment
 from slam3r.live.settings import StreamingSettings
 from tests.support.filmed_room import FilmedRoom, film, path_error
+from tests.support.full_disk import files_of_at_most
 from tests.support.refined_scene import registered_frame
 
 
@@ -48,7 +50,7 @@ def written(room: FilmedRoom, folder: Path) -> Path:
 def test_memory_is_bounded_and_the_frames_are_spread_evenly(room: FilmedRoom, tmp_path: Path) -> None:
     held = gathered(room, most=3)
     assert len(held) == 2
-    held.write(tmp_path / "held.npz")
+    held.spool(tmp_path / "held.npz")
     assert read_segment_input(tmp_path / "held.npz").times.tolist() == [0.0, 0.4]
 
 
@@ -65,7 +67,7 @@ def test_frames_that_came_to_nothing_are_left_out(room: FilmedRoom) -> None:
 def test_the_file_holds_what_was_gathered(room: FilmedRoom, tmp_path: Path) -> None:
     focal = room.focal / 2
     calibrated = torch.tensor([[focal, 0, 79.5], [0, focal, 59.5], [0, 0, 1]], dtype=torch.float64)
-    gathered(room, intrinsics=calibrated).write(tmp_path / "held.npz")
+    gathered(room, intrinsics=calibrated).spool(tmp_path / "held.npz")
     read = read_segment_input(tmp_path / "held.npz")
     assert torch.equal(read.prediction.depth > 0, room.prediction.valid)
     torch.testing.assert_close(read.prediction.camera_to_world, room.prediction.camera_to_world)
@@ -76,10 +78,21 @@ def test_the_file_holds_what_was_gathered(room: FilmedRoom, tmp_path: Path) -> N
     assert (camera.cx, camera.cy) == pytest.approx((159.5, 119.5))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="RLIMIT_FSIZE")
+def test_a_full_disk_costs_the_refinement_and_leaves_nothing_behind(
+    room: FilmedRoom, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = gathered(room)
+    with files_of_at_most(100_000):
+        assert not held.spool(tmp_path / "held.npz")
+    assert list(tmp_path.iterdir()) == []
+    assert "a segment will not be refined" in caplog.text
+
+
 @pytest.mark.slow
 def test_a_refined_segment_replaces_the_old_one(room: FilmedRoom, tmp_path: Path) -> None:
     folder, spool = written(room, tmp_path), tmp_path / "held.npz"
-    gathered(room).write(spool)
+    gathered(room).spool(spool)
     refine_segment(SegmentJob(spool, folder), RefinementSettings(mode="auto"))
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["verdict"]["applied"] == "dense" and summary["number"] == 0
@@ -97,7 +110,7 @@ def test_where_refinement_does_not_win_the_segment_stays_and_says_why(room: Film
     plain = FilmedRoom(blank, room.prediction, room.camera_to_world, room.depth, room.focal)
     folder, spool = written(plain, tmp_path), tmp_path / "held.npz"
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "summary.json"}
-    gathered(plain).write(spool)
+    gathered(plain).spool(spool)
     refine_segment(SegmentJob(spool, folder), RefinementSettings(mode="auto"))
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "summary.json"} == before
     verdict = json.loads((folder / "summary.json").read_text())["verdict"]

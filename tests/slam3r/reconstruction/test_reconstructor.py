@@ -97,6 +97,25 @@ def test_a_frame_is_finished_as_soon_as_its_look_ahead_is_there(networks: Networ
         assert max(lag[10:]) == latest
 
 
+def test_frames_of_a_backlog_are_finished_one_round_after_the_other(
+    networks: Networks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for a frame waits for the batches of windows up to its own, not for those of the frames behind."""
+    decoded, local_pointmaps = [0], networks.local_pointmaps
+
+    def counted(references: torch.Tensor, *arguments) -> Pointmaps:
+        decoded[0] += len(references)
+        return local_pointmaps(references, *arguments)
+
+    monkeypatch.setattr(networks, "local_pointmaps", counted)
+    machine = Reconstructor(networks, SETTINGS)
+    machine.push(video(4))  # too few to found a world
+    decoded[0] = 0
+    windows_ahead = [decoded[0] - frame.index for frame in machine.feed(video(44)[4:])]
+    assert len(windows_ahead) == 40
+    assert max(windows_ahead) <= 2 * SETTINGS.window_batch
+
+
 def test_frames_between_the_initial_keyframes_are_registered_alone_or_together(
     networks: Networks, monkeypatch: pytest.MonkeyPatch
 ) -> None:

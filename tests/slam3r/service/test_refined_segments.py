@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("aio_pika", reason="needs the extra: service")
@@ -16,9 +18,26 @@ from slam3r.live.settings import LiveSettings
 from slam3r.service.segments.refinements import RefinedSegment, SegmentRefinements
 from slam3r.service.worker import Worker
 from tests.support.rabbitmq import RabbitMQ
-from tests.support.service_worker import LIVE, Collector, count, make_place, random_sessions, running, send, until
+from tests.support.service_worker import (
+    LIMIT_SECONDS,
+    LIVE,
+    Collector,
+    count,
+    make_place,
+    random_sessions,
+    running,
+    send,
+    start_worker,
+    until,
+)
 
 REFINING = LiveSettings(LIVE.reconstruction, replace(LIVE.streaming, refine=True, refine_frames=6), LIVE.size)
+
+
+def helpers_of(worker: int) -> list[psutil.Process]:
+    """Processes that mesh or refine for a worker, by its id."""
+    children = psutil.Process(worker).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
 
 
 def waiting(folder: Path) -> list[Path]:
@@ -78,6 +97,42 @@ def test_segments_that_wait_for_refinement_when_the_worker_stops_are_refined_by_
         assert len(told(collector, "a")) == len(told(collector, "b")) == 1
         for name in "ab":
             assert "verdict" in json.loads((tmp_path / "segments" / "default" / name / "segment.json").read_text())
+
+    asyncio.run(scene())
+
+
+@pytest.mark.slow
+def test_a_killed_worker_takes_its_processes_with_it_and_the_next_refines_again(
+    rabbitmq: RabbitMQ, tmp_path: Path
+) -> None:
+    place = make_place(rabbitmq.url, tmp_path).with_(segments={"save": True}, mesh={"enabled": True})
+    about = tmp_path / "segments" / "default" / "a" / "segment.json"
+
+    async def scene() -> None:
+        collector = Collector(place)
+        await collector.declare()
+        first = start_worker(place, tmp_path, REFINING)
+        try:
+            for number, name in enumerate("abc"):
+                await send(place, range(20 * number, 20 * number + 8), segment=name, stream_id="default")
+            await until(lambda: waiting(tmp_path) and len(helpers_of(first.pid)) == 2)  # one meshes, one refines
+            children = psutil.Process(first.pid).children(recursive=True)
+        finally:
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+        _, alive = psutil.wait_procs(children, timeout=LIMIT_SECONDS)  # a moment, but for one that still imports torch
+        assert alive == [] and waiting(tmp_path)
+        assert "verdict" not in json.loads(about.read_text()), "it went on without its worker"
+        second = start_worker(place, tmp_path, REFINING)
+        try:
+            await until(lambda: waiting(tmp_path) == [])
+            assert len(helpers_of(second.pid)) >= 1, "no mesh process"
+        finally:
+            second.send_signal(signal.SIGTERM)
+            assert second.wait(LIMIT_SECONDS) == 0, (tmp_path / "worker.log").read_text()[-2000:]
+        await collector.read()
+        assert len(told(collector, "a")) == 1
+        assert "verdict" in json.loads(about.read_text())
 
     asyncio.run(scene())
 

@@ -6,7 +6,9 @@ import asyncio
 import errno
 import gc
 import json
+import os
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ pytest.importorskip("aio_pika", reason="needs the extra: service")
 from common.export import result_folder
 from common.export.ply import read_ply
 from common.export.trajectory import read_tum
+from common.refinement.settings import RefinementSettings
+from slam3r.live.refining.segment_input import SegmentInput
+from slam3r.live.refining.segment_refiner import SegmentRefiner
 from slam3r.live.scene_map import SceneMap
 from slam3r.service.mesh.files import TimedMesh
 from slam3r.service.metrics import Metrics
@@ -28,6 +33,9 @@ from slam3r.service.segments.saver import ClosedWorld, SegmentSaver
 from slam3r.service.segments.trajectory import TrajectoryRecorder
 from slam3r.service.settings import SegmentSettings
 from slam3r.service.streams.events import WorldEnded, WorldPoints
+from tests.support.filmed_room import film
+from tests.support.full_disk import files_of_at_most
+from tests.support.refined_scene import registered_frame
 from tests.support.service_worker import until
 
 
@@ -79,14 +87,14 @@ class Told:
         self.saved.append(error)
 
     async def refined(self, refined: RefinedSegment) -> None:
-        raise AssertionError("there is no refiner")
+        raise AssertionError("nothing was refined")
 
 
-def make_saver(tmp_path: Path, told: Told, **settings: Any) -> SegmentSaver:
+def make_saver(tmp_path: Path, told: Told, refiner: SegmentRefiner | None = None, **settings: Any) -> SegmentSaver:
     chosen = SegmentSettings(save=True, folder=str(tmp_path), **{"retry_seconds": 0.05, **settings})
     folders = SegmentFolders(tmp_path, "w")
-    nothing = SegmentRefinements(folders.staging, None, told.refined)
-    return SegmentSaver(chosen, folders, Metrics(), told.mesh, told.attempt, nothing)
+    refinements = SegmentRefinements(folders.staging, refiner, told.refined)
+    return SegmentSaver(chosen, folders, Metrics(), told.mesh, told.attempt, refinements)
 
 
 def test_a_full_disk_leaves_nothing_behind_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +123,33 @@ def test_a_full_disk_leaves_nothing_behind_and_is_tried_again(tmp_path: Path, mo
     assert len(read_ply(folder / "points.ply").points) > 10
     assert read_tum(folder / "trajectory.txt").timestamps.tolist() == [1.5]
     assert json.loads((folder / "segment.json").read_text())["ended_by"] == "segment"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="RLIMIT_FSIZE")
+def test_a_disk_with_room_for_a_segment_and_none_for_its_refinement(tmp_path: Path) -> None:
+    """The segment is saved at the first attempt, once; the next worker finds nothing else to publish."""
+    room = film(7, frames=2)
+    held = SegmentInput(2, None)
+    for index, picture in enumerate(room.pictures):
+        held.keep(index, picture)
+        held.add(registered_frame(room, index))
+
+    async def scene() -> None:
+        told = Told()
+        closed = world()
+        closed.ended = replace(closed.ended, refinement_input=held)
+        refiner = SegmentRefiner(RefinementSettings())
+        with files_of_at_most(100_000):
+            saver = make_saver(tmp_path, told, refiner)
+            await saver.submit(closed)
+            await until(lambda: told.saved)
+            assert told.saved == [None]
+        saver.close()
+        await make_saver(tmp_path, told).recover()
+        assert visible(tmp_path) == ["cam/a"]
+        assert not list((tmp_path / ".staging-w").iterdir())
+
+    asyncio.run(scene())
 
 
 def test_few_worlds_wait_in_memory_for_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
