@@ -9,6 +9,7 @@ from __future__ import annotations
 from torch import nn
 
 from common.backbone import Block, Encoder, MultiviewDecoder
+from common.backbone.view_start import Role
 
 
 def product_flops(rows: int, layer: nn.Linear) -> int:
@@ -103,3 +104,13 @@ def decoder_flops(
                 total += self_attention_flops(block, before, tokens) + mlp_flops(block, after, tokens)
                 total += cross_attention_flops(block, before, memories, pairs, tokens)
     return total
+
+
+def start_flops(decoder: MultiviewDecoder, role: Role, views: int, tokens: int) -> int:
+    """Operations of `MultiviewDecoder.start`: what a pass saves whose views of this role have been started."""
+    own, others = decoder.reference_blocks[0], decoder.source_blocks[0]
+    if role == "source":
+        own, others = others, own
+    assert isinstance(own, Block) and isinstance(others, Block) and others.cross_attention is not None
+    memory = 2 * product_flops(views * tokens, others.cross_attention.key)
+    return product_flops(views * tokens, decoder.embed) + self_attention_flops(own, views, tokens) + memory

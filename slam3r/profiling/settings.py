@@ -33,6 +33,8 @@ class Workload:
     """Frames of the pipeline."""
     stride: Count = 5
     """Keyframe stride of the pipeline."""
+    presets: tuple[str, ...] = ("default", "fast")
+    """Files of ``configs/reconstruction`` whose operations are counted, for the pipeline's frames and stride."""
     flat_at: tuple[Count, ...] = (50, 500)
     """Frames at which speed and memory are compared."""
     flat_span: Count = 30
@@ -58,10 +60,12 @@ DtypeName = Literal["float32", "bfloat16"]
 
 
 Stage = Literal[
-    "peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision", "rasterizer", "service", "scoring"
-]
+    "peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision", "operations", "rasterizer",
+    "service", "scoring",
+]  # fmt: skip
 DEFAULT_STAGES: tuple[Stage, ...] = (
-    "peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision", "rasterizer",
+    "peak", "encode", "i2p", "retrieval", "l2w", "pipeline", "flatness", "precision", "operations",
+    "rasterizer",
 )  # fmt: skip
 
 
@@ -113,9 +117,9 @@ class ProfileSettings:
     dtypes: tuple[DtypeName, ...] = ("float32", "bfloat16")
     """Types of the matrix products."""
     stages: tuple[Stage, ...] = DEFAULT_STAGES
-    """Stages to measure. ``rasterizer`` is Uni3R's and runs no network; ``scoring``, where asked for, the metrics of
-    one Replica scene with 5 GB of temporary files; ``service``, where asked for, broker, worker and client with the
-    models' own weights."""
+    """Stages to measure. ``operations`` counts and measures nothing; ``rasterizer`` is Uni3R's and runs no network;
+    ``scoring``, where asked for, the metrics of one Replica scene with 5 GB of temporary files; ``service``, where
+    asked for, broker, worker and client with the models' own weights."""
     flatness_sizes: tuple[str, ...] = ("tiny",)
     """Sizes whose long video is timed: some 1000 frames."""
     output: GivenText = "results/profile.json"

@@ -24,6 +24,7 @@ from common.profiling.timing import (
 )
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.pretrained import LoadedSlam3r, given_model, load_model, place_networks
+from slam3r.profiling.operations import CountedNetworks, operation_rows, preset
 from slam3r.profiling.settings import ProfileSettings, Workload
 from slam3r.profiling.stages import QUICK, PrecisionProbe, SpeedBenchmark
 
@@ -89,7 +90,9 @@ class SpeedRun(ProfileSettings):
         device: torch.device,
         work: Workload,
     ) -> Iterator[SpeedRow]:
-        if not set(self.stages) - {"peak", "rasterizer", "service", "scoring"}:
+        if "operations" in self.stages:
+            yield from self._operations(size, work)
+        if not set(self.stages) - {"peak", "operations", "rasterizer", "service", "scoring"}:
             return
         # Built in float32 and converted by the probe, or by `Networks` as we go on to the next dtype.
         model = self._model(size)
@@ -105,11 +108,22 @@ class SpeedRun(ProfileSettings):
                 if stage in self.stages and (stage != "flatness" or size in self.flatness_sizes):
                     yield from run()
 
+    def _operations(self, size: str, work: Workload) -> Iterator[SpeedRow]:
+        with torch.device("meta"):
+            image_to_points, local_to_world = self._fresh_networks(size)
+        patches = (work.image_size // image_to_points.config.patch_size) ** 2
+        variants = {name: preset(self.models[size], name, work.stride) for name in work.presets}
+        networks = CountedNetworks(image_to_points, local_to_world, patches)
+        yield from operation_rows(size, networks, variants, work.frames)
+
     def _model(self, size: str) -> LoadedSlam3r:
         if self.weights == "pretrained":
             return load_model(self.models[size])
+        return given_model(*self._fresh_networks(size))
+
+    def _fresh_networks(self, size: str) -> tuple[ImageToPoints, LocalToWorld]:
         described = self.models[size]
-        return given_model(
+        return (
             fresh_network(ImageToPoints, described.weights.image_to_points, described.sizes),
             fresh_network(LocalToWorld, described.weights.local_to_world, described.sizes),
         )
