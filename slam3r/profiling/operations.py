@@ -92,9 +92,17 @@ class CountedNetworks(Networks):
         started = start_flops(decoder, "source", count, self.tokens)
         for first in range(0, len(queries), batch):
             items = min(batch, len(queries) - first)
-            options = {"want_references": False, "num_layers": CORRELATION_LAYERS, "shared_sources": True}
-            flops = decoder_flops(decoder, 1, count, self.tokens, items, **options)
-            self.operations["retrieval"] += flops - started
+            self.operations["retrieval"] -= started
+            self.operations["retrieval"] += decoder_flops(
+                decoder,
+                references=1,
+                sources=count,
+                tokens=self.tokens,
+                batch=items,
+                want_references=False,
+                num_layers=CORRELATION_LAYERS,
+                shared_sources=True,
+            )
         return torch.ones(count)
 
     def register(
