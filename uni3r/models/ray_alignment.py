@@ -9,7 +9,7 @@ rays is also the parametrization of pixelSplat, arXiv 2312.12337).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,6 +20,11 @@ from common.geometry.transforms import apply_transform
 from common.views import Pointmaps
 
 POSE_SETTINGS = PnpSettings(max_pixels=2048)
+_POSE_SIDE = 128
+"""Shorter side in pixels for which the settings state their reprojection error: errors of depth, so of angles, decide
+it, and it grows with the picture."""
+_POSE_ATTEMPTS = (1, 2)
+"""Factors of the reprojection error that are tried until a pose is found."""
 _NEAREST = 0.01
 """Smallest depth of a point, as a share of the mean depth of its view: no point lies behind its own camera."""
 
@@ -51,7 +56,7 @@ def align_to_rays(
         intrinsics: (B, V, 3, 3), pixels.
         log_depth: (B, V, H, W) correction of the logarithm of the depths; None for none.
         camera_to_world: (B, V, 4, 4) known poses; None solves them from the points.
-        settings: settings of PnP. View 0 needs none.
+        settings: settings of PnP for pictures of 128 pixels. View 0 needs none.
     """
     points = pointmaps.points
     poses = estimate_poses(pointmaps, intrinsics, settings) if camera_to_world is None else camera_to_world.detach()
@@ -83,6 +88,16 @@ def estimate_poses(pointmaps: Pointmaps, intrinsics: Tensor, settings: PnpSettin
     confident = confidence >= confidence.flatten(2).median(dim=-1).values[..., None, None]
     for scene in range(points.shape[0]):
         for view in range(1, points.shape[1]):
-            pose = pose_from_pnp(points[scene, view], intrinsics[scene, view], confident[scene, view], settings)
-            poses[scene, view] = pose.camera_to_world.to(poses) if isinstance(pose, PnpPose) else torch.nan
+            usable = confident[scene, view]
+            poses[scene, view] = _pose(points[scene, view], intrinsics[scene, view], usable, settings).to(poses)
     return poses
+
+
+def _pose(points: Tensor, intrinsics: Tensor, usable: Tensor, settings: PnpSettings) -> Tensor:
+    """(4, 4) camera-to-world of one view, NaN where no attempt finds any; (H, W, 3), (3, 3) and (H, W)."""
+    error = settings.reprojection_error * min(usable.shape) / _POSE_SIDE
+    for factor in _POSE_ATTEMPTS:
+        pose = pose_from_pnp(points, intrinsics, usable, replace(settings, reprojection_error=factor * error))
+        if isinstance(pose, PnpPose):
+            return pose.camera_to_world
+    return torch.full((4, 4), torch.nan)

@@ -9,7 +9,7 @@ from common.geometry.cameras import pixel_grid, project_world
 from common.geometry.transforms import rotation_angle
 from common.views import Pointmaps, Views
 from tests.support.tiny_uni3r import true_scene, two_views
-from uni3r.models.ray_alignment import align_to_rays
+from uni3r.models.ray_alignment import align_to_rays, estimate_poses
 
 DEGREES = 180 / torch.pi
 
@@ -64,3 +64,16 @@ def test_points_without_a_pose_stay_as_they_were(room: Views) -> None:
     assert aligned.found.tolist() == [[True, False]]
     assert aligned.camera_to_world[0, 1].isnan().all()
     torch.testing.assert_close(aligned.points[0, 1], points[0, 1])
+
+
+def test_a_pose_is_found_from_the_same_points_in_larger_pictures(room: Views) -> None:
+    """Errors of points are errors of angles: a picture four times as large shows them four times as far off."""
+    pointmaps, cameras = true_scene(room)
+    torch.manual_seed(0)
+    rough = pointmaps.points + 0.045 * pointmaps.points[..., 2:] * torch.randn_like(pointmaps.points)
+    large = rough.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+    confidence = pointmaps.confidence.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+    intrinsics = room.intrinsics * torch.tensor([4.0, 4.0, 1.0])[:, None]
+    poses = estimate_poses(Pointmaps(large, confidence), intrinsics)
+    assert poses.isfinite().all()
+    assert (rotation_angle(poses, cameras.camera_to_world)[0, 1] * DEGREES) < 5.0
