@@ -9,7 +9,6 @@ purpose, or when it is in the dead-letter queue with the reason.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import threading
 import time
@@ -84,6 +83,8 @@ class Worker:
         settings.intake.check_prefetch(live)
         if live.streaming.refine and not settings.segments.save:
             raise InputError("streaming.refine refines saved segments: it needs service.segments.save=true")
+        if live.streaming.disk_map is not None:
+            raise InputError("streaming.disk_map holds one session's maps: use service.segments.save=true here")
         self._settings, intake, segments = settings, settings.intake, settings.segments
         self.metrics = Metrics()
         self._state = StateFolder(Path(segments.state) if segments.state else None)
@@ -92,7 +93,6 @@ class Worker:
         self._broker = Broker(settings.broker, intake.policy, intake.prefetch, self.metrics)
         self._streams = Streams(make_session, self._state, intake.max_streams, keep_points=segments.save)
         self._meshes = self._make_pool(live.size)
-        worker = hashlib.sha256(str(Path(segments.state).resolve()).encode()).hexdigest()[:8]
         self._publisher = ResultPublisher(
             settings,
             threshold,
@@ -100,7 +100,7 @@ class Worker:
             self._ledger,
             database,
             self._meshes,
-            SegmentFolders(Path(segments.folder), worker),
+            SegmentFolders(Path(segments.folder), self._state.worker),
             self.metrics,
             open_refiner(live.streaming, keep_unfinished=True),
         )
