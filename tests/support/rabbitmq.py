@@ -93,7 +93,7 @@ class RabbitMQ:
         os.killpg(self._process.pid, signal.SIGCONT)
 
     def refuse_publishers(self, refused: bool) -> None:
-        """Raise the alarm of a broker that is short of memory, or end it: connections that publish are not read from."""
+        """Raise the alarm of a broker that is short of memory, or end it. It does not read from those who publish."""
         self._control("set_vm_memory_high_watermark", "0.0001" if refused else "0.6")
 
     def add_user(self, name: str, configure: str, write: str, read: str) -> str:

@@ -174,7 +174,7 @@ class Collector:
         return self.messages
 
     async def poses(self) -> Counter[int]:
-        """How often each timestamp got a pose message."""
+        """Number of pose messages for each timestamp."""
         return Counter(m.timestamp_ns for m in await self.read() if m.TYPE == "pose")  # type: ignore[attr-defined]
 
     def of(self, kind: str) -> list[Any]:
@@ -199,7 +199,7 @@ async def has_no_worker(place: Place) -> bool:
 
 
 async def dead_letters(place: Place) -> list[aio_pika.abc.AbstractIncomingMessage]:
-    """What is in the dead-letter queue."""
+    """Contents of the dead-letter queue."""
     connection = await aio_pika.connect(place.url)
     async with connection:
         channel = await connection.channel()

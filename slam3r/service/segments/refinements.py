@@ -31,7 +31,7 @@ class RefinedSegment:
     applied: bool
     """Whether the folder was replaced."""
     verdict: str | None
-    """How well pictures and cameras agree, in a sentence; None where the refinement failed."""
+    """Agreement of pictures and cameras, in a sentence; None where the refinement failed."""
 
 
 OnRefined = Callable[[RefinedSegment], Awaitable[None]]

@@ -35,7 +35,7 @@ from tests.support.service_worker import (
 
 
 def told(collector: Collector, segment: str) -> list[tuple]:
-    """What was told of the refinement of a segment."""
+    """Messages about the refinement of a segment."""
     refined = [message for message in collector.of("segment_refined") if message.segment == segment]
     return [(message.folder, message.applied, message.verdict) for message in refined]
 
@@ -78,9 +78,8 @@ def test_segments_that_wait_for_refinement_when_the_worker_stops_are_refined_by_
                 await send(place, range(20 * number, 20 * number + 6), segment=name, stream_id="default")
             await send(place, [40], segment="c", stream_id="default")
             await until(lambda: count(worker, "segments_closed_total", reason="segment") == 2)
-            await until(
-                lambda: len(waiting_to_be_refined(tmp_path)) == 2
-            )  # published, and refinement takes a while to start
+            # Published, and refinement takes a while to start.
+            await until(lambda: len(waiting_to_be_refined(tmp_path)) == 2)
         assert await collector.read() and told(collector, "a") == told(collector, "b") == []
         async with running(place, live=REFINING):
             await until(lambda: waiting_to_be_refined(tmp_path) == [])
@@ -104,11 +103,10 @@ def test_a_killed_worker_takes_its_processes_with_it_and_the_next_refines_again(
         await collector.declare()
         first = start_worker(place, tmp_path, REFINING)
         try:
-            for number, name in enumerate("abc"):
+            for number, name in enumerate("ab"):
                 await send(place, range(20 * number, 20 * number + 8), segment=name, stream_id="default")
-            await until(
-                lambda: waiting_to_be_refined(tmp_path) and len(helpers_of(first.pid)) == 2
-            )  # one meshes, one refines
+            # One process meshes, one refines.
+            await until(lambda: waiting_to_be_refined(tmp_path) and len(helpers_of(first.pid)) == 2)
             children = psutil.Process(first.pid).children(recursive=True)
         finally:
             first.send_signal(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What a worker leaves for its successor: frames that are done, worlds and their numbers, checkpoints, suspects."""
+"""State for the next worker: frames that are done, worlds and their numbers, checkpoints, suspects."""
 
 from __future__ import annotations
 
