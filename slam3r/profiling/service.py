@@ -72,16 +72,17 @@ def service_rows(
     rate = work.frames_per_second
     shares: dict[str, tuple[float, ...]] = {"sustained": work.sustained, "overload": (work.overload,)}
     loads = [(load, share) for load in work.loads for share in shares.get(load, (None,))]
-    for (load, share), search in product(loads, work.stride_searches):
+    for (load, share), search in product(loads, work.stride_searches or (None,)):
         if rate is None and share is not None:
             raise InputError("service.frames_per_second: give it, or put 'flat out' first in service.loads")
         offered = None if share is None or rate is None else rate * share
         seconds = 0.0 if load == "founding" else work.seconds
         with tempfile.TemporaryDirectory(prefix="service-benchmark-") as folder:
             chosen = _configuration(model, dtype, device, work, Path(folder), recorded=offered is None)
-            chosen = replace(chosen, reconstruction=replace(chosen.reconstruction, stride_search=search))
+            if search is not None:
+                chosen = replace(chosen, reconstruction=replace(chosen.reconstruction, stride_search=search))
             outcome = asyncio.run(_measure(chosen, pictures, offered, seconds))
-        yield _row(name, dtype, load if len(work.stride_searches) == 1 else f"{load}, {search}", offered, outcome)
+        yield _row(name, dtype, load if search is None else f"{load}, {search}", offered, outcome)
         if rate is None and load == "flat out":
             rate = outcome.record.answered_per_second
 
@@ -106,7 +107,7 @@ async def _measure(
         try:
             async with WorkerProcess(chosen) as worker, ServiceClient(broker.address, broker.exchanges) as client:
                 load = LoadTest(client, pictures, worker.processor_seconds)
-                await load.run(offered, seconds)
+                await load.run(offered, seconds, chosen.reconstruction.stride_search_frames or 1)
                 if offered:  # flat out, what waits goes back to the broker
                     await worker.until(lambda metrics: metrics.get("slam3r_queue_depth") == 0)
                 metrics = await worker.metrics()

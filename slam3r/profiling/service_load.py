@@ -19,6 +19,8 @@ from slam3r.service.wire.messages import Message, PoseMessage
 STREAM = "load"
 _AT_ONCE = 16
 """Frames on their way to the broker, so that the rate does not depend on how fast it confirms."""
+_FOUNDING_RATE = 5.0
+"""Frames per second, least, until a world can be founded; they are only encoded meanwhile."""
 _QUIET_SECONDS = 10.0
 """More than the pauses between answers while frames that waited are registered: windows are decoded in batches."""
 
@@ -98,19 +100,25 @@ class LoadTest:
         self._reader: asyncio.Task | None = None
         self._newest = time.monotonic()
 
-    async def run(self, frames_per_second: float | None, seconds: float, patience: float = 300.0) -> None:
+    async def run(
+        self, frames_per_second: float | None, seconds: float, founding_frames: int, patience: float = 300.0
+    ) -> None:
         """Send until the world is founded, let the service catch up where there is a rate, and send for so long as
         counts.
 
         Args:
             frames_per_second: sent; None sends as fast as they are taken.
             seconds: that count; 0 for the founding alone.
+            founding_frames: that a world is founded on; they are sent faster where the rate is low.
             patience: seconds in which the world must be founded.
 
         Raises:
             InputError: it was not.
         """
         self._reader = asyncio.create_task(self._read(await self._client.subscribe("pose")))
+        if frames_per_second:
+            quick = max(frames_per_second, _FOUNDING_RATE)
+            await self._send_until(lambda: len(self.record.sent) >= founding_frames, quick, patience)
         await self._send_until(self._founded.is_set, frames_per_second, patience)
         if not self._founded.is_set():
             raise InputError(f"no world was founded in {patience:.0f} s, with {len(self.record.sent)} frames sent")

@@ -78,8 +78,8 @@ class ServiceWorkload:
     loads: tuple[LoadName, ...] = ("flat out", "sustained")
     """founding: until the world is founded, for the time to the first pose; flat out: as fast as frames are taken;
     sustained and overload: frames beyond are dropped."""
-    stride_searches: tuple[SearchName, ...] = ("exhaustive",)
-    """Every load is run once for each of these ``reconstruction.stride_search``, in turn."""
+    stride_searches: tuple[SearchName, ...] = ()
+    """Every load is run once for each of these ``reconstruction.stride_search``, in turn; none: the model's own."""
     seconds: Positive = 60.0
     """Measured seconds of each load, after the initialization."""
     frames_per_second: Positive | None = None

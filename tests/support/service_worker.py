@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -237,8 +237,11 @@ def count(worker: Worker, name: str, **labels: str) -> float:
 
 def helpers_of(worker: int) -> list[psutil.Process]:
     """Processes that mesh or refine for a worker, by its id."""
-    children = psutil.Process(worker).children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    helpers = []
+    for child in psutil.Process(worker).children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            helpers += [child] if "spawn_main" in " ".join(child.cmdline()) else []
+    return helpers
 
 
 def waiting_to_be_refined(folder: Path) -> list[Path]:

@@ -117,7 +117,8 @@ def test_a_killed_worker_takes_its_processes_with_it_and_the_next_refines_again(
         second = start_worker(place, tmp_path, REFINING)
         try:
             await until(lambda: waiting_to_be_refined(tmp_path) == [])
-            assert len(helpers_of(second.pid)) >= 1, "no mesh process"
+            await send(place, range(40, 48), segment="c", stream_id="default")
+            await until(lambda: helpers_of(second.pid))  # it meshes again
         finally:
             second.send_signal(signal.SIGTERM)
             assert second.wait(LIMIT_SECONDS) == 0, (tmp_path / "worker.log").read_text()[-2000:]
