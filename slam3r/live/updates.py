@@ -28,7 +28,7 @@ class FrameUpdate:
     frame: RegisteredFrame | None
     """Its `index` counts within the segment. None if the segment ended before its world was founded."""
     reason: str | None = None
-    """Why there is no registered frame."""
+    """Reason why there is no registered frame."""
     intrinsics: Tensor | None = None
     """(3, 3) float64 in pixels of the original picture (undistorted, with a calibration); None where `frame` is."""
     original_size: tuple[int, int] = (0, 0)

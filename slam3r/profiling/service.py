@@ -70,17 +70,19 @@ def service_rows(
     """
     pictures = load_pictures(work.picture_size)
     rate = work.frames_per_second
-    for load, search in product(work.loads, work.stride_searches):
-        shares = {"sustained": work.sustained, "overload": work.overload}
-        if rate is None and load in shares:
+    shares: dict[str, tuple[float, ...]] = {"sustained": work.sustained, "overload": (work.overload,)}
+    loads = [(load, share) for load in work.loads for share in shares.get(load, (None,))]
+    for (load, share), search in product(loads, work.stride_searches or (None,)):
+        if rate is None and share is not None:
             raise InputError("service.frames_per_second: give it, or put 'flat out' first in service.loads")
-        offered = (rate or 0) * shares[load] if load in shares else None
+        offered = None if share is None or rate is None else rate * share
         seconds = 0.0 if load == "founding" else work.seconds
         with tempfile.TemporaryDirectory(prefix="service-benchmark-") as folder:
             chosen = _configuration(model, dtype, device, work, Path(folder), recorded=offered is None)
-            chosen = replace(chosen, reconstruction=replace(chosen.reconstruction, stride_search=search))
+            if search is not None:
+                chosen = replace(chosen, reconstruction=replace(chosen.reconstruction, stride_search=search))
             outcome = asyncio.run(_measure(chosen, pictures, offered, seconds))
-        yield _row(name, dtype, load if len(work.stride_searches) == 1 else f"{load}, {search}", offered, outcome)
+        yield _row(name, dtype, load if search is None else f"{load}, {search}", offered, outcome)
         if rate is None and load == "flat out":
             rate = outcome.record.answered_per_second
 
@@ -105,7 +107,7 @@ async def _measure(
         try:
             async with WorkerProcess(chosen) as worker, ServiceClient(broker.address, broker.exchanges) as client:
                 load = LoadTest(client, pictures, worker.processor_seconds)
-                await load.run(offered, seconds)
+                await load.run(offered, seconds, chosen.reconstruction.stride_search_frames or 1)
                 if offered:  # flat out, what waits goes back to the broker
                     await worker.until(lambda metrics: metrics.get("slam3r_queue_depth") == 0)
                 metrics = await worker.metrics()
@@ -187,11 +189,16 @@ def _row(name: str, dtype: str, load: str, offered: float | None, outcome: Outco
         "waiting": outcome.waiting,
         "lost": outcome.lost,
         "worlds": len(record.parts),
+        "processor_seconds_per_frame": record.processor_seconds_per_frame,
     }
     if offered and len(latencies):  # flat out, a frame waits as long as the broker's queue is
         p50, p90, p99 = (float(mark) for mark in np.percentile(latencies, (50, 90, 99)))
+        half = (len(latencies) + 1) // 2
+        first, last = float(np.median(latencies[:half])), float(np.median(latencies[-half:]))
         row.seconds = p50
         row.details["latency"] = {"p50": p50, "p90": p90, "p99": p99, "frames": len(latencies)}
+        row.details["latency"] |= {"first_half": first, "last_half": last}  # the same where the rate is sustainable
         counted = f"{len(latencies)} of {len(record.counted)}"
-        row.details["note"] = f"p90 {p90:.2f} s, p99 {p99:.2f} s for {counted} frames; with founding: {note}"
+        grows = f"median {first:.2f} s in the first half and {last:.2f} s in the last"
+        row.details["note"] = f"p90 {p90:.2f} s, p99 {p99:.2f} s, {grows}, for {counted} frames; with founding: {note}"
     return row

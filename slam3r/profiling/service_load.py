@@ -19,6 +19,8 @@ from slam3r.service.wire.messages import Message, PoseMessage
 STREAM = "load"
 _AT_ONCE = 16
 """Frames on their way to the broker, so that the rate does not depend on how fast it confirms."""
+_FOUNDING_RATE = 5.0
+"""Frames per second, least, until a world can be founded; they are only encoded meanwhile."""
 _QUIET_SECONDS = 10.0
 """More than the pauses between answers while frames that waited are registered: windows are decoded in batches."""
 
@@ -35,6 +37,8 @@ class LoadRecord:
     """Duplicate answers."""
     parts: set[int] = field(default_factory=set)
     """Worlds."""
+    processor_seconds: dict[str, float] = field(default_factory=dict)
+    """Processor seconds of the time that counts, by process."""
     first_pose_processor_seconds: float = 0.0
     """Processor seconds of the worker from the first frame to the first answer."""
     started: int = 0
@@ -58,6 +62,12 @@ class LoadRecord:
         return self._rate(self.answered.values())
 
     @property
+    def processor_seconds_per_frame(self) -> dict[str, float]:
+        """Processor seconds for each answer that was received during the measurement, by process."""
+        answers = max(1, sum(self.started <= time <= self.ended for time in self.answered.values()))
+        return {name: seconds / answers for name, seconds in self.processor_seconds.items()}
+
+    @property
     def counted(self) -> list[int]:
         """Frames sent in the time that counts."""
         return [timestamp for timestamp in self.sent if timestamp >= self.started]
@@ -75,13 +85,13 @@ class LoadTest:
     """One stream of encoded pictures to a service, and its answers. `run`, stop the worker, then `finish`."""
 
     def __init__(
-        self, client: ServiceClient, pictures: Sequence[bytes], processor_seconds: Callable[[], float]
+        self, client: ServiceClient, pictures: Sequence[bytes], processor_seconds: Callable[[], dict[str, float]]
     ) -> None:
         """
         Args:
             client: connected.
             pictures: JPEG, PNG or WebP, shown to and fro so that the camera never jumps.
-            processor_seconds: of the worker so far.
+            processor_seconds: so far, by process; one of them is the ``worker``.
         """
         self._client, self._pictures = client, cycle(chain(pictures, pictures[-2:0:-1]))
         self._processor_seconds, self._used_before = processor_seconds, processor_seconds()
@@ -90,19 +100,25 @@ class LoadTest:
         self._reader: asyncio.Task | None = None
         self._newest = time.monotonic()
 
-    async def run(self, frames_per_second: float | None, seconds: float, patience: float = 300.0) -> None:
+    async def run(
+        self, frames_per_second: float | None, seconds: float, founding_frames: int, patience: float = 300.0
+    ) -> None:
         """Send until the world is founded, let the service catch up where there is a rate, and send for so long as
         counts.
 
         Args:
             frames_per_second: sent; None sends as fast as they are taken.
             seconds: that count; 0 for the founding alone.
+            founding_frames: that a world is founded on; they are sent faster where the rate is low.
             patience: seconds in which the world must be founded.
 
         Raises:
             InputError: it was not.
         """
         self._reader = asyncio.create_task(self._read(await self._client.subscribe("pose")))
+        if frames_per_second:
+            quick = max(frames_per_second, _FOUNDING_RATE)
+            await self._send_until(lambda: len(self.record.sent) >= founding_frames, quick, patience)
         await self._send_until(self._founded.is_set, frames_per_second, patience)
         if not self._founded.is_set():
             raise InputError(f"no world was founded in {patience:.0f} s, with {len(self.record.sent)} frames sent")
@@ -111,8 +127,11 @@ class LoadTest:
         self.record.started = time.time_ns()
         self.record.ended = self.record.started
         if seconds:
+            before = self._processor_seconds()
             await self._send_until(lambda: False, frames_per_second, seconds)
             self.record.ended = time.time_ns()
+            used = self._processor_seconds()
+            self.record.processor_seconds = {name: used[name] - before[name] for name in before}
 
     async def finish(self) -> LoadRecord:
         """Read outstanding answers after the worker has stopped."""
@@ -151,7 +170,8 @@ class LoadTest:
                 continue
             self._newest = time.monotonic()
             if not self.record.answered:
-                self.record.first_pose_processor_seconds = self._processor_seconds() - self._used_before
+                used = self._processor_seconds()["worker"]
+                self.record.first_pose_processor_seconds = used - self._used_before["worker"]
             self.record.repeated += message.timestamp_ns in self.record.answered
             self.record.answered.setdefault(message.timestamp_ns, time.time_ns())
             self.record.parts.add(message.part)

@@ -53,10 +53,15 @@ class WorkerProcess:
     async def __aexit__(self, *exception: object) -> None:
         self._end()
 
-    def processor_seconds(self) -> float:
-        """Processor seconds of the process so far, of all its threads."""
-        times = psutil.Process(self._process.pid).cpu_times()
-        return times.user + times.system
+    def processor_seconds(self) -> dict[str, float]:
+        """Processor seconds so far of the worker, of its mesh processes that are alive, and of this process."""
+        worker = psutil.Process(self._process.pid)
+        helpers = sum(_processor_seconds(child) for child in worker.children(recursive=True))
+        return {
+            "worker": _processor_seconds(worker),
+            "mesh": helpers,
+            "client": _processor_seconds(psutil.Process()),
+        }
 
     async def metrics(self) -> dict[str, float]:
         """Every sample of ``/metrics`` by its name with labels; empty without an answer."""
@@ -94,6 +99,14 @@ class WorkerProcess:
             self._process.kill()
         self._process.join()
         self._folder.cleanup()
+
+
+def _processor_seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return times.user + times.system
 
 
 def free_port() -> int:

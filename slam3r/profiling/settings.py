@@ -82,15 +82,15 @@ class ServiceWorkload:
     loads: tuple[LoadName, ...] = ("flat out", "sustained")
     """founding: until the world is founded, for the time to the first pose; flat out: as fast as frames are taken;
     sustained and overload: frames beyond are dropped."""
-    stride_searches: tuple[SearchName, ...] = ("exhaustive",)
-    """Every load is run once for each of these ``reconstruction.stride_search``, in turn."""
-    seconds: float = 60.0
+    stride_searches: tuple[SearchName, ...] = ()
+    """Every load is run once for each of these ``reconstruction.stride_search``, in turn; none: the model's own."""
+    seconds: Positive = 60.0
     """Measured seconds of each load, after the initialization."""
     frames_per_second: Positive | None = None
     """Capacity of the service; None takes the measurement of "flat out"."""
-    sustained: float = 0.8
-    """Share of the capacity that is offered as "sustained"."""
-    overload: float = 10.0
+    sustained: tuple[Positive, ...] = (0.8,)
+    """Shares of the capacity that are offered as "sustained", one after the other."""
+    overload: Positive = 10.0
     """Multiple of the capacity that is offered as "overload"."""
     picture_size: tuple[Pixels, Pixels] = (480, 640)
     """(height, width) of the JPEGs."""
@@ -100,10 +100,6 @@ class ServiceWorkload:
     """Run the mesh process as well."""
     threads: Threads | None = None
     """Processor threads of the worker; null: those of the run."""
-
-    def __post_init__(self) -> None:
-        if self.seconds <= 0 or self.sustained <= 0 or self.overload <= 0:
-            raise ValueError("seconds, sustained and overload must be positive")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 from contextlib import suppress
 
 import torch
@@ -21,6 +22,8 @@ from slam3r.service.worker import Worker
 logger = logging.getLogger(__name__)
 
 _LAST_SECONDS = 0.5
+_MARGIN_SECONDS = 4.5
+"""Beyond `drain_seconds`; the worker itself takes less unless something hangs."""
 
 
 def serve(chosen: ServeConfiguration) -> None:
@@ -44,7 +47,7 @@ async def _run(chosen: ServeConfiguration, live: LiveSettings, make_session) -> 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # Windows
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, _stop, stop, chosen.service.segments.drain_seconds)
     worker = Worker(chosen.service, live, make_session, chosen.model.confidence.registered, chosen.camera)
     confirm_seconds = chosen.service.broker.confirm_seconds
     async with serve_http(chosen.service.http, confirm_seconds, worker.health, worker.metrics) as port:
@@ -55,6 +58,18 @@ async def _run(chosen: ServeConfiguration, live: LiveSettings, make_session) -> 
         task.cancel()
     pending = left and (await asyncio.wait(left, timeout=_LAST_SECONDS))[1]
     if worker.is_stuck or pending:  # Python would wait for a thread, and asyncio for the farewell to a silent broker
-        logger.warning("what took too long is cut off; its frames go back to the broker")
-        logging.shutdown()
-        os._exit(0)
+        _cut_off()
+
+
+def _stop(stop: asyncio.Event, drain_seconds: float) -> None:
+    """Let the worker finish, and see to it that the process ends in time, whatever a thread of it still waits for."""
+    stop.set()
+    limit = threading.Timer(drain_seconds + _MARGIN_SECONDS, _cut_off)
+    limit.daemon = True
+    limit.start()
+
+
+def _cut_off() -> None:
+    logger.warning("what took too long is cut off; its frames go back to the broker")
+    logging.shutdown()
+    os._exit(0)

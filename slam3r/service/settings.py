@@ -260,7 +260,7 @@ class ServiceSettings:
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     """Connection to RabbitMQ, and what is declared there."""
     intake: IntakeSettings = field(default_factory=IntakeSettings)
-    """Which frames are taken, and what happens when there are too many."""
+    """Limits on incoming frames, and behaviour under overload."""
     mesh: MeshSettings = field(default_factory=MeshSettings)
     """The mesh process. Lengths are in units of the world, whose points are about 1 from the first camera."""
     segments: SegmentSettings = field(default_factory=SegmentSettings)

@@ -9,11 +9,9 @@ purpose, or when it is in the dead-letter queue with the reason.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -26,11 +24,10 @@ from slam3r.live.frame_preparer import FramePreparer
 from slam3r.live.refining.segment_refiner import open_refiner
 from slam3r.live.settings import LiveSettings
 from slam3r.service.broker.connection import Broker
-from slam3r.service.frame_key import FrameKey
 from slam3r.service.health import Health
 from slam3r.service.intake.dead_letters import DeadLetters
+from slam3r.service.intake.decoding import Decoder
 from slam3r.service.intake.entrance import Entrance
-from slam3r.service.intake.frames import DecodedFrame, IncomingFrame, PoisonFrame, decode_frame
 from slam3r.service.intake.idle import IdleWatch
 from slam3r.service.intake.ledger import Ledger
 from slam3r.service.intake.line import Intake, Restart
@@ -84,6 +81,8 @@ class Worker:
         settings.intake.check_prefetch(live)
         if live.streaming.refine and not settings.segments.save:
             raise InputError("streaming.refine refines saved segments: it needs service.segments.save=true")
+        if live.streaming.disk_map is not None:
+            raise InputError("streaming.disk_map holds one session's maps: use service.segments.save=true here")
         self._settings, intake, segments = settings, settings.intake, settings.segments
         self.metrics = Metrics()
         self._state = StateFolder(Path(segments.state) if segments.state else None)
@@ -92,7 +91,6 @@ class Worker:
         self._broker = Broker(settings.broker, intake.policy, intake.prefetch, self.metrics)
         self._streams = Streams(make_session, self._state, intake.max_streams, keep_points=segments.save)
         self._meshes = self._make_pool(live.size)
-        worker = hashlib.sha256(str(Path(segments.state).resolve()).encode()).hexdigest()[:8]
         self._publisher = ResultPublisher(
             settings,
             threshold,
@@ -100,7 +98,7 @@ class Worker:
             self._ledger,
             database,
             self._meshes,
-            SegmentFolders(Path(segments.folder), worker),
+            SegmentFolders(Path(segments.folder), self._state.worker),
             self.metrics,
             open_refiner(live.streaming, keep_unfinished=True),
         )
@@ -110,17 +108,11 @@ class Worker:
         self._dead_letters = DeadLetters(settings.broker.exchanges.dead_letter, self._broker, self._entrance)
         self._suspects = Suspects(database, intake.fatal_attempts)
         self._receiver = Receiver(self._entrance, self._idle, self._dead_letters)
-        self._prepare = FramePreparer(live.size, calibration, live.streaming.side_to_keep)
-        self._decoded: asyncio.Queue[Restart | tuple[IncomingFrame, asyncio.Future[DecodedFrame]]] = asyncio.Queue(
-            intake.decode_ahead
-        )
-        self._in_hand: Counter[str] = Counter()
-        """Frames of each stream that are decoded or pushed now."""
+        prepare = FramePreparer(live.size, calibration, live.streaming.side_to_keep)
+        self._decoder = Decoder(self._intake, self._suspects, self._dead_letters, prepare, intake)
         self._results: asyncio.Queue[Result] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
-        self._decoding = ThreadPoolExecutor(intake.decode_threads, "decode")
         self._inference = ThreadPoolExecutor(1, "infer")
-        self._busy = False
         self.is_stuck = False
         """After `run`: whether a thread still works on what took too long."""
         self._progress = self._checkpointed = time.monotonic()
@@ -146,7 +138,7 @@ class Worker:
                 restoring.result()
                 loops = (
                     self._broker.run(self._receiver.on_frame, self._receiver.on_restart),
-                    self._decode(),
+                    self._decoder.run(),
                     self._infer(),
                     self._watch_idle(),
                     self._publisher.run(self._results),
@@ -162,7 +154,7 @@ class Worker:
 
     def health(self) -> Health:
         """Return what ``/healthz`` shows."""
-        idle = not len(self._intake) and not self._busy
+        idle = not len(self._intake) and not self._decoder.is_busy
         unconfirmed, oldest = self._broker.unconfirmed
         return Health(
             connected=self._broker.connected,
@@ -192,76 +184,19 @@ class Worker:
         for result in results:
             self._results.put_nowait(result)
 
-    async def _decode(self) -> None:
-        while True:
-            item = await self._intake.get()
-            if isinstance(item, Restart):
-                await self._decoded.put(item)
-                continue
-            if self._suspects.is_given_up(item.key):
-                self._dead_letters.send(item.delivery, item.key, self._suspects.reason)
-                continue
-            alone = self._suspects.must_be_alone(item.key)
-            if alone:
-                await self._decoded.join()
-            self._suspects.take(item.key)
-            self._in_hand[item.key.stream_id] += 1
-            decode = partial(decode_frame, item, self._prepare, self._settings.intake)
-            future = self._loop.run_in_executor(self._decoding, decode)
-            await self._decoded.put((item, future))
-            if alone:
-                await self._decoded.join()
-
     async def _infer(self) -> None:
         while True:
-            batch, restart, taken = await self._next_batch()
-            if batch:
+            batch = await self._decoder.next_batch(_TICK_SECONDS)
+            if batch.frames:
                 start, backwards = time.monotonic(), self._streams.num_backwards
-                await self._publish(self._streams.push(batch))
+                await self._publish(self._streams.push(batch.frames))
                 self.metrics.inference.observe(time.monotonic() - start)
                 self.metrics.backwards.inc(self._streams.num_backwards - backwards)
-            if restart is not None:
-                await self._publish(self._streams.end(restart.stream_id, restart.reason))
-            self._release([frame.incoming.key for frame in batch])
-            for _ in range(taken):
-                self._decoded.task_done()
+            if batch.restart is not None:
+                await self._publish(self._streams.end(batch.restart.stream_id, batch.restart.reason))
+            self._decoder.release(batch)
             await self._keep_checkpoints()
-            self._progress, self._busy = time.monotonic(), False
-
-    async def _next_batch(self) -> tuple[list[DecodedFrame], Restart | None, int]:
-        """Decoded frames, up to a batch, a restart if there is one, and the number of items taken. Empty after a while,
-        so that checkpoints are written."""
-        batch: list[DecodedFrame] = []
-        taken = 0
-        while len(batch) < self._settings.intake.batch:
-            if batch and self._decoded.empty():
-                break
-            try:
-                async with timeout(_TICK_SECONDS):
-                    item = await self._decoded.get()
-            except asyncio.TimeoutError:
-                break
-            self._busy, taken = True, taken + 1
-            if isinstance(item, Restart):
-                return batch, item, taken
-            frame, future = item
-            try:
-                batch.append(await future)
-                continue
-            except PoisonFrame as error:
-                reason = str(error)
-            except Exception as error:  # a decoder that fails on one picture must not stop the stream
-                logger.exception("frame %d", frame.key.timestamp_ns)
-                reason = f"{type(error).__name__}: {error}"
-            self._release([frame.key])
-            self._dead_letters.send(frame.delivery, frame.key, reason)
-        return batch, None, taken
-
-    def _release(self, keys: Sequence[FrameKey]) -> None:
-        """Frames that are pushed, or turned out to be unusable."""
-        self._in_hand.subtract(key.stream_id for key in keys)
-        self._in_hand += Counter()  # without those that are at 0
-        self._suspects.release(keys)
+            self._progress = time.monotonic()
 
     async def _watch_idle(self) -> None:
         last = time.monotonic()
@@ -269,7 +204,7 @@ class Worker:
             await asyncio.sleep(_TICK_SECONDS)
             now = time.monotonic()
             streams = self._streams.names
-            waiting = {name for name in streams if self._in_hand[name] or self._intake.holds(name)}
+            waiting = {name for name in streams if self._decoder.holds(name) or self._intake.holds(name)}
             if not self._broker.connected:  # frames may wait there
                 waiting = streams
             candidates = self._idle.tick(now - last, streams, waiting)
@@ -313,7 +248,7 @@ class Worker:
             async with timeout(segments.drain_seconds):
                 await self._broker.stop_consuming(min(2.0, segments.drain_seconds / 4))
                 half = time.monotonic() + segments.drain_seconds / 2
-                while (len(self._intake) or self._in_hand or self._busy) and time.monotonic() < half:
+                while (len(self._intake) or not self._decoder.is_idle) and time.monotonic() < half:
                     await asyncio.sleep(0.05)
                 keep = bool(segments.checkpoint_seconds and segments.state)
                 if not (keep and await self._in_thread(self._streams.checkpoint)):
@@ -334,7 +269,7 @@ class Worker:
             task.cancel()
         await asyncio.wait(tasks, timeout=_MARGIN_SECONDS)
         closing: list[Callable[[], None]] = [] if self._meshes is None else [self._meshes.close]
-        for pool in (self._decoding, self._inference):
+        for pool in (self._decoder.threads, self._inference):
             closing.append(partial(pool.shutdown, wait=True, cancel_futures=True))
         threads = [threading.Thread(target=close, daemon=True) for close in closing]
         for thread in threads:

@@ -92,6 +92,10 @@ class RabbitMQ:
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGCONT)
 
+    def refuse_publishers(self, refused: bool) -> None:
+        """Raise the alarm of a broker that is short of memory, or end it. It does not read from those who publish."""
+        self._control("set_vm_memory_high_watermark", "0.0001" if refused else "0.6")
+
     def add_user(self, name: str, configure: str, write: str, read: str) -> str:
         """Make a user with permissions (regular expressions); returns a URL with its password."""
         self._control("add_user", name, "secret")

@@ -10,13 +10,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import aio_pika
 import numpy as np
+import psutil
 
 from common.geometry.calibration import Calibration
 from slam3r.live.settings import LiveSettings, MapSettings, StreamingSettings, TrackingSettings, for_live
@@ -57,6 +58,9 @@ LIVE = LiveSettings(
     StreamingSettings(tracking=TrackingSettings(reinitialise_after=0), map=MapSettings(20_000, confidence=0.0)),
     size=(32, 32),
 )
+
+REFINING = LiveSettings(LIVE.reconstruction, replace(LIVE.streaming, refine=True, refine_frames=6), LIVE.size)
+"""The same with refinement of closed segments, where they are saved."""
 
 
 def random_sessions(live: LiveSettings = LIVE) -> SessionFactory:
@@ -170,7 +174,7 @@ class Collector:
         return self.messages
 
     async def poses(self) -> Counter[int]:
-        """How often each timestamp got a pose message."""
+        """Number of pose messages for each timestamp."""
         return Counter(m.timestamp_ns for m in await self.read() if m.TYPE == "pose")  # type: ignore[attr-defined]
 
     def of(self, kind: str) -> list[Any]:
@@ -195,7 +199,7 @@ async def has_no_worker(place: Place) -> bool:
 
 
 async def dead_letters(place: Place) -> list[aio_pika.abc.AbstractIncomingMessage]:
-    """What is in the dead-letter queue."""
+    """Contents of the dead-letter queue."""
     connection = await aio_pika.connect(place.url)
     async with connection:
         channel = await connection.channel()
@@ -231,8 +235,29 @@ def count(worker: Worker, name: str, **labels: str) -> float:
     return worker.metrics.registry.get_sample_value(f"slam3r_{name}", labels) or 0.0
 
 
-def start_worker(place: Place, folder: Path, live: LiveSettings = LIVE) -> subprocess.Popen:
-    """A worker in a process of its own, by ``scripts/serve.py``, with random weights; its log is ``worker.log``."""
+def helpers_of(worker: int) -> list[psutil.Process]:
+    """Processes that mesh or refine for a worker, by its id."""
+    helpers = []
+    for child in psutil.Process(worker).children(recursive=True):
+        with suppress(psutil.Error):  # it has just ended
+            helpers += [child] if "spawn_main" in " ".join(child.cmdline()) else []
+    return helpers
+
+
+def waiting_to_be_refined(folder: Path) -> list[Path]:
+    """Notes of segments that wait for their refinement."""
+    return list((folder / "segments").glob(".staging-*/*.json"))
+
+
+def start_worker(place: Place, folder: Path, live: LiveSettings = LIVE, before: str = "") -> subprocess.Popen:
+    """A worker in a process of its own, by ``scripts/serve.py``, with random weights; its log is ``worker.log``.
+
+    Args:
+        place: of the worker.
+        folder: for the log and the weights.
+        live: of the sessions; only whether segments are refined counts.
+        before: statements that the process runs first, to break something.
+    """
     broker, segments = place.settings.broker, place.settings.segments
     overrides = {
         "device": "cpu",
@@ -260,7 +285,10 @@ def start_worker(place: Place, folder: Path, live: LiveSettings = LIVE) -> subpr
     overrides |= {f"reconstruction.{name}": getattr(LIVE.reconstruction, name) for name in chosen}
     overrides |= {f"reconstruction.{name}": 0 for name in ("initial_confidence", "weak_confidence")}
     given = [f"{key}={value}" for key, value in overrides.items()]
-    command = [sys.executable, str(SCRIPTS / "serve.py"), *random_model(folder / "weights"), *given]
+    program = [str(SCRIPTS / "serve.py")]
+    if before:
+        program = ["-c", f"{before}\nimport runpy, sys\nrunpy.run_path(sys.argv.pop(1), run_name='__main__')", *program]
+    command = [sys.executable, *program, *random_model(folder / "weights"), *given]
     environment = {**os.environ, "RABBITMQ_URL": place.url, "OMP_NUM_THREADS": "1"}
     with (folder / "worker.log").open("ab") as log:
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)

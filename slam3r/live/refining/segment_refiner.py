@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import signal
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -80,6 +81,10 @@ def _write(folder: Path, job: SegmentJob, segment: SpooledSegment, refinement: R
             write_mesh_glb(folder / MESH_BINARY, mesh, poses[posed])
 
 
+class RefinementStopped(Exception):
+    """A segment is not refined yet: the refiner was closed, or somebody told its process to end."""
+
+
 class SegmentRefiner:
     """Refines segments in the order in which they come. What waits is on disk; one process works, with low priority."""
 
@@ -95,22 +100,24 @@ class SegmentRefiner:
         self._process: multiprocessing.process.BaseProcess | None = None
 
     def submit(self, job: SegmentJob) -> Future[bool]:
-        """Refine a segment that is written; whether that went well. If not, it stays as it was."""
+        """Refine a segment that is written; whether that went well. If not, it stays as it was. Where it did not come
+        to that, the future is cancelled or holds `RefinementStopped`."""
         done = self._queue.submit(self._run, job)
-        done.add_done_callback(lambda _: self._remove_input(job))  # also when it is cancelled
+        done.add_done_callback(lambda _: self._remove_input(job, done))
         return done
 
     def close(self, wait: bool = True) -> None:
-        """End; without `wait`, segments that are not refined yet stay as they are."""
+        """End; without `wait`, at once, and segments that are not refined yet stay as they are."""
         if not wait:
             with self._lock:
                 self._closing = True
                 if self._process is not None:
                     self._process.kill()
-        self._queue.shutdown(wait=True, cancel_futures=not wait)
+        self._queue.shutdown(wait=wait, cancel_futures=not wait)
 
-    def _remove_input(self, job: SegmentJob) -> None:
-        if not (self._closing and self._keep_unfinished):
+    def _remove_input(self, job: SegmentJob, done: Future[bool]) -> None:
+        is_finished = not (done.cancelled() or isinstance(done.exception(), RefinementStopped))
+        if is_finished or not self._keep_unfinished:
             job.spool.unlink(missing_ok=True)
 
     def _run(self, job: SegmentJob) -> bool:
@@ -119,11 +126,14 @@ class SegmentRefiner:
         try:
             with self._lock:
                 if self._closing:
-                    return False
+                    raise RefinementStopped(job.folder)
                 process.start()
                 self._process = process
             process.join()
-            if process.exitcode and not self._closing:
+            # A service manager tells all processes at once to end, and this one may be the first to do so.
+            if self._closing or process.exitcode == -signal.SIGTERM:
+                raise RefinementStopped(job.folder)
+            if process.exitcode:
                 logger.error("segment %s was not refined (exit %s); it stays as it was", job.folder, process.exitcode)
         finally:
             self._process = None

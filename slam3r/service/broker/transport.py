@@ -39,7 +39,7 @@ class Transport(TransportFactory):
         self.frames_received = 0
         """Grows with everything that the broker sends, heartbeats included."""
         self.farewell: pamqp.commands.Connection.Close | None = None
-        """Why the broker closed the connection."""
+        """The broker's reason for closing the connection."""
 
     async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect; called by the client library."""

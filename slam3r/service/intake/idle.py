@@ -1,4 +1,4 @@
-"""When a stream is idle: no frame of it has come for a while, and none is on its way.
+"""Detection of idle streams: no frame has come for a while, and none is on its way.
 
 Time alone does not tell. Frames may wait behind a slow push, on a broker that hangs, or while this process was stopped.
 So quiet time counts only in ticks of the event loop, a tick never for more than it should take, and before a world ends

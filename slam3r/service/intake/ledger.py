@@ -1,4 +1,4 @@
-"""Which frame was delivered, is being worked on, or is done: what acknowledgements are decided by.
+"""Record of the frames that were delivered, are being worked on, or are done. Acknowledgements depend on it.
 
 A frame is *open* from its first delivery until its result is confirmed, then *done*. Frames that are done are written
 to the state before they are acknowledged, so a worker that is killed between the two recognises the redelivery.

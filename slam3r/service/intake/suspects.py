@@ -27,7 +27,7 @@ class Suspects:
 
     @property
     def reason(self) -> str:
-        """Why a frame is given up."""
+        """Reason for giving a frame up."""
         return f"the worker died {self._limit} times with this frame in its hands"
 
     def is_given_up(self, key: FrameKey) -> bool:

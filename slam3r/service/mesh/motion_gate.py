@@ -1,4 +1,4 @@
-"""Which frames are worth fusing."""
+"""Selection of the frames that are fused: those between which the camera has moved."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from common.errors import InputError
 from common.files import read_json, remove_leftovers, write_json
 from slam3r.live.refining.segment_input import SegmentInput
-from slam3r.live.refining.segment_refiner import SegmentJob, SegmentRefiner
+from slam3r.live.refining.segment_refiner import RefinementStopped, SegmentJob, SegmentRefiner
 from slam3r.service.segments.files import ABOUT, STAGED_WORLD
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class RefinedSegment:
     applied: bool
     """Whether the folder was replaced."""
     verdict: str | None
-    """How well pictures and cameras agree, in a sentence; None where the refinement failed."""
+    """Agreement of pictures and cameras, in a sentence; None where the refinement failed."""
 
 
 OnRefined = Callable[[RefinedSegment], Awaitable[None]]
@@ -110,7 +110,11 @@ class SegmentRefinements:
         assert self._refiner is not None, "nothing is kept without one"
         is_told = "verdict" in await asyncio.to_thread(read_json, folder / ABOUT)  # and the worker died before it told
         if not is_told:
-            await asyncio.wrap_future(self._refiner.submit(SegmentJob(note.with_suffix(_INPUT), folder, ABOUT)))
+            try:
+                await asyncio.wrap_future(self._refiner.submit(SegmentJob(note.with_suffix(_INPUT), folder, ABOUT)))
+            except RefinementStopped:
+                logger.info("%s is not refined yet; the next worker goes on with it", folder)
+                return
         about = await asyncio.to_thread(read_json, folder / ABOUT)
         verdict = about.get("verdict")
         await self._on_refined(

@@ -48,7 +48,7 @@ class World:
     part: int
     frames: int
     reason: str | None
-    """Why it ended; None while it is open."""
+    """Reason of its end; None while it is open."""
 
 
 class StateDatabase:

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from common.errors import InputError
-from common.files import atomic_folder, read_json, write_json
+from common.files import atomic_folder, atomic_write, read_json, write_json
 from slam3r.service.frame_key import FrameKey
 from slam3r.service.state.database import StateDatabase
 
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 DATABASE = "service.sqlite"
 _SIDECAR, _SESSION = "stream.json", "session.safetensors"
+_WORKER = "worker"
 _LEFT_BEHIND = re.compile(r"\.(?P<name>stream-[0-9a-f]{16})\.[0-9a-f]+\.(?P<kind>tmp|old)")
 """Folders that `atomic_folder` makes; they stay when the worker dies meanwhile."""
 _DAMAGED = (ValueError, KeyError, TypeError, OSError, OverflowError, RecursionError)
@@ -70,6 +72,8 @@ class StateFolder:
             except OSError as error:
                 raise InputError(f"segments.state: cannot write to {folder}: {error.strerror}") from None
             _tidy(folder)
+        self.worker = _name_of_worker(folder)
+        """Tells this worker from all others, also on other machines; its successor has the same."""
         self.database = StateDatabase(None if folder is None else folder / DATABASE)
 
     def save(self, stream: StreamState, write_session: Callable[[Path], None]) -> bool:
@@ -113,6 +117,23 @@ class StateFolder:
     def _place(self, stream_id: str) -> Path:
         assert self.folder is not None
         return self.folder / f"stream-{hashlib.sha256(stream_id.encode()).hexdigest()[:16]}"
+
+
+def _name_of_worker(folder: Path | None) -> str:
+    """A random name, kept in the folder if there is one."""
+    name = uuid.uuid4().hex[:16]
+    if folder is None:
+        return name
+    file = folder / _WORKER
+    try:
+        kept = file.read_text() if file.exists() else ""
+        if re.fullmatch("[0-9a-f]{16}", kept):
+            return kept
+        with atomic_write(file, "w") as new:
+            new.write(name)
+    except (OSError, ValueError, InputError) as error:
+        logger.error("%s cannot be used; what this worker leaves will not be found by the next: %s", file, error)
+    return name
 
 
 def _tidy(folder: Path) -> None:

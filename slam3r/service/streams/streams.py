@@ -1,4 +1,4 @@
-"""Which frame goes to which world: one session per stream, a new one per segment. Runs in the inference thread.
+"""Assignment of frames to worlds: one session per stream, a new one per segment. Runs in the inference thread.
 
 It knows nothing of the broker: decoded frames go in, results come out in the order in which they are to be published.
 """

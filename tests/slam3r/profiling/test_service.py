@@ -46,6 +46,7 @@ def test_every_frame_of_a_load_is_accounted_for(rabbitmq: RabbitMQ, tmp_path: Pa
         f"service.url='{url}'",
         "service.seconds=4",
         "service.loads=[founding,flat out,sustained,overload]",
+        "service.sustained=[0.3,0.6]",
     ]
     subprocess.run(
         [sys.executable, str(SCRIPTS / "profile_speed.py"), *small, *loads, *model, *confidence, f"output={output}"],
@@ -57,6 +58,7 @@ def test_every_frame_of_a_load_is_accounted_for(rabbitmq: RabbitMQ, tmp_path: Pa
         "service, founding",
         "service, flat out",
         "service, sustained",
+        "service, sustained",
         "service, overload",
     ]
     for row in rows:
@@ -64,9 +66,12 @@ def test_every_frame_of_a_load_is_accounted_for(rabbitmq: RabbitMQ, tmp_path: Pa
         assert of["lost"] == 0 and of["sent"] == of["answered"] + of["dropped"] + of["waiting"]
         assert of["answered"] > 0 and of["repeated"] == 0 and row["peak_memory"] > 0
         assert of["first_pose_seconds"] > 0 and of["first_pose_processor_seconds"] > 0
-    founding, flat_out, sustained, overload = rows
+    founding, flat_out, slow, sustained, overload = rows
+    assert slow["details"]["offered_per_second"] < sustained["details"]["offered_per_second"]
+    assert flat_out["details"]["processor_seconds_per_frame"]["worker"] > 0
     assert founding["seconds"] == founding["details"]["first_pose_seconds"]
     assert all(row["frames_per_second"] > 0 for row in (flat_out, sustained, overload))
     assert "latency" not in flat_out["details"]
     latency = sustained["details"]["latency"]
     assert 0 < latency["p50"] <= latency["p90"] <= latency["p99"] and latency["frames"] > 0
+    assert min(latency["first_half"], latency["last_half"]) <= latency["p50"]

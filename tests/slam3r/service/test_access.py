@@ -1,4 +1,4 @@
-"""Who may talk to the broker: TLS with an authority of one's own, and one clear error for what does not fit."""
+"""Access to the broker: TLS with an own authority, and one clear error for each refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What comes in: headers, pixels, the line in front of the networks, and when a stream is idle."""
+"""Incoming frames: headers, pixels, the line in front of the networks, and idle streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker does that cannot get through to its broker."""
+"""A worker that cannot get through to its broker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slam3r.service.settings import BrokerSettings
 
 
 def test_pauses_between_connections_grow() -> None:
-    """Whatever ends every connection, a message among others, must not make the worker knock without a rest."""
+    """A fault that ends every connection, such as one message, must not make the worker connect without a pause."""
     calls: list[float] = []
 
     def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

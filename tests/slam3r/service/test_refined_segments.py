@@ -14,39 +14,28 @@ import pytest
 pytest.importorskip("aio_pika", reason="needs the extra: service")
 
 from common.errors import InputError
-from slam3r.live.settings import LiveSettings
 from slam3r.service.segments.refinements import RefinedSegment, SegmentRefinements
 from slam3r.service.worker import Worker
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.service_worker import (
     LIMIT_SECONDS,
     LIVE,
+    REFINING,
     Collector,
     count,
+    helpers_of,
     make_place,
     random_sessions,
     running,
     send,
     start_worker,
     until,
+    waiting_to_be_refined,
 )
-
-REFINING = LiveSettings(LIVE.reconstruction, replace(LIVE.streaming, refine=True, refine_frames=6), LIVE.size)
-
-
-def helpers_of(worker: int) -> list[psutil.Process]:
-    """Processes that mesh or refine for a worker, by its id."""
-    children = psutil.Process(worker).children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
-def waiting(folder: Path) -> list[Path]:
-    """Notes of segments that wait for their refinement."""
-    return list((folder / "segments").glob(".staging-*/*.json"))
 
 
 def told(collector: Collector, segment: str) -> list[tuple]:
-    """What was told of the refinement of a segment."""
+    """Messages about the refinement of a segment."""
     refined = [message for message in collector.of("segment_refined") if message.segment == segment]
     return [(message.folder, message.applied, message.verdict) for message in refined]
 
@@ -65,7 +54,7 @@ def test_a_closed_segment_is_refined_beside_the_stream(rabbitmq: RabbitMQ, tmp_p
             await until(about.exists)
             await until(lambda: count(worker, "frames_published_total") >= 12)
             await until(lambda: "verdict" in json.loads(about.read_text()))
-            await until(lambda: waiting(tmp_path) == [])
+            await until(lambda: waiting_to_be_refined(tmp_path) == [])
         assert await collector.poses() == dict.fromkeys(range(20), 1)
         verdict = json.loads(about.read_text())["verdict"]
         # Networks with random weights: the point is that the pictures were looked at, and that the verdict says so.
@@ -89,10 +78,11 @@ def test_segments_that_wait_for_refinement_when_the_worker_stops_are_refined_by_
                 await send(place, range(20 * number, 20 * number + 6), segment=name, stream_id="default")
             await send(place, [40], segment="c", stream_id="default")
             await until(lambda: count(worker, "segments_closed_total", reason="segment") == 2)
-            await until(lambda: len(waiting(tmp_path)) == 2)  # published, and refinement takes a while to start
+            # Published, and refinement takes a while to start.
+            await until(lambda: len(waiting_to_be_refined(tmp_path)) == 2)
         assert await collector.read() and told(collector, "a") == told(collector, "b") == []
         async with running(place, live=REFINING):
-            await until(lambda: waiting(tmp_path) == [])
+            await until(lambda: waiting_to_be_refined(tmp_path) == [])
         await collector.read()
         assert len(told(collector, "a")) == len(told(collector, "b")) == 1
         for name in "ab":
@@ -113,20 +103,22 @@ def test_a_killed_worker_takes_its_processes_with_it_and_the_next_refines_again(
         await collector.declare()
         first = start_worker(place, tmp_path, REFINING)
         try:
-            for number, name in enumerate("abc"):
+            for number, name in enumerate("ab"):
                 await send(place, range(20 * number, 20 * number + 8), segment=name, stream_id="default")
-            await until(lambda: waiting(tmp_path) and len(helpers_of(first.pid)) == 2)  # one meshes, one refines
+            # One process meshes, one refines.
+            await until(lambda: waiting_to_be_refined(tmp_path) and len(helpers_of(first.pid)) == 2)
             children = psutil.Process(first.pid).children(recursive=True)
         finally:
             first.send_signal(signal.SIGKILL)
             first.wait()
         _, alive = psutil.wait_procs(children, timeout=LIMIT_SECONDS)  # a moment, but for one that still imports torch
-        assert alive == [] and waiting(tmp_path)
+        assert alive == [] and waiting_to_be_refined(tmp_path)
         assert "verdict" not in json.loads(about.read_text()), "it went on without its worker"
         second = start_worker(place, tmp_path, REFINING)
         try:
-            await until(lambda: waiting(tmp_path) == [])
-            assert len(helpers_of(second.pid)) >= 1, "no mesh process"
+            await until(lambda: waiting_to_be_refined(tmp_path) == [])
+            await send(place, range(40, 48), segment="c", stream_id="default")
+            await until(lambda: helpers_of(second.pid))  # it meshes again
         finally:
             second.send_signal(signal.SIGTERM)
             assert second.wait(LIMIT_SECONDS) == 0, (tmp_path / "worker.log").read_text()[-2000:]
@@ -155,11 +147,13 @@ def test_what_cannot_be_refined_any_more_is_said_and_does_not_stop_the_worker(
     assert len([line for line in caplog.messages if "is not refined" in line]) == 4
 
 
-def test_refinement_without_saved_segments_is_said_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("streaming", [{"refine": True}, {"disk_map": "maps"}])
+def test_what_a_service_cannot_do_is_said_at_once(tmp_path: Path, streaming: dict) -> None:
     place = make_place("amqp://localhost/", tmp_path)
+    live = replace(LIVE, streaming=replace(LIVE.streaming, **streaming))
 
     async def scene() -> None:
-        with pytest.raises(InputError, match=r"streaming\.refine .* service\.segments\.save=true"):
-            Worker(place.settings, REFINING, random_sessions(REFINING), threshold=0.0)
+        with pytest.raises(InputError, match=rf"streaming\.{next(iter(streaming))} .* service\.segments\.save=true"):
+            Worker(place.settings, live, random_sessions(live), threshold=0.0)
 
     asyncio.run(scene())

@@ -1,4 +1,4 @@
-"""What a worker leaves for its successor: frames that are done, worlds and their numbers, checkpoints, suspects."""
+"""State for the next worker: frames that are done, worlds and their numbers, checkpoints, suspects."""
 
 from __future__ import annotations
 
@@ -161,6 +161,20 @@ def test_a_checkpoint_belongs_to_one_world_and_the_folder_to_one_worker(tmp_path
     second.forget("../s")
     assert second.checkpoint_of("../s", "a", 2) is None
     second.close()
+
+
+def test_a_worker_is_told_from_others_by_its_state_and_not_by_where_that_is(tmp_path: Path) -> None:
+    """Two machines may call their folders the same, and write segments to one; without a folder nobody is alike."""
+    names = []
+    for folder in (tmp_path / "a", tmp_path / "b", tmp_path / "a", None, None):
+        state = StateFolder(folder)
+        names.append(state.worker)
+        state.close()
+    assert names[0] == names[2] and len(set(names)) == 4
+    (tmp_path / "a").rename(tmp_path / "moved")
+    state = StateFolder(tmp_path / "moved")
+    assert state.worker == names[0]
+    state.close()
 
 
 def test_what_a_killed_worker_was_writing_is_tidied_up(tmp_path: Path) -> None:
