@@ -28,24 +28,11 @@ from slam3r.live.checkpoint import read_checkpoint, write_checkpoint
 from slam3r.live.frame_preparer import FramePreparer, Images, PreparedFrame
 from slam3r.live.scene_map import SceneMap
 from slam3r.live.segment import LiveSegment, WaitingFrame
-from slam3r.live.settings import LiveSettings, StreamingSettings, for_live
+from slam3r.live.settings import LiveSettings
 from slam3r.live.statistics import LiveStatistics, SessionMeter
 from slam3r.live.tracking import TrackingState
-from slam3r.live.updates import FinishedSegment, FrameUpdate, SegmentSummary
+from slam3r.live.updates import FinishedSegment, FrameUpdate
 from slam3r.reconstruction import Networks
-
-__all__ = [
-    "FinishedSegment",
-    "FrameUpdate",
-    "LiveReconstruction",
-    "LiveSettings",
-    "LiveStatistics",
-    "PreparedFrame",
-    "SegmentSummary",
-    "StreamingSettings",
-    "TrackingState",
-    "for_live",
-]
 
 logger = logging.getLogger(__name__)
 

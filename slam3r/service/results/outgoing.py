@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slam3r.live.session import FrameUpdate
+from slam3r.live.updates import FrameUpdate
 from slam3r.reconstruction import RegisteredFrame
 from slam3r.service.settings import ExchangeNames
 from slam3r.service.streams.events import FrameResult

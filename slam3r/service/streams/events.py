@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from slam3r.live.refining.segment_input import SegmentInput
 from slam3r.live.scene_map import SceneMap
-from slam3r.live.session import FrameUpdate
+from slam3r.live.updates import FrameUpdate
 from slam3r.service.frame_key import FrameKey
 
 

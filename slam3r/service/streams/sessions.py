@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from slam3r.live.frame_preparer import PreparedFrame
 from slam3r.live.scene_map import SceneMap
-from slam3r.live.session import FinishedSegment, FrameUpdate, LiveReconstruction, PreparedFrame
+from slam3r.live.session import LiveReconstruction
 from slam3r.live.settings import LiveSettings
+from slam3r.live.updates import FinishedSegment, FrameUpdate
 from slam3r.reconstruction import Networks
 
 

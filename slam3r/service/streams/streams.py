@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from slam3r.live.refining.segment_input import SegmentInput
-from slam3r.live.session import FinishedSegment, FrameUpdate
+from slam3r.live.updates import FinishedSegment, FrameUpdate
 from slam3r.service.frame_key import FrameKey
 from slam3r.service.intake.frames import DecodedFrame
 from slam3r.service.state.folder import Pending, StateFolder, StreamState

@@ -19,7 +19,7 @@ from common.geometry.calibration import Calibration
 from common.geometry.undistortion import Undistorter
 from common.meters import resident_memory
 from slam3r.live.disk_map import DiskMap
-from slam3r.live.session import FrameUpdate, LiveReconstruction, TrackingState
+from slam3r.live.session import LiveReconstruction
 from slam3r.live.settings import (
     LiveSettings,
     MapSettings,
@@ -28,6 +28,8 @@ from slam3r.live.settings import (
     TrackingSettings,
     for_live,
 )
+from slam3r.live.tracking import TrackingState
+from slam3r.live.updates import FrameUpdate
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.pretrained import ready_model
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor

@@ -16,8 +16,9 @@ pytest.importorskip("aio_pika", reason="needs the extra: service")
 
 from common.geometry.calibration import Calibration
 from common.geometry.undistortion import Undistorter
-from slam3r.live.session import FrameUpdate, LiveReconstruction
+from slam3r.live.session import LiveReconstruction
 from slam3r.live.settings import LiveSettings
+from slam3r.live.updates import FrameUpdate
 from slam3r.reconstruction import Networks
 from slam3r.service.client import ServiceClient
 from tests.support.rabbitmq import RabbitMQ
