@@ -20,7 +20,7 @@ FORBIDDEN = {
 
 LEVELS: Mapping[str, Sequence[Sequence[str]]] = {
     "common": (
-        ("errors", "image_size", "lazy", "paths", "ranges", "views"),
+        ("errors", "image_size", "lazy", "paths", "processes", "ranges", "views"),
         ("configuration", "device", "files", "revision"),
         ("backbone", "checkpoints", "geometry", "meters", "progress"),
         ("rooms",),
