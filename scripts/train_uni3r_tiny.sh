@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Trains uni3r_tiny from slam3r_tiny's Image-to-Points, on the processor: the commands that made checkpoints/uni3r_tiny, in
-# their order. Run one by one, never yet as one piece; about two hours of one core. Rooms are those of
-# scripts/train_tiny.sh, in data/; runs go to outputs/. Arguments are added to every command, e.g. seed=1. The first run
-# began with an earlier slam3r_tiny, that of tiny_retrieval in scripts/train_tiny.sh.
+# their order. Run one by one, never yet as one piece; about two hours of one core, and HOURS for the last run. Rooms are
+# those of scripts/train_tiny.sh, in data/, and new ones for the last run; runs go to outputs/. Arguments are added to
+# every command, e.g. seed=1. The first run began with an earlier slam3r_tiny, that of tiny_retrieval in
+# scripts/train_tiny.sh, the last one with the present one.
 #
-# The shipped weights saw interruptions that this script writes as steps: the runs were stopped at 400, 600 and 500 steps
-# of longer schedules.
+# The shipped weights saw interruptions that this script writes as steps: the first three runs were stopped at 400, 600 and
+# 500 steps of longer schedules; the last one began with a schedule of 1500 steps and the first 640 rooms, and went on from
+# step 320 as here.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
@@ -29,5 +31,19 @@ train $(last uni3r_tiny_4) output=outputs/uni3r_tiny_5 "$shares" objective.weigh
     objective.weights.context_feature=0.5 $optimizer.learning_rate=6e-4 +data.seed=34 +data.train.seed=34 \
     data.epoch_windows=1100 trainer.max_steps=1150 "$@"
 
+# The backbone of the present slam3r_tiny, with its stem, at 224 x 224.
+rooms() { .venv/bin/python -m data_process.rooms size=224 workers=2 frames=9 "$@"; }
+filmed() { rooms split=train 'fov=[42,86]' 'step=[0.05,0.2]' 'turn=[3,8]' tilted=true "$@"; }
+filmed output=data/rooms_splats_1 scenes=640 seed=91
+filmed output=data/rooms_splats_2 scenes=740 seed=92
+rooms output=data/rooms_val_splats split=held_out scenes=24 seed=93
+mkdir -p data/rooms_train_splats
+for part in 1 2; do
+    for room in "data/rooms_splats_$part"/scene_*; do
+        ln -sfn "$(realpath "$room")" "data/rooms_train_splats/${part}_$(basename "$room")"
+    done
+done
+OMP_NUM_THREADS=1 .venv/bin/python scripts/train.py experiment=uni3r_tiny_stem threads=1 trainer.precision=32-true "$@"
+
 mkdir -p checkpoints/uni3r_tiny
-cp outputs/uni3r_tiny_5/weights/* checkpoints/uni3r_tiny/
+cp outputs/uni3r_tiny_stem/weights/* checkpoints/uni3r_tiny/

@@ -35,7 +35,7 @@ _SOLID = 0.05
 """Opacity of the Gaussians that are shown at the beginning, at least."""
 
 OPTIONS = (
-    Option("views", "Views", "Pictures to build from.", 4, "whole", 1, 16, 1, basic=True),
+    Option("views", "Views", "Pictures to build from.", 8, "whole", 1, 16, 1, basic=True),
     Option("step", "Frames between views (0: spread)", "Views stand side by side in the middle of the input, so many "
            "frames apart, or are spread over all of it.", 2, "whole", 0, 30, 1, basic=True),
     Option("refine", "Refine poses", "Fit the model's own poses to the pictures.", True, "switch"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from common.model_library import ModelDescription
-from common.ranges import CountOrZero, Pixels, Positive
+from common.ranges import Count, CountOrZero, Pixels, Positive
 
 UnitRule = Literal["two_view", "metric", "first_last", "points"]
 Background = Literal["black", "context_mean"]
@@ -33,6 +33,8 @@ class InferenceSettings:
 
     size: tuple[Pixels, Pixels] = (256, 256)
     """(height, width) of its images, pixels."""
+    views: Count = 4
+    """Number of views that a scene is built from, unless the user says otherwise."""
     sh_degree: CountOrZero | None = 0
     """Degree of the colours that is evaluated; None takes all coefficients."""
     background: Background = "black"

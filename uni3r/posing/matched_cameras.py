@@ -1,10 +1,11 @@
-"""Cameras of the context from matched features, where these say more than the network and direct alignment do.
+"""Cameras and depths of the context from its pictures, where these say more than the network and direct alignment do.
 
 Direct alignment (`uni3r.posing.refinement`) compares small pictures with renderings of what the network believes, and
 takes its focal length for granted. Features matched in the original pictures depend on neither, so focal length and
-poses are adjusted together (`common.refinement`, its camera stages). The Gaussians follow: each stays on the ray of its
-pixel, and its depth is multiplied by a smooth surface through what the triangulated points say. One factor per view is
-not enough: right cameras then show the faults of the depth, which wrong ones had partly absorbed.
+poses are adjusted together (`common.refinement`). The Gaussians follow. Each stays on the ray of its pixel, at the
+depth that a search in the pictures finds, or at its own times a smooth surface through the triangulated points: one
+factor per view is not enough, as right cameras show the faults of the depth, which wrong ones had partly absorbed.
+Where other views see through a Gaussian, it fades.
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ def match_cameras(
         return replace(kept, verdict=verdict)
     found = _network_cameras(refinement.cameras, refinement.pictures, cameras)
     factors = _depth_factors(refinement, depth).to(cameras.camera_to_world)
-    return MatchedCameras(follow_cameras(gaussians, cameras, found, factors), found, verdict)
+    moved = follow_cameras(gaussians, cameras, found, factors)
+    return MatchedCameras(_faded(moved, refinement), found, verdict)
 
 
 def follow_cameras(gaussians: Gaussians, old: Cameras, new: Cameras, factors: Tensor) -> Gaussians:
@@ -147,12 +149,13 @@ def _refine(
     known_intrinsics: bool,
     progress: Callable[[str, float], None] | None,
 ) -> Refinement:
-    """Run the camera stages on the depths and cameras of the scene, on the CPU."""
+    """Refine the depths and cameras of the scene, on the CPU."""
     prediction = Prediction(
         depth, depth > 0, confidence.float().cpu(), cameras.camera_to_world.float().cpu(), cameras.intrinsics.cpu()
     )
     adjustment = replace(settings.cameras.adjustment, radial="off")  # the renderer has pinhole cameras only
-    wanted = RefinementSettings(mode="cameras", cameras=replace(settings.cameras, adjustment=adjustment))
+    cameras_alone = replace(settings.cameras, adjustment=adjustment)
+    wanted = RefinementSettings(mode=settings.mode, cameras=cameras_alone, dense=settings.dense)
     known = _known_cameras(pictures, prediction) if known_intrinsics else None
     return refine(pictures, prediction, wanted, cameras=known, progress=progress)
 
@@ -171,6 +174,18 @@ def _network_cameras(refined: RefinedCameras, pictures: list[Picture], like: Cam
     placed = refined.placed.double()
     relative = invert_rigid(placed[:1]) @ placed
     return Cameras(relative.to(like.camera_to_world), torch.stack(matrices).to(like.intrinsics))
+
+
+def _faded(gaussians: Gaussians, refinement: Refinement) -> Gaussians:
+    """Gaussians whose opacity is multiplied by the share of views that see a surface there, of all that look there.
+
+    A wrong depth floats in front of what other views see; confirmed ones keep their opacity.
+    """
+    assert refinement.depth is not None
+    depth = refinement.depth
+    share = (1 + depth.views.float()) / (1 + depth.seen.float())
+    share = torch.where(depth.confirmed, 1.0, share).reshape(1, -1).to(gaussians.opacities)
+    return replace(gaussians, opacities=gaussians.opacities * share)
 
 
 def _depth_factors(refinement: Refinement, depth: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from common.ranges import Count, Share
+from common.refinement.dense.settings import DenseSettings
 from common.refinement.settings import CameraSettings
 
 LEAST_COVERAGE = 0.3
@@ -49,9 +50,13 @@ class RefinementSettings:
 
 @dataclass(frozen=True)
 class MatchedCameraSettings:
-    """Cameras from features matched in the pictures (`uni3r.posing.matched_cameras`)."""
+    """Cameras from features matched in the pictures, and depth from their comparison
+    (`uni3r.posing.matched_cameras`)."""
 
-    mode: Literal["auto", "off"] = "auto"
-    """auto: taken where they fit the pictures better than the other poses do, and pycolmap is installed."""
+    mode: Literal["auto", "cameras", "off"] = "auto"
+    """auto: cameras are taken where they fit the pictures better than other poses do, and pycolmap is installed, and
+    depths that are searched in the pictures where more views confirm these; cameras: no search."""
     cameras: CameraSettings = field(default_factory=CameraSettings)
     """Matching of features and adjustment of cameras. There is no radial term: the renderer has none."""
+    dense: DenseSettings = field(default_factory=DenseSettings)
+    """Search for depth."""

@@ -67,7 +67,8 @@ def build_scene(
         InputError: no picture, or one without a camera.
     """
     start = time.perf_counter()
-    pictures = _choose_pictures(source, model.settings.size, settings, known)
+    count = settings.views or model.settings.views
+    pictures = _choose_pictures(source, model.settings.size, count, settings, known)
     network = model.network
     images = torch.stack([picture.image for picture in pictures])[None].to(model.device)
     read = time.perf_counter()
@@ -97,20 +98,27 @@ def build_scene(
     if known is not None:
         scene.verdict = Verdict(reason="the cameras were given")
         return _in_given_world(scene, residual, known)
-    lost = [pictures[view].view.name for view in range(len(pictures)) if view not in scene.posed]
-    if lost:
-        scene.warnings.append(f"no pose was found for {', '.join(lost)}")
-    elif settings.refine and len(pictures) > 1 and prediction.camera_to_world is not None:
-        begin = time.perf_counter()
-        with ProgressReporter("align poses", show=settings.progress):
-            better = refine_context(scene.gaussians, scene.cameras, (scene.images + 1) / 2, settings.refinement)
-        scene = _with_poses(scene, residual, better)
-        scene.seconds["refine poses"] = time.perf_counter() - begin
-    return _with_matched_cameras(scene, [picture.working for picture in pictures], settings)
+    working = [picture.working for picture in pictures]
+    lost = [view for view in range(len(pictures)) if view not in scene.posed]
+    on_rays = prediction.camera_to_world is not None
+    if not (lost and on_rays):
+        if settings.refine and on_rays and len(pictures) > 1:
+            begin = time.perf_counter()
+            with ProgressReporter("align poses", show=settings.progress):
+                better = refine_context(scene.gaussians, scene.cameras, (scene.images + 1) / 2, settings.refinement)
+            scene = _with_poses(scene, residual, better)
+            scene.seconds["refine poses"] = time.perf_counter() - begin
+        return _with_matched_cameras(scene, working, settings)
+    # Matches may say where these views were taken, from a start beside their neighbours.
+    matched = _with_matched_cameras(_with_poses(scene, residual, _beside_neighbours(own)), working, settings)
+    if matched.poses_from == "matched":
+        return matched
+    names = ", ".join(pictures[view].view.name for view in lost)
+    return replace(scene, verdict=matched.verdict, warnings=[*matched.warnings, f"no pose was found for {names}"])
 
 
 def _choose_pictures(
-    source: FrameSource, size: tuple[int, int], settings: RunSettings, known: KnownCameras | None
+    source: FrameSource, size: tuple[int, int], number: int, settings: RunSettings, known: KnownCameras | None
 ) -> list[_Picture]:
     """Views spread evenly over a source of unknown length; at most twice as many are held.
 
@@ -132,13 +140,12 @@ def _choose_pictures(
                 continue
             source.note_crop(frame.image.shape[:2], size)
             held.append((count, _picture(frame, size, known, camera, working)))
-            if len(held) > 2 * settings.views:
+            if len(held) > 2 * number:
                 step *= 2
                 held = [item for item in held if item[0] % step == 0]
     if not held:
         raise InputError(": ".join(source.skipped[0]) if source.skipped else "no picture could be read")
-    number = min(settings.views, len(held))
-    chosen = torch.linspace(0, len(held) - 1, number).round().long().unique().tolist()
+    chosen = torch.linspace(0, len(held) - 1, min(number, len(held))).round().long().unique().tolist()
     return [held[index][1] for index in chosen]
 
 
@@ -207,6 +214,13 @@ def _own_poses(prediction: Prediction, intrinsics: Tensor) -> Tensor:
     if prediction.camera_to_world is not None:
         return prediction.camera_to_world[0]
     return estimate_poses(prediction.pointmaps, intrinsics)[0]
+
+
+def _beside_neighbours(poses: Tensor) -> Tensor:
+    """(V, 4, 4) poses in which a view without one has that of the nearest view with one; view 0 always has one."""
+    known = poses.isfinite().all(dim=(-2, -1)).nonzero()[:, 0]
+    order = torch.arange(len(poses), device=poses.device)
+    return poses[known[(order[:, None] - known[None]).abs().argmin(dim=1)]]
 
 
 def _with_poses(scene: Scene, residual: Tensor | None, poses: Tensor) -> Scene:

@@ -104,8 +104,9 @@ class RunSettings:
     """auto, cuda, mps or cpu."""
     size: tuple[Pixels, Pixels] | None = None
     """(height, width) of the network's images; None takes what the model was trained on."""
-    views: Count = 4
-    """Number of views to build from, spread evenly over the input, or all if there are fewer."""
+    views: Count | None = None
+    """Number of views to build from, spread evenly over the input, or all if there are fewer; None: as many as suit the
+    model."""
     field_of_view: FieldOfView | None = None
     """Degrees along the longer side of the pictures, where no cameras are given; None estimates it."""
     refine: bool = True
@@ -119,7 +120,7 @@ class RunSettings:
     """Report it: bars on a terminal, elsewhere a line every half minute."""
 
     def __post_init__(self) -> None:
-        if self.views < 1:
+        if self.views is not None and self.views < 1:
             raise ValueError(f"views must be at least 1, got {self.views}")
         if self.field_of_view is not None and not 1 < self.field_of_view < 179:
             raise ValueError(f"field_of_view is an angle in degrees, got {self.field_of_view}")

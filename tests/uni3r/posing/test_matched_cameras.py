@@ -78,19 +78,52 @@ def test_gaussians_lie_on_the_rays_of_the_new_cameras(room: FilmedRoom, matched:
     torch.testing.assert_close(local / local[..., 2:], grid, atol=1e-3, rtol=0)
 
 
-def test_depths_agree_better_with_the_truth(room: FilmedRoom, matched: MatchedCameras) -> None:
-    """Up to one unit for the whole scene, where the network's own has one for each view."""
+def _depth_error(room: FilmedRoom, gaussians: Gaussians, cameras: Cameras, chosen: Tensor) -> float:
+    """Median error of the logarithm of the chosen pixels' depths (V, H, W), up to one unit for the whole scene."""
     height, width = room.prediction.depth.shape[-2:]
     true = torch.nn.functional.interpolate(room.depth[:, None].float(), (height, width))[:, 0]
+    means = gaussians.means[0].reshape(len(true), height * width, 3)
+    depth = apply_transform(invert_rigid(cameras.camera_to_world), means)[..., 2].reshape_as(true)
+    logs = (depth / true).log()[chosen]
+    return float((logs - logs.median()).abs().median())
 
-    def error(gaussians: Gaussians, cameras: Cameras) -> float:
-        means = gaussians.means[0].reshape(len(VIEWS), height * width, 3)
-        depth = apply_transform(invert_rigid(cameras.camera_to_world), means)[..., 2].reshape_as(true)
-        logs = (depth / true).log()
-        return float((logs - logs.median()).abs().mean())
 
-    before, cameras, _ = _predicted(room)
-    assert error(matched.gaussians, matched.cameras) < 0.7 * error(before, cameras)
+def test_depths_agree_better_with_the_truth(room: FilmedRoom) -> None:
+    """Up to one unit for the whole scene, where the network's own has one for each view."""
+    before, cameras, confidence = _predicted(room)
+    found = match_cameras(before, cameras, confidence, room.pictures, MatchedCameraSettings(mode="cameras"))
+    everywhere = torch.ones_like(confidence, dtype=torch.bool)
+    error = _depth_error(room, found.gaussians, found.cameras, everywhere)
+    assert error < 0.7 * _depth_error(room, before, cameras, everywhere)
+
+
+def test_depths_are_searched_in_the_pictures_where_views_confirm_them() -> None:
+    """A network's depth has ripples that no smooth surface repairs."""
+    torch.manual_seed(0)
+    room = film(7)
+    ripple = 1 + 0.06 * torch.sin(torch.arange(room.prediction.depth.shape[-1]) / 3)
+    room = replace(room, prediction=replace(room.prediction, depth=ripple * room.prediction.depth))
+    before, cameras, confidence = _predicted(room)
+    smooth = match_cameras(before, cameras, confidence, room.pictures, MatchedCameraSettings(mode="cameras"))
+    found = match_cameras(before, cameras, confidence, room.pictures, SETTINGS)
+    assert (smooth.verdict.applied, found.verdict.applied) == ("cameras", "dense")
+    solid = found.gaussians.opacities.reshape(confidence.shape) == 1
+    assert float(solid.float().mean()) > 0.5
+    error = _depth_error(room, found.gaussians, found.cameras, solid)
+    assert error < 0.6 * _depth_error(room, smooth.gaussians, smooth.cameras, solid)
+
+
+def test_what_other_views_see_through_fades() -> None:
+    torch.manual_seed(0)
+    room = film(7)
+    depth = room.prediction.depth.clone()
+    floating = torch.zeros_like(depth, dtype=torch.bool)
+    floating[3, 50:70, 60:90] = True  # in the middle of the film, half as far as what the others see there
+    room = replace(room, prediction=replace(room.prediction, depth=torch.where(floating, 0.5 * depth, depth)))
+    found = match_cameras(*_predicted(room), room.pictures, MatchedCameraSettings(mode="cameras"))
+    opacity = found.gaussians.opacities.reshape(depth.shape)
+    assert float(opacity[floating].median()) < 0.5
+    assert float(opacity[~floating].median()) == 1
 
 
 def test_given_intrinsics_stay(room: FilmedRoom) -> None:
