@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Remakes the pictures of the README, .github/images, with the shipped weights: some minutes on two cores.
-# The picture of the application needs playwright and Chromium, as tests/common/app/test_app_browser.py does; that of the
-# office is made where OFFICE names the folder of its seventeen pictures (TUM RGB-D, freiburg3_long_office_household).
+# The picture of the application needs playwright and Chromium, as tests/common/app/test_app_browser.py does; those of the
+# office are made where OFFICE names the folder of its seventeen pictures (TUM RGB-D, freiburg3_long_office_household).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
@@ -18,12 +18,6 @@ to_jpeg() {  # PNG JPEG
     film.size='[288,512]' film.fps=10 film.rest=6
 to_jpeg "$work/room/frames.png" "$images/frames.jpg"
 
-mkdir "$work/four"
-cp common/app/assets/sample/frame_1[1357].jpg "$work/four"
-"$python" scripts/render.py source=folder source.path="$work/four" output="$work/gaussians" \
-    queries='[couch]' export.flight.frames=0
-to_jpeg "$work/gaussians/overview.png" "$images/gaussians.jpg"
-
 "$python" -m pytest -q -m slow tests/common/app/test_app_browser.py -k as_the_model_asks
 to_jpeg results/app_screenshots/page.png "$images/app.jpg"
 
@@ -39,5 +33,23 @@ import cv2
 before, after = (cv2.resize(cv2.imread(path), (690, 460), interpolation=cv2.INTER_AREA) for path in sys.argv[1:3])
 gap = cv2.copyMakeBorder(before, 0, 0, 0, 8, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 cv2.imwrite(sys.argv[3], cv2.hconcat([gap, after]), [cv2.IMWRITE_JPEG_QUALITY, 88])
+END
+    "$python" scripts/render.py source.path="$OFFICE" output="$work/office_gaussians" queries='[chair,table,floor]' \
+        export.flight.frames=0
+    "$python" - "$work/office_gaussians/overview.png" "$images/office_gaussians.jpg" <<'END'
+import sys
+
+import cv2
+
+tile, caption, gap = 448, 18, 4  # of the overview: four of its columns, and the rows of new views and of words
+overview = cv2.imread(sys.argv[1])
+rows = []
+for row in (1, 4, 5, 6):
+    top = row * (caption + tile + gap) + caption
+    shown = [overview[top : top + tile, left : left + tile] for left in (column * (tile + gap) for column in (0, 3, 5, 7))]
+    rows.append(cv2.hconcat([cv2.copyMakeBorder(one, 0, gap, 0, gap, cv2.BORDER_CONSTANT, value=(255, 255, 255)) for one in shown]))
+picture = cv2.vconcat(rows)
+picture = cv2.resize(picture, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+cv2.imwrite(sys.argv[2], picture, [cv2.IMWRITE_JPEG_QUALITY, 86])
 END
 fi

@@ -75,7 +75,7 @@ def test_small_files_and_wrong_limits(model: dict, pictures: Path, tmp_path: Pat
 
 
 def test_cameras_are_matched_in_the_original_pictures(tmp_path: Path) -> None:
-    """The network sees 128 x 128 pixels, matches are found in 240 x 320."""
+    """The network sees 224 x 224 pixels, matches are found in 240 x 320."""
     truth = room_video(7, 3, (240, 320), step=0.12, turn=4.0)
     pictures = photos(tmp_path / "large", truth)
     scene = uni3r.reconstruct(pictures, "uni3r_tiny", tmp_path / "out", export=SMALL, views=3, progress=False)
