@@ -67,13 +67,12 @@ def test_corners_of_both_keyframes_tell_where_the_frame_is() -> None:
     assert guessed is not None and apart(guessed, true_pose(MIDDLE))[0] > 5 * distance
 
 
-def test_wrong_depths_of_a_third_of_the_corners_do_no_harm() -> None:
-    before, (first, last) = anchor(FIRST), sightings()
-    depth = before.depth.copy()
-    x, y = first.there[::3].astype(int).T
-    depth[y, x] *= 0.25
-    placed = place((replace(before, depth=depth), anchor(LAST)), (first, last))
-    assert placed.status == "placed" and placed.inliers < 0.8
+def test_corners_that_were_tracked_to_other_places_do_no_harm() -> None:
+    first, last = sightings()
+    here = first.here.copy()
+    here[::3] += np.float32([14, -9])
+    placed = place((anchor(FIRST), anchor(LAST)), (replace(first, here=here), last))
+    assert placed.status == "placed" and 0.5 < placed.inliers < 0.7
     assert placed.camera_to_world is not None and apart(placed.camera_to_world, true_pose(MIDDLE))[0] < 0.04
 
 
