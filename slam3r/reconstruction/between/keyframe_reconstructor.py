@@ -14,7 +14,7 @@ from torch import Tensor
 
 from common.meters import StageTimer
 from slam3r.reconstruction.between.gate import KeyframeGate
-from slam3r.reconstruction.between.placing import place_between
+from slam3r.reconstruction.between.placing import Rays, place_between
 from slam3r.reconstruction.between.sightings import Sighting
 from slam3r.reconstruction.between.waiting import FinishedKeyframe, WaitingFrame
 from slam3r.reconstruction.events import Event, Observer, renumbered
@@ -203,6 +203,6 @@ class KeyframeReconstructor:
         self._numbers = {inner: self._numbers[inner] for inner in sorted(kept)}
 
 
-def _pinhole_rays(camera: NDArray[np.float64]):
+def _pinhole_rays(camera: NDArray[np.float64]) -> Rays:
     centre, focal = camera[:2, 2], camera.diagonal()[:2]
     return lambda pixels: (pixels - centre) / focal

@@ -1,9 +1,9 @@
 """Poses of frames between keyframes, from the corners that they share with the keyframe before and the one after.
 
-A corner of a keyframe is a point on its viewing ray, at the depth that the keyframe has there. PnP with RANSAC finds the
-camera that sees these points where the frame shows the corners (OpenCV). Each of the two keyframes gives a pose; they
-are blended by nearness, so that the path is continuous where the keyframes disagree. Without enough corners the pose is
-interpolated between those of the keyframes.
+A corner of a keyframe is a point on its viewing ray, at the depth that the keyframe has there. PnP with RANSAC finds
+the camera that sees these points where the frame shows the corners (OpenCV). Each of the two keyframes gives a pose;
+they are blended by nearness, so that the path is continuous where the keyframes disagree. Without enough corners the
+pose is interpolated between those of the keyframes.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def place_between(
     found = [_placed_by(*pair, rays, MAX_ERROR * pixel) for pair in zip(sightings, anchors, strict=True)]
     placed = [(pose, inliers) for pose, inliers in found if pose is not None]
     if not placed:
-        return Placement(blended(*(anchor.camera_to_world for anchor in anchors), share), "interpolated", 0.0)
+        pose = blended(anchors[0].camera_to_world, anchors[1].camera_to_world, share)
+        return Placement(pose, "interpolated", 0.0)
     pose = placed[0][0] if len(placed) == 1 else blended(placed[0][0], placed[1][0], share)
     return Placement(pose, "placed", min(inliers for _, inliers in placed))
 
