@@ -10,11 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from common.known.settings import KnownSettings
+from common.refinement.given import enough_poses
 from common.refinement.outcome import Refinement
 from common.refinement.projection import undistort
 from slam3r.reconstruction.between.placing import Anchor, Rays, place_between
 from slam3r.reconstruction.between.sightings import Sighting
 from slam3r.reconstruction.frames import RegisteredFrame
+from slam3r.scene.refinement_input import RefinementInput
 from slam3r.scene.scene_data import SceneData, SceneFrame
 
 
@@ -37,26 +40,35 @@ class BetweenFrames:
     def close(self) -> None:
         """Nothing to do."""
 
-    def place_again(self, scene: SceneData, refinement: Refinement, refined: Sequence[int]) -> None:
+    def place_again(
+        self, scene: SceneData, refinement: Refinement, held: RefinementInput, trust: KnownSettings
+    ) -> None:
         """Place the frames against keyframes that refinement moved; nothing happens where it did not.
 
         Args:
             scene: with the keyframes as refined; its other frames are replaced.
             refinement: of its keyframes.
-            refined: index of each of them.
+            held: these keyframes, and what is known of the others.
+            trust: where known poses are fixed, so are those of these frames.
         """
         if refinement.cameras is None or refinement.depth is None or not self._sightings:
             return
-        anchors = _Anchors(scene, refinement, refined)
-        scene.frames = [
-            self._placed(frame, anchors) if frame.index in self._sightings else frame for frame in scene.frames
-        ]
+        anchors, fixed = _Anchors(scene, refinement, held.frames), trust.poses == "fixed" and enough_poses(held.poses())
+        for position, frame in enumerate(scene.frames):
+            if frame.index not in self._sightings:
+                continue
+            known = held.others[frame.index]
+            placed = self._placed(frame, anchors, known.intrinsics is not None)
+            if fixed and known.camera_to_world is not None:
+                placed = replace(placed, camera_to_world=known.camera_to_world)
+            scene.frames[position] = placed
 
-    def _placed(self, frame: SceneFrame, anchors: _Anchors) -> SceneFrame:
+    def _placed(self, frame: SceneFrame, anchors: _Anchors, known_lens: bool) -> SceneFrame:
         sightings = self._sightings[frame.index]
         before, after = (anchors.of(sighting.keyframe) for sighting in sightings)
         keyframe = anchors.frame(sightings[0].keyframe)
-        if keyframe.original_size == frame.original_size:  # by the same camera, as far as one can tell
+        # By the same camera, as far as one can tell.
+        if keyframe.original_size == frame.original_size and not known_lens:
             frame = replace(frame, intrinsics=keyframe.intrinsics, radial_distortion=keyframe.radial_distortion)
         original_from_network = self._original_from_network(frame.index).double().numpy()
         pixel = float(original_from_network[0, 0]) / float(frame.intrinsics[0, 0])

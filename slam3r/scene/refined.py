@@ -111,7 +111,7 @@ def finish_scene(
         try:
             refinement = refine_scene(scene, held, settings, export, show, device, trust)
             if between is not None:
-                between.place_again(scene, refinement, held.frames)
+                between.place_again(scene, refinement, held, trust or KnownSettings())
         except Exception as error:
             if settings.mode != "auto":
                 raise

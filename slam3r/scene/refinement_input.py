@@ -50,7 +50,9 @@ class RefinementInput:
         """Factor on the network's depths in `prediction`, once the world's unit is known to be another one."""
         self._lock = threading.Lock()
         self._stride = 1
-        self._read = self._passed_over = 0
+        self._read = 0
+        self.others: dict[int, KnownFrame] = {}
+        """Known cameras of the frames without a pointmap, by their index."""
         self._order: dict[int, int] = {}
         """Number of a frame among those with a pointmap, of sparse runs."""
         self._pictures: dict[int, Picture] = {}
@@ -90,9 +92,10 @@ class RefinementInput:
                 held.pop(index, None)
 
     def add(self, frame: RegisteredFrame) -> None:
-        """Take a registered frame; one without a pointmap is dropped."""
+        """Take a registered frame; of one without a pointmap, only its known camera is kept."""
         if not frame.has_pointmap:
-            self._passed_over += 1
+            known = self._known.get(frame.index, KnownFrame())
+            self.others[frame.index] = KnownFrame(intrinsics=known.intrinsics, camera_to_world=known.camera_to_world)
             return self.forget(frame.index)
         if self._sparse:
             self._order[frame.index] = len(self._order)
@@ -126,7 +129,7 @@ class RefinementInput:
     @property
     def complete(self) -> bool:
         """Every frame that was read, and has a pointmap, is held."""
-        return len(self._pictures) + self._passed_over == self._read
+        return len(self._pictures) + len(self.others) == self._read
 
     def pictures(self) -> list[Picture]:
         """Pictures of `frames`, their cameras numbered without gaps."""

@@ -14,14 +14,16 @@ import torch
 
 import slam3r
 from common.data.sources.frame_source import Frame
-from common.data.sources.preprocess import denormalize, preprocess
+from common.data.sources.preprocess import Preprocessed, denormalize, preprocess
 from common.export.trajectory import read_tum
+from common.known.settings import KnownSettings
 from common.refinement.outcome import Refinement, Verdict
 from common.refinement.types import Camera, CameraEvidence, RefinedCameras, RefinedDepth, Tracks
 from common.rooms import room_seed, room_video
 from slam3r.reconstruction.between.sightings import Sighting
 from slam3r.reconstruction.placement.tracks import TrackedPicture
 from slam3r.scene.between_frames import BetweenFrames
+from slam3r.scene.known.input import KnownFrame
 from slam3r.scene.recording import open_pointmaps, read_run
 from slam3r.scene.refinement_input import RefinementInput
 from slam3r.scene.scene import Scene
@@ -131,14 +133,21 @@ def perfect(room: FilmedRoom, frames: list[int]) -> Refinement:
     )
 
 
-def test_frames_between_follow_refined_keyframes(room: FilmedRoom) -> None:
-    """Their poses come near the truth, and their cameras are the refined one."""
+def follow(room: FilmedRoom, known: dict[int, KnownFrame], trust: KnownSettings) -> tuple[Scene, Scene]:
+    """A scene before and after its keyframes were moved to the truth, and the other frames after them."""
     keyframes = [index for index in range(12) if keyframe(index)]
     between = BetweenFrames(lambda index: torch.linalg.inv(room.pictures[index].network_from_working))
-    for index in set(range(12)) - set(keyframes):
-        frame = replace(registered_frame(room, index), status="placed", sightings=sightings(room, index))
-        between.add(frame)
-    refinement, scene = perfect(room, keyframes), reconstructed(room)
+    held = RefinementInput(1024, sparse=True)
+    for index, picture in enumerate(room.pictures):
+        frame = registered_frame(room, index)
+        if not keyframe(index):
+            frame = replace(frame, status="placed", sightings=sightings(room, index))
+        prepared = Preprocessed(torch.empty(0), torch.linalg.inv(picture.network_from_working), picture.original_size)
+        pixels = picture.image.permute(1, 2, 0).numpy()
+        held.keep(Frame(pixels, index, index / 10, picture.name), prepared, known.get(index))
+        for sink in (between, held):
+            sink.add(frame)
+    scene = reconstructed(room)
     intrinsics = np.array([[room.focal, 0, 159.5], [0, room.focal, 119.5], [0, 0, 1]])
     scene.frames = [
         replace(frame, camera_to_world=room.camera_to_world[frame.index].numpy(), intrinsics=intrinsics)
@@ -146,17 +155,32 @@ def test_frames_between_follow_refined_keyframes(room: FilmedRoom) -> None:
         else replace(frame, status="placed")
         for frame in scene.frames
     ]
-    before = path_error(torch.from_numpy(scene.camera_to_world), room.camera_to_world)
-    between.place_again(scene, refinement, keyframes)
-    assert path_error(torch.from_numpy(scene.camera_to_world), room.camera_to_world) < 0.01 < before / 3
+    before = replace(scene, frames=list(scene.frames))
+    between.place_again(scene, perfect(room, keyframes), held, trust)
+    return before, scene
+
+
+def test_frames_between_follow_refined_keyframes(room: FilmedRoom) -> None:
+    """Their poses come near the truth, and their cameras are the refined one."""
+    before, scene = follow(room, {}, KnownSettings())
+    error = path_error(torch.from_numpy(before.camera_to_world), room.camera_to_world)
+    assert path_error(torch.from_numpy(scene.camera_to_world), room.camera_to_world) < 0.01 < error / 3
     for frame in scene.frames:
         assert frame.intrinsics[0, 0] == room.focal
         assert frame.status == ("registered" if keyframe(frame.index) else "placed")
+
+
+def test_known_poses_of_frames_between_are_kept_where_they_are_fixed(room: FilmedRoom) -> None:
+    known = {index: KnownFrame(camera_to_world=room.camera_to_world[index].numpy()) for index in range(12)}
+    for trust, exact in (("fixed", True), ("prior", False)):
+        _, scene = follow(room, known, KnownSettings(poses=trust))
+        found = scene.frames[5].camera_to_world
+        assert found is not None and np.array_equal(found, room.camera_to_world[5].numpy()) == exact
 
 
 def test_frames_stay_where_nothing_was_refined(room: FilmedRoom) -> None:
     between, scene = BetweenFrames(lambda index: torch.eye(3)), reconstructed(room)
     between.add(replace(registered_frame(room, 1), status="placed", sightings=sightings(room, 1)))
     expected = scene.camera_to_world
-    between.place_again(scene, Refinement(Verdict(), room.pictures), list(range(12)))
+    between.place_again(scene, Refinement(Verdict(), room.pictures), RefinementInput(1024), KnownSettings())
     np.testing.assert_array_equal(scene.camera_to_world, expected)
