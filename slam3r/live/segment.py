@@ -24,8 +24,8 @@ from slam3r.live.stride_control import MotionMeter, StrideController
 from slam3r.live.tracking import TrackingMonitor, TrackingState
 from slam3r.live.updates import FrameUpdate, SegmentSummary
 from slam3r.reconstruction import Networks, RegisteredFrame, SequenceTooShort
+from slam3r.reconstruction.between.start import start_reconstruction
 from slam3r.reconstruction.events import Event, Initialized, Registered
-from slam3r.reconstruction.start import start_reconstruction
 
 logger = logging.getLogger(__name__)
 

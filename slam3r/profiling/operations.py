@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from omegaconf import OmegaConf
@@ -25,8 +25,8 @@ from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.models.description import Slam3rDescription
 from slam3r.models.image_to_points import CORRELATION_LAYERS
 from slam3r.reconstruction import Networks, ReconstructionSettings
+from slam3r.reconstruction.between.start import start_reconstruction
 from slam3r.reconstruction.settings import settings_for_model
-from slam3r.reconstruction.start import start_reconstruction
 
 Part = Literal["encode", "whole windows", "local pointmaps", "votes of neighbours", "retrieval", "registration"]
 """Whole windows are those of the stride search and of the founding, of which all pointmaps are used."""
@@ -158,10 +158,10 @@ def preset(model: Slam3rDescription, name: str, stride: int) -> ReconstructionSe
     assert isinstance(raw, dict)
     # Interpolations are thresholds of the model's confidence, which the stand-in is above.
     own = {str(key): value for key, value in raw.items() if not str(value).startswith("${")}
-    changes = {"keyframe_stride": stride, "initial_confidence": 0.0}
+    spacing: dict[str, Any] = {"keyframe_stride": stride}
     if "between" in own:
-        changes = {"between": {**own["between"], "longest": stride}, "initial_confidence": 0.0}
-    return settings_for_model(model.confidence, model.reconstruction, {**own, **changes})
+        spacing = {"between": {**own["between"], "longest": stride}}
+    return settings_for_model(model.confidence, model.reconstruction, {**own, **spacing, "initial_confidence": 0.0})
 
 
 def operation_rows(

@@ -21,7 +21,7 @@ from common.refinement.outcome import Refinement, Verdict
 from common.refinement.refine import refine
 from common.refinement.settings import Mode, RefinementSettings
 from common.refinement.types import Camera, Picture, RefinedDepth, Tracks
-from slam3r.scene.between_frames import BetweenFrames
+from slam3r.scene.between.between_frames import BetweenFrames
 from slam3r.scene.frame_strip import StripFrame
 from slam3r.scene.refinement_input import RefinementInput
 from slam3r.scene.scene_data import SceneData, SceneFrame, SceneTracks, Unrefined

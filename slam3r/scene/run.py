@@ -20,9 +20,9 @@ from common.meters import MemoryMeter
 from common.progress import ProgressReporter
 from common.refinement.pictures import CameraNumbers
 from slam3r.reconstruction import Networks, ReconstructionSettings, RegisteredFrame
+from slam3r.reconstruction.between.start import AnyReconstructor, start_reconstruction
 from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
-from slam3r.reconstruction.start import AnyReconstructor, start_reconstruction
-from slam3r.scene.between_frames import BetweenFrames
+from slam3r.scene.between.between_frames import BetweenFrames
 from slam3r.scene.camera_focals import CameraFocals
 from slam3r.scene.frame_strip import StripRecorder
 from slam3r.scene.known.input import KnownInput

@@ -22,7 +22,7 @@ from common.refinement.types import Camera, CameraEvidence, RefinedCameras, Refi
 from common.rooms import room_seed, room_video
 from slam3r.reconstruction.between.sightings import Sighting
 from slam3r.reconstruction.placement.tracks import TrackedPicture
-from slam3r.scene.between_frames import BetweenFrames
+from slam3r.scene.between.between_frames import BetweenFrames
 from slam3r.scene.known.input import KnownFrame
 from slam3r.scene.recording import open_pointmaps, read_run
 from slam3r.scene.refinement_input import RefinementInput

@@ -13,9 +13,9 @@ from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, SequenceTooShort
 from slam3r.reconstruction.between.keyframe_reconstructor import KeyframeReconstructor
 from slam3r.reconstruction.between.settings import BetweenSettings
+from slam3r.reconstruction.between.start import start_reconstruction
 from slam3r.reconstruction.events import Initialized, Registered
 from slam3r.reconstruction.frames import RegisteredFrame
-from slam3r.reconstruction.start import start_reconstruction
 from tests.support.parity import fill
 
 SIZES = {
