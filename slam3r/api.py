@@ -209,12 +209,21 @@ def _run(
     recorder = PredictionRecorder(place.stage / PREDICTIONS) if place is not None and place.predictions else None
     images = place.stage / IMAGES if place is not None and export.images else None
     sinks = [*watched.sinks, *([] if recorder is None else [recorder])]
-    held = hold_input(refining, export.depths or export.mesh or beforehand.depths is not None)
+    held = hold_input(
+        refining, export.depths or export.mesh or beforehand.depths is not None, ready.settings.between.is_on
+    )
     known = KnownInput(beforehand, options.size) if beforehand.is_anything else None
     run = OfflineRun(ready.network, ready.settings, export, options, sinks, images, watched.observer, held, known)
     scene = run.execute(frames, ready.provenance)
     refinement = finish_scene(
-        scene, held, refining, export, trust=beforehand.settings, progress=options.progress, device=ready.device
+        scene,
+        held,
+        refining,
+        export,
+        between=run.between,
+        trust=beforehand.settings,
+        progress=options.progress,
+        device=ready.device,
     )
     if known is not None:
         move = None if recorder is None else recorder.move

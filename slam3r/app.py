@@ -170,7 +170,7 @@ def _posed(frame: SceneFrame) -> PosedFrame:
 
 
 def _figures(scene: Scene) -> dict[str, str]:
-    verdict, means = scene.verdict, [frame.mean_confidence for frame in scene.frames]
+    verdict, means = scene.verdict, [frame.mean_confidence for frame in scene.mapped]
     figures = {
         "Frames": f"{len(scene.frames)}, of which {len(scene.posed)} with a pose",
         "Keyframe stride": f"{scene.stride}",

@@ -65,8 +65,16 @@ def defaults_of(cls: type, falls_back_on: str | None = None) -> dict[str, Any]:
             continue
         node[field.name] = MISSING if value is NOTHING else plain(value)
         if falls_back_on and value is not NOTHING:
-            node[field.name] = f"${{oc.select:{falls_back_on}.{field.name},{json.dumps(plain(value))}}}"
+            node[field.name] = _fallback(value, f"{falls_back_on}.{field.name}")
     return node
+
+
+def _fallback(value: Any, key: str) -> Any:
+    """A default as what another key says, or else its value; field by field for a dataclass."""
+    if is_dataclass(value) and not isinstance(value, type):
+        own = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+        return {name: _fallback(item, f"{key}.{name}") for name, item in own.items()}
+    return f"${{oc.select:{key},{json.dumps(plain(value))}}}"
 
 
 def field_default(field: Field) -> Any:

@@ -65,7 +65,7 @@ def demo(chosen: DemoCommand) -> None:
         save_predictions=truth is not None,
         overwrite=True,
     )
-    print(f"{len(scene.frames)} frames at stride {scene.stride}, {scene.frames_per_second:.1f} frames per second")
+    print(f"{scene.sentence()}, {scene.frames_per_second:.1f} frames per second")
     print(scene.verdict.sentence())
     if truth is not None:
         compare(scene, output, truth)

@@ -48,7 +48,7 @@ def reconstruct(chosen: ReconstructCommand) -> None:
             return _run_live(source, chosen, output)
         scene = _run_offline(source, chosen, chosen.model, output)
     print(
-        f"{len(scene.frames)} frames at stride {scene.stride}, {len(scene.points)} points, "
+        f"{scene.sentence()}, {len(scene.points)} points, "
         f"{scene.frames_per_second:.2f} frames per second, peak {scene.peak_memory}: {output}"
     )
     print(scene.verdict.sentence())

@@ -61,6 +61,11 @@ class EvaluationRun:
         """(m,) frames that have a pose."""
         return np.flatnonzero(np.isfinite(self.camera_to_world).all(axis=(1, 2)))
 
+    @property
+    def mapped(self) -> NDArray[np.int64]:
+        """(k,) frames that have a point."""
+        return np.array([frame for frame, valid in enumerate(self.valid) if valid.any()], np.int64)
+
 
 def run_for_evaluation(
     model: ModelUnderTest,

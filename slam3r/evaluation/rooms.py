@@ -91,7 +91,7 @@ class RoomsBenchmark(BenchmarkBase[RoomsSettings, ModelUnderTest]):
             assert views.camera_to_world is not None
             write_error_map(folder, score.aligned, score.points.to_truth, views.camera_to_world.numpy())
         row: Row = {"stride": run.stride, **_columns(score)}
-        row["confident_share"] = float((run.confidence > run.threshold).mean())
+        row["confident_share"] = float((run.confidence[run.mapped] > run.threshold).mean())
         assert views.intrinsics is not None and run.focal is not None
         row["focal_error"] = float(np.median(run.focal) / float(views.intrinsics[0, 0, 0]) - 1)
         row["retrieval_auc"] = retrieval_auc(self.model.networks, views[:: settings.retrieval_stride])

@@ -88,7 +88,7 @@ def path_row(camera_to_world: NDArray[np.float64], sequence: RgbdSequence, pictu
 
 def depth_row(run: EvaluationRun, truth: SequenceTruth) -> Row:
     """Depth of the registered points, seen from the estimated camera of their own frame; no figure without poses."""
-    posed = run.posed
+    posed = np.intersect1d(run.posed, run.mapped)
     if len(posed) == 0:
         return {"depth_abs_rel_ls": None, "depth_abs_rel": None, "depth_images": 0}
     score = score_depth_sequence(lambda index: _depth_pair(run, truth, posed[index]), len(posed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,7 +23,8 @@ from slam3r.live.settings import LiveSettings
 from slam3r.live.stride_control import MotionMeter, StrideController
 from slam3r.live.tracking import TrackingMonitor, TrackingState
 from slam3r.live.updates import FrameUpdate, SegmentSummary
-from slam3r.reconstruction import Networks, Reconstructor, RegisteredFrame, SequenceTooShort
+from slam3r.reconstruction import Networks, RegisteredFrame, SequenceTooShort
+from slam3r.reconstruction.between.start import start_reconstruction
 from slam3r.reconstruction.events import Event, Initialized, Registered
 
 logger = logging.getLogger(__name__)
@@ -62,22 +63,19 @@ class _Decisions:
     def __init__(self) -> None:
         self.last_founding = -1
         """Last frame of the initial window, once there is one."""
-        self.references: dict[int, tuple[int, ...]] = {}
-        """Frames that each frame was registered against."""
+        self.references: tuple[int, ...] = ()
+        """Frames that those of the present round were registered against; empty before the first round."""
 
     def observe(self, event: Event) -> None:
         """Take note of a decision."""
         if isinstance(event, Initialized):
             self.last_founding = event.frames[-1]
         elif isinstance(event, Registered):
-            # Queries are every second frame of a round, which begins with the first of them.
-            first = event.queries[0]
-            rounds: Iterable[int] = range(first, event.queries[-1] + 2)
-            self.references.update(dict.fromkeys(rounds, event.selected))
+            self.references = event.selected
 
 
 class LiveSegment:
-    """Drives one `Reconstructor`, watches its tracking, adapts its stride and fills its map."""
+    """Drives one reconstructor, watches its tracking, adapts its stride and fills its map."""
 
     def __init__(
         self,
@@ -106,7 +104,7 @@ class LiveSegment:
             reconstruction = replace(reconstruction, pose_method="pnp_first")
         self._decisions = _Decisions()
         observe = self._decisions.observe
-        self.reconstructor = Reconstructor(
+        self.reconstructor = start_reconstruction(
             networks, reconstruction, observe, intrinsics, settings.largest_stride, timer
         )
         tracking = settings.streaming.tracking
@@ -238,7 +236,7 @@ class LiveSegment:
             frame=frame,
             intrinsics=intrinsics_to_original(frame.intrinsics.double(), item.original_from_network),
             original_size=item.original_size,
-            references=self._decisions.references.pop(frame.index, ()),
+            references=self._decisions.references if frame.has_pointmap else (),
             map_delta=delta,
             latency=time.perf_counter() - item.arrival,
         )
@@ -288,7 +286,8 @@ class LiveSegment:
 
     def _adapt_stride(self) -> None:
         stride = self.reconstructor.stride
-        if stride is None or self.num_registered == 0:
+        # Keyframes chosen by their motion are apart by the same amount of it already.
+        if stride is None or self.num_registered == 0 or self.settings.reconstruction.between.is_on:
             return
         if self.controller.target is None:
             self.controller.found(stride)

@@ -54,7 +54,8 @@ class TrackingSettings:
 
 @dataclass(frozen=True)
 class StrideSettings:
-    """Adaptation of the stride, within the search's bounds `stride_min` and `stride_max`."""
+    """Adaptation of the stride, within the search's bounds `stride_min` and `stride_max`. Where motion chooses the
+    keyframes (``reconstruction.between``), nothing is left to adapt."""
 
     adapt: bool = True
     """Keep the motion between keyframes constant, not their distance."""
@@ -170,7 +171,8 @@ class LiveSettings:
     def largest_stride(self) -> int:
         """Largest stride of any frame of the session."""
         settings = self.reconstruction
-        return max(settings.stride_max if self.streaming.stride.adapt else 1, settings.keyframe_stride)
+        adapts = self.streaming.stride.adapt and not settings.between.is_on
+        return max(settings.stride_max if adapts else 1, settings.keyframe_stride)
 
     @property
     def largest_delay(self) -> int:
@@ -179,8 +181,12 @@ class LiveSettings:
         A queue in front of the session that waits for updates before it gives more frames must hold at least this many.
         """
         settings = self.reconstruction
-        founding = settings.initial_window * max(settings.stride_max, settings.keyframe_stride)
-        search = settings.stride_search_frames or 0 if settings.keyframe_stride == -1 else 0
-        largest = max(self.largest_stride, settings.stride_max if settings.keyframe_stride == -1 else 1)
+        searches, between = settings.keyframe_stride == -1, settings.between
+        first = settings.keyframe_stride if between.is_on and not searches else settings.stride_max
+        founding = settings.initial_window * max(first, settings.keyframe_stride)
+        search = settings.stride_search_frames or 0 if searches else 0
+        largest = max(self.largest_stride, settings.stride_max if searches else 1)
         look_ahead = settings.window_radius * largest if settings.look_ahead is None else settings.look_ahead
-        return max(search, founding) + look_ahead + settings.max_frames_per_round
+        in_a_round = max(settings.max_frames_per_round, settings.min_frames_per_round)
+        delay = max(search, founding) + look_ahead + in_a_round
+        return delay * between.longest if between.is_on else delay

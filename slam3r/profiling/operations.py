@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from omegaconf import OmegaConf
@@ -24,7 +24,8 @@ from common.views import Pointmaps
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.models.description import Slam3rDescription
 from slam3r.models.image_to_points import CORRELATION_LAYERS
-from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor
+from slam3r.reconstruction import Networks, ReconstructionSettings
+from slam3r.reconstruction.between.start import start_reconstruction
 from slam3r.reconstruction.settings import settings_for_model
 
 Part = Literal["encode", "whole windows", "local pointmaps", "votes of neighbours", "retrieval", "registration"]
@@ -131,9 +132,11 @@ def count_operations(networks: CountedNetworks, settings: ReconstructionSettings
         frames: length of the sequence.
     """
     networks.operations = Counter()
-    reconstructor = Reconstructor(networks, settings)
+    reconstructor = start_reconstruction(networks, settings)
+    # A still film with corners: keyframes are as far apart as ``between.longest`` allows.
+    picture = 2 * torch.rand(3, _SIDE, _SIDE, generator=torch.Generator().manual_seed(0)) - 1
     for first in range(0, frames, _PUSHED):
-        for _ in reconstructor.feed(torch.zeros(min(_PUSHED, frames - first), 3, _SIDE, _SIDE)):
+        for _ in reconstructor.feed(picture.expand(min(_PUSHED, frames - first), -1, -1, -1)):
             pass
     for _ in reconstructor.drain():
         pass
@@ -142,6 +145,8 @@ def count_operations(networks: CountedNetworks, settings: ReconstructionSettings
 
 def preset(model: Slam3rDescription, name: str, stride: int) -> ReconstructionSettings:
     """Settings of a file of ``configs/reconstruction`` for a model at a stride, whatever its thresholds.
+
+    Where motion chooses the keyframes, they are as many frames apart as the stride.
 
     Raises:
         ConfigurationError: there is no such file, or it holds other settings.
@@ -153,8 +158,10 @@ def preset(model: Slam3rDescription, name: str, stride: int) -> ReconstructionSe
     assert isinstance(raw, dict)
     # Interpolations are thresholds of the model's confidence, which the stand-in is above.
     own = {str(key): value for key, value in raw.items() if not str(value).startswith("${")}
-    changes = {**own, "keyframe_stride": stride, "initial_confidence": 0.0}
-    return settings_for_model(model.confidence, model.reconstruction, changes)
+    spacing: dict[str, Any] = {"keyframe_stride": stride}
+    if "between" in own:
+        spacing = {"between": {**own["between"], "longest": stride}}
+    return settings_for_model(model.confidence, model.reconstruction, {**own, **spacing, "initial_confidence": 0.0})
 
 
 def operation_rows(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -56,3 +56,22 @@ class Buffered:
 
 Event = StrideTried | WindowTried | Initialized | Registered | Buffered
 Observer = Callable[[Event], None]
+
+
+def renumbered(event: Event, number: Mapping[int, int]) -> Event:
+    """The same decision with other indices of its frames."""
+
+    def those(frames: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(number[frame] for frame in frames)
+
+    match event:
+        case StrideTried():
+            return replace(event, centers=those(event.centers))
+        case WindowTried() | Initialized():
+            return replace(event, frames=those(event.frames))
+        case Registered():
+            buffer, queries, selected = those(event.buffer), those(event.queries), those(event.selected)
+            return replace(event, buffer=buffer, queries=queries, selected=selected)
+        case Buffered():
+            removed = None if event.removed is None else number[event.removed]
+            return replace(event, frame=number[event.frame], removed=removed)

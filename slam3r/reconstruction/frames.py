@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.data.sources.preprocess import denormalize
+from slam3r.reconstruction.between.sightings import Sighting
 from slam3r.reconstruction.placement.tracks import TrackedPicture
 
-Status = Literal["registered", "low_confidence"]
+Status = Literal["registered", "low_confidence", "placed", "interpolated"]
+"""registered and low_confidence: the frame has a pointmap. placed and interpolated: it has a pose alone, by the corners
+of the keyframes before and after it, or, where too few were found, from the poses of these two."""
+
+
+def has_pointmap(status: Status) -> bool:
+    """Whether a frame of this status went through the networks."""
+    return status in ("registered", "low_confidence")
 
 
 @dataclass
@@ -97,11 +105,12 @@ class RegisteredFrame:
     valid: Tensor
     """(H, W) bool: the pixels that have a world point, and a finite one."""
     local_points: Tensor | None
-    """(H, W, 3) camera frame, arbitrary scale; None for frames of the initial window, which have none."""
+    """(H, W, 3) camera frame, arbitrary scale; None for frames of the initial window, and for those that have a pose
+    alone."""
     local_confidence: Tensor
     """(H, W); for frames of the initial window the confidence they had there."""
     mean_confidence: float
-    """L2W's mean confidence over all pixels."""
+    """L2W's mean confidence over all pixels; of a frame with a pose alone, the lower one of its two keyframes."""
     local_mean_confidence: float
     keyframe: bool
     """A multiple of the stride: one of the frames that windows are made of. Not the same as a member of the buffering
@@ -114,7 +123,15 @@ class RegisteredFrame:
     pose_inliers: float
     """Share of the confident pixels whose registered point agrees with the pose, within 5 % of its distance (by PnP:
     whose reprojection does); 0 without a pose. It tells how well the frame's own pointmap and the registered one fit
-    each other, not whether the pose is right: that is the verdict's part."""
+    each other, not whether the pose is right: that is the verdict's part. Of a placed frame, the share of the tracked
+    corners that agree with the pose."""
+    sightings: tuple[Sighting, ...] = ()
+    """Of a frame with a pose alone, the corners of its two keyframes."""
+
+    @property
+    def has_pointmap(self) -> bool:
+        """Whether the frame went through the networks; if not, it has a pose and no valid pixel."""
+        return has_pointmap(self.status)
 
     @property
     def colors(self) -> Tensor:

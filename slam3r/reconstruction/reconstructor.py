@@ -131,9 +131,7 @@ class Reconstructor:
 
         The iterator must be exhausted before the next call.
         """
-        if self._ended:
-            raise RuntimeError("this reconstruction has been flushed; make a new Reconstructor for another sequence")
-        self._check(images)
+        self.check(images)
         with self.timer("encode"):
             tokens, self._grid = self.networks.encode(images, self.settings.encode_batch)
         for offset, (token, image) in enumerate(zip(tokens, images.cpu(), strict=True)):
@@ -144,6 +142,23 @@ class Reconstructor:
             self._store.inputs[index] = FrameInput(token.clone(), image.clone(), timestamp, name)
             self._at.received += 1
         return self._advance()
+
+    def check(self, images: Tensor) -> None:
+        """Whether `feed` would take these images.
+
+        Raises:
+            ValueError: for images of another shape or size than before.
+            RuntimeError: after `flush`.
+        """
+        if self._ended:
+            raise RuntimeError("this reconstruction has been flushed; make a new Reconstructor for another sequence")
+        if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
+            raise ValueError(f"push takes images (frames, 3, height, width), got {tuple(images.shape)}")
+        size = (images.shape[2], images.shape[3])
+        if self._poses is None:
+            self._poses = PoseSolver(self.settings, size, self._intrinsics)
+        if size != self._poses.size:
+            raise ValueError(f"all frames of a sequence have one size: expected {self._poses.size}, got {size}")
 
     def flush(self) -> list[RegisteredFrame]:
         """Register the rest of a sequence that is over. `drain` does the same one frame at a time.
@@ -206,15 +221,6 @@ class Reconstructor:
         if state["buffer"] is not None:
             self._buffer = BufferingSet([], 1, 0, self.settings, self._random)
             self._buffer.load_state_dict(state["buffer"])
-
-    def _check(self, images: Tensor) -> None:
-        if images.ndim != 4 or images.shape[1] != 3 or len(images) == 0:
-            raise ValueError(f"push takes images (frames, 3, height, width), got {tuple(images.shape)}")
-        size = (images.shape[2], images.shape[3])
-        if self._poses is None:
-            self._poses = PoseSolver(self.settings, size, self._intrinsics)
-        if size != self._poses.size:
-            raise ValueError(f"all frames of a sequence have one size: expected {self._poses.size}, got {size}")
 
     def _advance(self) -> Iterator[RegisteredFrame]:
         """Run all steps that the available frames allow, in the order of the algorithm."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from common.configuration import to_dataclass
 from common.ranges import Count, CountOrZero, Seed
 from slam3r.models.description import ModelConfidence
+from slam3r.reconstruction.between.settings import BetweenSettings
 
 
 @dataclass(frozen=True)
 class ReconstructionSettings:
     """Hyper-parameters of the whole-scene reconstruction (SLAM3R, Liu, Dong et al. 2025, section 3.4 and code)."""
 
+    between: BetweenSettings = field(default_factory=BetweenSettings)
+    """Choice of the frames that go through the networks; all of them, as published, where it is off."""
     keyframe_stride: int = -1
-    """Frames between keyframes; -1 searches for the stride with the most confident windows."""
+    """Frames between keyframes, of those that go through the networks; -1 searches for the stride with the most
+    confident windows."""
     stride_min: Count = 1
     """Smallest stride of the search, and of a live session."""
     stride_max: Count = 20

@@ -37,17 +37,21 @@ class StripRecorder:
         """
         self.count = count
         self._step = 1
+        self._taken = 0
         self._held: list[tuple[int, StripFrame]] = []
 
     def add(self, frame: RegisteredFrame) -> None:
-        """Keep every n-th frame; when there are too many, drop every second one and double n."""
-        if frame.index % self._step:
+        """Keep every n-th frame with a pointmap; when there are too many, drop every second one and double n."""
+        if not frame.has_pointmap:
+            return
+        number, self._taken = self._taken, self._taken + 1
+        if number % self._step:
             return
         image, confidence = frame.colors.numpy(), frame.world_confidence.float().numpy().copy()
-        self._held.append((frame.index, StripFrame(frame.name, image, frame_depth(frame), confidence)))
+        self._held.append((number, StripFrame(frame.name, image, frame_depth(frame), confidence)))
         if len(self._held) > 2 * self.count:
             self._step *= 2
-            self._held = [(index, kept) for index, kept in self._held if index % self._step == 0]
+            self._held = [(number, kept) for number, kept in self._held if number % self._step == 0]
 
     def close(self) -> None:
         """Nothing to do."""

@@ -21,6 +21,7 @@ from common.refinement.outcome import Refinement, Verdict
 from common.refinement.refine import refine
 from common.refinement.settings import Mode, RefinementSettings
 from common.refinement.types import Camera, Picture, RefinedDepth, Tracks
+from slam3r.scene.between.between_frames import BetweenFrames
 from slam3r.scene.frame_strip import StripFrame
 from slam3r.scene.refinement_input import RefinementInput
 from slam3r.scene.scene_data import SceneData, SceneFrame, SceneTracks, Unrefined
@@ -52,16 +53,18 @@ def resolve_mode(settings: RefinementSettings, wish: Mode) -> Mode:
     return mode
 
 
-def hold_input(settings: RefinementSettings, everything: bool = False) -> RefinementInput | None:
+def hold_input(settings: RefinementSettings, everything: bool = False, sparse: bool = False) -> RefinementInput | None:
     """The sink that gathers what refinement, or the check of an unrefined scene, needs; None where neither runs.
 
     Args:
         settings: of the refinement, with a mode.
         everything: hold all frames in any case.
+        sparse: some frames of the run have no pointmap.
     """
     if settings.mode == "off" and not everything:
-        return RefinementInput(settings.cameras.long_side, settings.check_frames) if settings.check_frames else None
-    return RefinementInput(settings.cameras.long_side)
+        most = settings.check_frames
+        return RefinementInput(settings.cameras.long_side, most, sparse) if most else None
+    return RefinementInput(settings.cameras.long_side, sparse=sparse)
 
 
 def finish_scene(
@@ -70,6 +73,7 @@ def finish_scene(
     settings: RefinementSettings,
     export: ExportSettings,
     *,
+    between: BetweenFrames | None = None,
     trust: KnownSettings | None = None,
     progress: bool = True,
     device: torch.device | str | None = None,
@@ -81,6 +85,7 @@ def finish_scene(
         held: by `hold_input`; has taken all frames.
         settings: of the refinement, with a mode.
         export: which points are kept.
+        between: has taken all frames, and places those without pointmaps anew.
         trust: in known poses.
         progress: report it (`common.progress`).
         device: of the dense search.
@@ -105,6 +110,8 @@ def finish_scene(
         before = dict(vars(scene))
         try:
             refinement = refine_scene(scene, held, settings, export, show, device, trust)
+            if between is not None:
+                between.place_again(scene, refinement, held, trust or KnownSettings())
         except Exception as error:
             if settings.mode != "auto":
                 raise

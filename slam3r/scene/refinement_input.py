@@ -38,18 +38,23 @@ class RefinementInput:
     frames of 640 x 480.
     """
 
-    def __init__(self, long_side: int, most: int | None = None) -> None:
+    def __init__(self, long_side: int, most: int | None = None, sparse: bool = False) -> None:
         """
         Args:
             long_side: longer side of the working pictures, pixels, at most.
             most: largest number of frames to keep, in groups of neighbours spread over the run; None keeps all.
+            sparse: only some of the frames that are read get a pointmap; which ones is known when they are registered.
         """
-        self._most = most
+        self._most, self._sparse = most, sparse
         self.unit = 1.0
         """Factor on the network's depths in `prediction`, once the world's unit is known to be another one."""
         self._lock = threading.Lock()
         self._stride = 1
         self._read = 0
+        self.others: dict[int, KnownFrame] = {}
+        """Known cameras of the frames without a pointmap, by their index."""
+        self._order: dict[int, int] = {}
+        """Number of a frame among those with a pointmap, of sparse runs."""
         self._pictures: dict[int, Picture] = {}
         self._words: dict[int, _Word] = {}
         self._known: dict[int, KnownFrame] = {}
@@ -83,13 +88,19 @@ class RefinementInput:
     def forget(self, index: int) -> None:
         """Drop a frame."""
         with self._lock:
-            self._pictures.pop(index, None)
-            self._words.pop(index, None)
+            for held in (self._pictures, self._words, self._known):
+                held.pop(index, None)
 
     def add(self, frame: RegisteredFrame) -> None:
-        """Take a registered frame."""
+        """Take a registered frame; of one without a pointmap, only its known camera is kept."""
+        if not frame.has_pointmap:
+            known = self._known.get(frame.index, KnownFrame())
+            self.others[frame.index] = KnownFrame(intrinsics=known.intrinsics, camera_to_world=known.camera_to_world)
+            return self.forget(frame.index)
+        if self._sparse:
+            self._order[frame.index] = len(self._order)
         if not self._wanted(frame.index):
-            return
+            return self.forget(frame.index)
         depth = frame.depth()
         if depth is None:  # without a pose, the local shape is still useful
             local = frame.local_points
@@ -105,6 +116,7 @@ class RefinementInput:
         )
         with self._lock:
             self._words[frame.index] = word
+            self._thin_out()
 
     def close(self) -> None:
         """Nothing to do."""
@@ -116,8 +128,8 @@ class RefinementInput:
 
     @property
     def complete(self) -> bool:
-        """Every frame that was read is held."""
-        return len(self._pictures) == self._read
+        """Every frame that was read, and has a pointmap, is held."""
+        return len(self._pictures) + len(self.others) == self._read
 
     def pictures(self) -> list[Picture]:
         """Pictures of `frames`, their cameras numbered without gaps."""
@@ -166,11 +178,16 @@ class RefinementInput:
         return self._words[frame].colors.numpy()
 
     def _wanted(self, index: int) -> bool:
-        return index % self._stride in (0, 1, 3) or self._stride == 1
+        number = self._order.get(index) if self._sparse else index
+        return number is None or number % self._stride in (0, 1, 3) or self._stride == 1
 
     def _thin_out(self) -> None:
-        while self._most is not None and len(self._pictures) > self._most:
+        """Keep fewer frames, if those whose number is known are too many."""
+        while self._most is not None and self._num_counted() > self._most:
             self._stride = 4 if self._stride == 1 else 2 * self._stride
             self._pictures = {index: kept for index, kept in self._pictures.items() if self._wanted(index)}
             self._words = {index: kept for index, kept in self._words.items() if self._wanted(index)}
             self._known = {index: kept for index, kept in self._known.items() if self._wanted(index)}
+
+    def _num_counted(self) -> int:
+        return len(self._words) if self._sparse else len(self._pictures)

@@ -19,8 +19,10 @@ from common.export.result_folder import write_image
 from common.meters import MemoryMeter
 from common.progress import ProgressReporter
 from common.refinement.pictures import CameraNumbers
-from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor, RegisteredFrame
+from slam3r.reconstruction import Networks, ReconstructionSettings, RegisteredFrame
+from slam3r.reconstruction.between.start import AnyReconstructor, start_reconstruction
 from slam3r.reconstruction.events import Event, Initialized, Observer, StrideTried
+from slam3r.scene.between.between_frames import BetweenFrames
 from slam3r.scene.camera_focals import CameraFocals
 from slam3r.scene.frame_strip import StripRecorder
 from slam3r.scene.known.input import KnownInput
@@ -39,7 +41,7 @@ Prepared = tuple[Frame, Preprocessed]
 
 def stream(
     frames: Iterable[Prepared],
-    reconstructor: Reconstructor,
+    reconstructor: AnyReconstructor,
     batch: int = 10,
     on_read: Callable[[Frame, Preprocessed], None] | None = None,
 ) -> Iterator[RegisteredFrame]:
@@ -110,7 +112,7 @@ class OfflineRun:
         """
         assert export.confidence is not None
         self._observer = observer
-        self._reconstructor = Reconstructor(networks, settings, self._observe)
+        self._reconstructor = start_reconstruction(networks, settings, self._observe)
         self._meter = MemoryMeter(networks.device)
         self._options, self._images = options, images
         self._export = export
@@ -122,6 +124,9 @@ class OfflineRun:
         self._focals = CameraFocals(self._cameras, settings.local_threshold)
         self._sinks: list[Sink] = [self._frames, self._points, self._strip, self._focals, *sinks]
         self._held, self._known = held, known
+        self.between = BetweenFrames(lambda index: self._origins[index].prepared.original_from_network)
+        """The frames without pointmaps."""
+        self._sinks.append(self.between)
         if held is not None:
             self._sinks.append(held)
         self._origins: list[_Origin] = []

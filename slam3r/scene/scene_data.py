@@ -91,7 +91,7 @@ class SceneData:
     network_size: tuple[int, int]
     """(height, width) of the network images."""
     stride: int
-    """Frames between keyframes."""
+    """Frames between keyframes; where keyframes were chosen by motion, between those that make a window."""
     initial_window: tuple[int, ...]
     """Frames of the initial window."""
     initial_reference: int
@@ -145,6 +145,18 @@ class SceneData:
     def intrinsics(self) -> NDArray[np.float64]:
         """(N, 3, 3) in pixels of the original pictures."""
         return np.array([frame.intrinsics for frame in self.frames]).reshape(-1, 3, 3)
+
+    @property
+    def mapped(self) -> list[SceneFrame]:
+        """The frames that have a pointmap: all of them, unless ``reconstruction.between`` chose keyframes."""
+        return [frame for frame in self.frames if frame.has_pointmap]
+
+    def sentence(self) -> str:
+        """How many frames there are, and which of them are keyframes."""
+        mapped = len(self.mapped)
+        if mapped == len(self.frames):
+            return f"{mapped} frames at stride {self.stride}"
+        return f"{mapped} of {len(self.frames)} frames are keyframes"
 
     @property
     def posed(self) -> list[SceneFrame]:

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from slam3r.reconstruction.frames import RegisteredFrame, Status
+from slam3r.reconstruction.frames import RegisteredFrame, Status, has_pointmap
 
 
 class Sink(Protocol):
@@ -51,6 +51,8 @@ class PointStore:
 
     def add(self, frame: RegisteredFrame) -> None:
         """Take the confident points of a frame."""
+        if not frame.has_pointmap:
+            return
         self.highest_confidence = max(self.highest_confidence, float(frame.world_confidence.max()))
         self.add_points(*frame.confident_points(self.threshold))
 
@@ -161,6 +163,11 @@ class FrameSummary:
     pose_inliers: float
     camera_to_world: NDArray[np.float64] | None
     """(4, 4) OpenCV; None where no pose was found."""
+
+    @property
+    def has_pointmap(self) -> bool:
+        """Whether the frame went through the networks; if not, it has a pose alone."""
+        return has_pointmap(self.status)
 
 
 class FrameRecorder:

@@ -17,10 +17,12 @@ FEW_POINTS = 0.2
 
 def summarize(scene: SceneData) -> dict[str, Any]:
     """Content of ``summary.json``: the run in numbers."""
-    means = [frame.mean_confidence for frame in scene.frames]
+    mapped = scene.mapped
+    means = [frame.mean_confidence for frame in mapped]
     weak = [frame.name for frame in scene.frames if frame.status == "low_confidence"]
     return {
         "frames": len(scene.frames),
+        "frames_with_pointmap": len(mapped),
         "interrupted": scene.interrupted,
         "ended": "it was interrupted" if scene.interrupted else scene.ended or "its last frame",
         "stride": scene.stride,
@@ -36,6 +38,7 @@ def summarize(scene: SceneData) -> dict[str, Any]:
             "highest_point": _number(scene.highest_confidence),
         },
         "low_confidence_frames": weak,
+        "interpolated_frames": [frame.name for frame in scene.frames if frame.status == "interpolated"],
         "frames_without_pose": [frame.name for frame in scene.frames if frame.camera_to_world is None],
         "verdict": {**asdict(scene.verdict), "sentence": scene.verdict.sentence()},
         "unit": {**asdict(scene.unit), "sentence": scene.unit.sentence()},
@@ -78,12 +81,18 @@ def find_warnings(scene: SceneData) -> list[str]:
     if scene.verdict.agrees is False:
         found.append(scene.verdict.sentence())
     height, width = scene.network_size
-    share = scene.num_confident / max(1, len(scene.frames) * height * width)
+    share = scene.num_confident / max(1, len(scene.mapped) * height * width)
     if 0 < share < FEW_POINTS:
         found.append(_few_points(scene, share))
     weak = sum(frame.status == "low_confidence" for frame in scene.frames)
     if weak:
-        found.append(f"{weak} of {len(scene.frames)} frames have a low confidence; summary.json names them")
+        found.append(f"{weak} of {len(scene.mapped)} frames have a low confidence; summary.json names them")
+    guessed = sum(frame.status == "interpolated" for frame in scene.frames)
+    if guessed:
+        found.append(
+            f"{guessed} of {len(scene.frames)} frames share too few corners with their keyframes, so their poses are "
+            "interpolated; summary.json names them"
+        )
     lost = len(scene.frames) - len(scene.posed)
     if lost:
         found.append(f"{lost} of {len(scene.frames)} frames have no pose and are missing in trajectory.txt")

@@ -54,26 +54,31 @@ class TrackedPicture:
         return np.empty((0, 1, 2), np.float32) if corners is None else np.asarray(corners, np.float32)
 
 
-def follow(first: TrackedPicture, second: TrackedPicture) -> tuple[Tensor, Tensor]:
+def match_corners(first: TrackedPicture, second: TrackedPicture) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Track the corners of the first picture into the second.
 
     Args:
         first, second: pictures of one size.
 
     Returns:
-        (N, 2) pixels (row, column) in the first and in the second, rounded; N may be 0.
+        (N, 2) pixels (x, y) in the first, whole numbers, and in the second; N may be 0.
     """
     start = first.corners
     if len(start) == 0:
-        nothing = torch.zeros(0, 2, dtype=torch.long)
-        return nothing, nothing
+        return np.empty((0, 2), np.float32), np.empty((0, 2), np.float32)
     end, seen = _flow(first.grey, second.grey, start)
     back, seen_back = _flow(second.grey, first.grey, end)
     height, width = first.grey.shape
     start, end, back = start[:, 0], end[:, 0], back[:, 0]
     inside = ((end >= 0) & (end <= (width - 1, height - 1))).all(axis=1)
     good = seen & seen_back & inside & (np.linalg.norm(back - start, axis=1) < RETURN_ERROR)
-    return _rows_and_columns(start[good]), _rows_and_columns(end[good])
+    return start[good], end[good]
+
+
+def follow(first: TrackedPicture, second: TrackedPicture) -> tuple[Tensor, Tensor]:
+    """Corners that `match_corners` finds, as (N, 2) pixels (row, column) in the first and in the second, rounded."""
+    start, end = match_corners(first, second)
+    return _rows_and_columns(start), _rows_and_columns(end)
 
 
 def _flow(

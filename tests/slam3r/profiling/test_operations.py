@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from slam3r.models import ImageToPoints, LocalToWorld
-from slam3r.profiling.operations import CountedNetworks, count_operations, operation_rows
+from slam3r.models.description import Slam3rDescription, WeightPaths
+from slam3r.profiling.operations import CountedNetworks, count_operations, operation_rows, preset
 from slam3r.reconstruction import Networks, ReconstructionSettings, Reconstructor
+from slam3r.reconstruction.between.settings import BetweenSettings
 
 WIDE = {"encoder_width": 128, "encoder_depth": 2, "encoder_heads": 2}
 WIDE |= {"decoder_width": 128, "decoder_depth": 3, "decoder_heads": 2}
@@ -42,3 +46,10 @@ def test_rows_compare_settings_for_a_sequence() -> None:
     assert first.flops > second.flops and first.stage == "operations a frame, published, 24 frames"
     assert sum(first.details["by_part"].values()) == pytest.approx(24 * first.flops, abs=24)
     assert "1.0 times fewer" in first.details["note"] and "local pointmaps" in second.details["note"]
+
+
+def test_a_preset_that_chooses_keyframes_has_the_operations_of_these_alone() -> None:
+    """Of 24 frames at stride 4, the networks see 0, 4, .. 20 and the last."""
+    settings = preset(Slam3rDescription(name="toy", weights=WeightPaths("", "")), "fast", 4)
+    found = count_operations(_counted(), settings, 24)
+    assert found == count_operations(_counted(), replace(settings, between=BetweenSettings()), 7)
