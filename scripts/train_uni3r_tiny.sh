@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains uni3r_tiny from slam3r_tiny's Image-to-Points, on the processor: the commands that made checkpoints/uni3r_tiny, in
-# their order. Run one by one, never yet as one piece; about two hours of one core, and HOURS for the last run. Rooms are
+# their order. Run one by one, never yet as one piece; about two hours of one core, and 80 minutes for the last run. Rooms are
 # those of scripts/train_tiny.sh, in data/, and new ones for the last run; runs go to outputs/. Arguments are added to
 # every command, e.g. seed=1. The first run began with an earlier slam3r_tiny, that of tiny_retrieval in
 # scripts/train_tiny.sh, the last one with the present one.
