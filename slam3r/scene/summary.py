@@ -38,7 +38,7 @@ def summarize(scene: SceneData) -> dict[str, Any]:
             "highest_point": _number(scene.highest_confidence),
         },
         "low_confidence_frames": weak,
-        "interpolated_frames": [frame.name for frame in scene.frames if frame.status == "interpolated"],
+        "interpolated_frames": [frame.name for frame in scene.posed if frame.status == "interpolated"],
         "frames_without_pose": [frame.name for frame in scene.frames if frame.camera_to_world is None],
         "verdict": {**asdict(scene.verdict), "sentence": scene.verdict.sentence()},
         "unit": {**asdict(scene.unit), "sentence": scene.unit.sentence()},
@@ -87,7 +87,7 @@ def find_warnings(scene: SceneData) -> list[str]:
     weak = sum(frame.status == "low_confidence" for frame in scene.frames)
     if weak:
         found.append(f"{weak} of {len(scene.mapped)} frames have a low confidence; summary.json names them")
-    guessed = sum(frame.status == "interpolated" for frame in scene.frames)
+    guessed = sum(frame.status == "interpolated" for frame in scene.posed)
     if guessed:
         found.append(
             f"{guessed} of {len(scene.frames)} frames share too few corners with their keyframes, so their poses are "

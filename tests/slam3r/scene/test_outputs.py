@@ -28,7 +28,7 @@ from slam3r.scene.scene import Scene
 from slam3r.scene.scene_data import SceneFrame
 from slam3r.scene.settings import ExportSettings
 from slam3r.scene.sinks import FrameRecorder, PointStore
-from slam3r.scene.summary import find_warnings
+from slam3r.scene.summary import find_warnings, summarize
 from tests.support.tiny_scene import registered_frames, room
 
 
@@ -175,6 +175,16 @@ def test_summary_says_what_happened(scene: Scene, tmp_path: Path) -> None:
     assert summary["settings"]["window_radius"] == 5 and summary["model"] == {"name": "perfect"}
     assert {"version", "commit"} == set(summary["revision"])
     assert len(summary["warnings"]) == 3
+
+
+def test_only_frames_with_a_pose_are_called_interpolated(scene: Scene) -> None:
+    """Beside a keyframe without a pose, such as a black picture, there is nothing to interpolate."""
+    for index in (5, 6):  # frame 5 has no pose
+        scene.frames[index] = replace(scene.frames[index], status="interpolated")
+    assert summarize(scene)["interpolated_frames"] == ["photo6.png"]
+    warnings = find_warnings(scene)
+    assert any(warning.startswith("1 of 12 frames share too few corners") for warning in warnings)
+    assert any(warning.startswith("1 of 12 frames have no pose") for warning in warnings)
 
 
 def test_results_are_not_overwritten_unasked(scene: Scene, tmp_path: Path) -> None:
