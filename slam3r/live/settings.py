@@ -36,7 +36,7 @@ class TrackingSettings:
 
     confidence: float | None = None
     """Mean registered confidence below which a frame counts as failed; None: the reconstruction's `weak_confidence`.
-    A frame without a pose always failed."""
+    A frame without a pose always failed. Frames between keyframes (``reconstruction.between``) do not count."""
     lost_after: Count = 5
     """Failed frames in a row that make the camera lost."""
     found_after: Count = 3

@@ -34,9 +34,9 @@ class TrackingMonitor:
     """Mean registered confidence below which a frame failed."""
     state: TrackingState = TrackingState.INITIALISING
     failures: int = 0
-    """Failed frames in a row."""
+    """Failed frames with a pointmap in a row."""
     successes: int = 0
-    """Good frames in a row."""
+    """Good frames with a pointmap in a row."""
     frames_lost: int = 0
     """Frames since the loss; 0 while not lost."""
     losses: int = 0
@@ -65,8 +65,9 @@ class TrackingMonitor:
         """
         if founding:
             return self.state
-        good = self.is_good(frame)
-        self.successes, self.failures = (self.successes + 1, 0) if good else (0, self.failures + 1)
+        if frame.has_pointmap:  # the others have the confidence of keyframes, which count themselves
+            good = self.is_good(frame)
+            self.successes, self.failures = (self.successes + 1, 0) if good else (0, self.failures + 1)
         if self.state is TrackingState.LOST:
             self.frames_lost += 1
             if self.successes >= self.settings.found_after:

@@ -207,7 +207,7 @@ def read_run(folder: str | Path, confidence: float | None = None, max_points: in
     predictions = folder / PREDICTIONS
     if not (predictions / METADATA).is_file() or not (folder / SUMMARY).is_file():
         raise InputError(
-            f"{folder} holds no run with predictions; make one with scripts/reconstruct.py ... save_predictions=true"
+            f"{folder} holds no run with predictions; make one with slam3r reconstruct ... save_predictions=true"
         )
     summary, lost = _summary(folder / SUMMARY)
     names, intrinsics = _metadata(predictions / METADATA)

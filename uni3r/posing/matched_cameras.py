@@ -44,6 +44,8 @@ class MatchedCameras:
     cameras: Cameras
     verdict: Verdict
     """`applied` says whether anything changed, `reason` why."""
+    loose: tuple[int, ...] = ()
+    """Views that no match connects with the others; where cameras are taken, these lie as before beside neighbours."""
 
     @property
     def taken(self) -> bool:
@@ -102,7 +104,8 @@ def match_cameras(
     found = _network_cameras(refinement.cameras, refinement.pictures, cameras)
     factors = _depth_factors(refinement, depth).to(cameras.camera_to_world)
     moved = follow_cameras(gaussians, cameras, found, factors)
-    return MatchedCameras(_faded(moved, refinement), found, verdict)
+    loose = tuple((~refinement.cameras.connected).nonzero()[:, 0].tolist())
+    return MatchedCameras(_faded(moved, refinement), found, verdict, loose)
 
 
 def follow_cameras(gaussians: Gaussians, old: Cameras, new: Cameras, factors: Tensor) -> Gaussians:

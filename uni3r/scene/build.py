@@ -251,6 +251,9 @@ def _with_matched_cameras(scene: Scene, pictures: list[WorkingPicture | None], s
     scene.seconds["match cameras"] = time.perf_counter() - begin
     if matched.taken:
         scene = replace(scene, poses_from="matched", intrinsics_from=scene.intrinsics_from if told else "matched")
+    if matched.loose:
+        names = ", ".join(scene.views[view].name for view in matched.loose)
+        scene.warnings.append(f"no matches connect {names} with the other pictures: the pose is a guess")
     if matched.verdict.agrees is False:
         scene.warnings.append(matched.verdict.sentence())
     return scene

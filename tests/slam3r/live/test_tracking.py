@@ -35,6 +35,15 @@ def test_founding_frames_neither_track_nor_fail() -> None:
     assert states([WEAK] * 6, founding=4, lost_after=2) == [INITIALISING] * 4 + [TRACKING, LOST]
 
 
+def test_frames_between_keyframes_do_not_count() -> None:
+    """They have the confidence of the weaker keyframe beside them: one weak keyframe is one failure, not twenty."""
+    between = replace(WEAK, status="placed", keyframe=False)
+    assert states([GOOD, *[between] * 5, WEAK, *[between] * 5, GOOD], lost_after=2) == [TRACKING] * 13
+    assert states([WEAK, between, WEAK, between, GOOD, between], lost_after=2, found_after=1) == [
+        TRACKING, TRACKING, LOST, LOST, RELOCALISED, TRACKING,
+    ]  # fmt: skip
+
+
 def test_a_long_loss_asks_for_a_new_segment() -> None:
     monitor = TrackingMonitor(TrackingSettings(lost_after=2, reinitialise_after=5), threshold=5.0)
     asked = []

@@ -126,6 +126,15 @@ def test_what_other_views_see_through_fades() -> None:
     assert float(opacity[~floating].median()) == 1
 
 
+def test_a_picture_of_another_place_is_named() -> None:
+    torch.manual_seed(0)
+    room = film(7).part([0, 2, 4, 6])
+    foreign = replace(room.pictures[3], image=torch.randint_like(room.pictures[3].image, 256))
+    pictures = [*room.pictures[:3], foreign]
+    found = match_cameras(*_predicted(room), pictures, MatchedCameraSettings(mode="cameras"))
+    assert found.taken and found.loose == (3,)
+
+
 def test_given_intrinsics_stay(room: FilmedRoom) -> None:
     gaussians, cameras, confidence = _predicted(room)
     scale = float(room.pictures[0].network_from_working[0, 0])
