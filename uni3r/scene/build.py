@@ -33,6 +33,8 @@ from uni3r.scene.scene_data import InputView
 from uni3r.scene.settings import RunSettings
 from uni3r.semantics.teacher import Teacher
 
+_ALIGNED_FIRST = 4
+"""Up to so many pictures, poses are aligned directly before they are matched."""
 _FIRST_GUESS = 60.0
 """Initial field of view in degrees along the longer side, before it is estimated from the points."""
 
@@ -98,23 +100,31 @@ def build_scene(
     if known is not None:
         scene.verdict = Verdict(reason="the cameras were given")
         return _in_given_world(scene, residual, known)
+    return _with_better_poses(scene, residual, pictures, settings)
+
+
+def _with_better_poses(scene: Scene, residual: Tensor | None, pictures: list[_Picture], settings: RunSettings) -> Scene:
+    """The scene with poses from direct alignment and from matches, where these win."""
     working = [picture.working for picture in pictures]
-    lost = [view for view in range(len(pictures)) if view not in scene.posed]
-    on_rays = prediction.camera_to_world is not None
-    if not (lost and on_rays):
-        if settings.refine and on_rays and len(pictures) > 1:
-            begin = time.perf_counter()
-            with ProgressReporter("align poses", show=settings.progress):
-                better = refine_context(scene.gaussians, scene.cameras, (scene.images + 1) / 2, settings.refinement)
-            scene = _with_poses(scene, residual, better)
-            scene.seconds["refine poses"] = time.perf_counter() - begin
-        return _with_matched_cameras(scene, working, settings)
-    # Matches may say where these views were taken, from a start beside their neighbours.
-    matched = _with_matched_cameras(_with_poses(scene, residual, _beside_neighbours(own)), working, settings)
-    if matched.poses_from == "matched":
-        return matched
-    names = ", ".join(pictures[view].view.name for view in lost)
-    return replace(scene, verdict=matched.verdict, warnings=[*matched.warnings, f"no pose was found for {names}"])
+    on_rays = scene.network.config.centres == "rays"
+    lost = [view.name for number, view in enumerate(scene.views) if number not in scene.posed] if on_rays else []
+    if None not in working and (lost or len(pictures) > _ALIGNED_FIRST):
+        # Many pictures match without help and sooner; a view without a pose begins beside its neighbour.
+        guess = _with_poses(scene, residual, _beside_neighbours(scene.cameras.camera_to_world)) if lost else scene
+        matched = _with_matched_cameras(guess, working, settings)
+        if matched.poses_from == "matched":
+            return matched
+        scene = replace(scene, verdict=matched.verdict)
+    if lost:
+        warned = [scene.verdict.sentence()] if scene.verdict.agrees is False else []
+        return replace(scene, warnings=[*scene.warnings, *warned, f"no pose was found for {', '.join(lost)}"])
+    if settings.refine and on_rays and len(pictures) > 1:
+        begin = time.perf_counter()
+        with ProgressReporter("align poses", show=settings.progress):
+            better = refine_context(scene.gaussians, scene.cameras, (scene.images + 1) / 2, settings.refinement)
+        scene = _with_poses(scene, residual, better)
+        scene.seconds["refine poses"] = time.perf_counter() - begin
+    return _with_matched_cameras(scene, working, settings)
 
 
 def _choose_pictures(
