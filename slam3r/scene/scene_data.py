@@ -152,7 +152,7 @@ class SceneData:
         return [frame for frame in self.frames if frame.has_pointmap]
 
     def sentence(self) -> str:
-        """How many frames there are, and which of them are keyframes."""
+        """Number of frames, and of keyframes among them, in words."""
         mapped = len(self.mapped)
         if mapped == len(self.frames):
             return f"{mapped} frames at stride {self.stride}"
