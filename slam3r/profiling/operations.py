@@ -34,7 +34,7 @@ _SIDE = 32
 """Pixels of the stand-in's pictures; the operations are those of `CountedNetworks.tokens`."""
 _PUSHED = 10
 _CONFIDENCE = 20.0
-"""Of every stand-in pointmap: above all thresholds, so that no frame is left out."""
+"""Confidence of every stand-in pointmap: above all thresholds, so that no frame is left out."""
 
 
 class CountedNetworks(Networks):

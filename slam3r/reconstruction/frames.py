@@ -126,7 +126,7 @@ class RegisteredFrame:
     each other, not whether the pose is right: that is the verdict's part. Of a placed frame, the share of the tracked
     corners that agree with the pose."""
     sightings: tuple[Sighting, ...] = ()
-    """Of a frame with a pose alone, the corners of its two keyframes."""
+    """Corners of the two keyframes beside it, for a frame with a pose alone."""
 
     @property
     def has_pointmap(self) -> bool:

@@ -1,4 +1,4 @@
-"""What is held while frames wait for the keyframe after them."""
+"""State held while frames wait for the keyframe after them."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Outer:
 
 
 def test_a_model_may_set_one_field_of_settings_within_settings() -> None:
-    """What it does not name keeps its default."""
+    """Keys that it does not name keep their defaults."""
     for own, expected in (
         ({}, {"inner": {"share": 0.5, "count": 2}, "name": "a"}),
         ({"inner": {"count": 5}}, {"inner": {"share": 0.5, "count": 5}, "name": "a"}),

@@ -49,7 +49,7 @@ def test_rows_compare_settings_for_a_sequence() -> None:
 
 
 def test_a_preset_that_chooses_keyframes_has_the_operations_of_these_alone() -> None:
-    """Of 24 frames at stride 4, the networks see 0, 4, .. 20 and the last."""
+    """The networks see frames 0, 4, .. 20 and the last of 24 at stride 4."""
     settings = preset(Slam3rDescription(name="toy", weights=WeightPaths("", "")), "fast", 4)
     found = count_operations(_counted(), settings, 24)
     assert found == count_operations(_counted(), replace(settings, between=BetweenSettings()), 7)

@@ -92,7 +92,7 @@ def test_the_check_of_a_run_looks_at_neighbouring_keyframes(run: tuple[Scene, Pa
 
 
 def test_a_sample_of_keyframes_is_spread_over_them() -> None:
-    """Of 60 frames every third has a pointmap: of these, groups of neighbours stay."""
+    """Every third of 60 frames has a pointmap: groups of neighbours among these stay."""
     held = RefinementInput(1024, most=6, sparse=True)
     image, word = np.zeros((48, 64, 3), np.uint8), registered_frames(6)[0]
     for index in range(60):
