@@ -18,6 +18,7 @@ from common.export.nerfstudio import read_nerfstudio, write_nerfstudio
 from common.geometry.transforms import invert_rigid, rotation_angle
 from common.known.camera_files import read_cameras
 from common.rooms import room_video
+from common.views import Views
 from tests.support.tiny_uni3r import SIZE, network, photos, room
 from uni3r.gaussians.files import load_ply
 from uni3r.gaussians.spz import load_spz
@@ -53,12 +54,28 @@ def test_a_folder_of_pictures_becomes_a_folder_of_results(model: dict, pictures:
     assert summary["verdict"]["applied"] == "none"
     assert "do NOT agree" in summary["verdict"]["sentence"]
     assert any(warning.startswith("no pose was found for photo") for warning in summary["warnings"])
+    assert len(set(summary["warnings"])) == len(summary["warnings"])
     assert all((out / name).exists() for name in summary["written"])
     assert {"color.mp4", "depth.mp4", "features.mp4"} <= set(summary["written"])
     assert not (out / "segmentation.mp4").exists()  # nobody understands words here
     assert len(list((out / "views").glob("*_color.png"))) == len(scene.posed)
     with pytest.raises(InputError, match="already holds"):
         uni3r.reconstruct(pictures, model, out, export=SMALL, **QUICK)
+
+
+def test_a_view_without_a_pose_where_matching_is_off(model: dict, pictures: Path) -> None:
+    scene = uni3r.reconstruct(pictures, model, views=3, field_of_view=60.0, matched={"mode": "off"}, **QUICK)
+    assert "switched off" in scene.verdict.sentence()
+    assert [warning for warning in scene.warnings if warning.startswith("no pose was found for photo")]
+
+
+def test_many_pictures_that_do_not_match_are_aligned_and_warned_of_once(tmp_path: Path) -> None:
+    """A first attempt to match them that fails leaves no warning of its own."""
+    torch.manual_seed(0)
+    noise = Views(torch.rand(5, 3, 128, 128) * 2 - 1)
+    scene = uni3r.reconstruct(photos(tmp_path, noise), "uni3r_tiny", views=5, progress=False)
+    assert scene.poses_from == "own" and scene.verdict.agrees is False
+    assert scene.warnings.count(scene.verdict.sentence()) == 1
 
 
 def test_small_files_and_wrong_limits(model: dict, pictures: Path, tmp_path: Path) -> None:

@@ -107,17 +107,19 @@ def _with_better_poses(scene: Scene, residual: Tensor | None, pictures: list[_Pi
     """The scene with poses from direct alignment and from matches, where these win."""
     working = [picture.working for picture in pictures]
     on_rays = scene.network.config.centres == "rays"
-    lost = [view.name for number, view in enumerate(scene.views) if number not in scene.posed] if on_rays else []
-    if None not in working and (lost or len(pictures) > _ALIGNED_FIRST):
+    lost = [view.name for number, view in enumerate(scene.views) if number not in scene.posed]
+    if on_rays and None not in working and (lost or len(pictures) > _ALIGNED_FIRST):
         # Many pictures match without help and sooner; a view without a pose begins beside its neighbour.
         guess = _with_poses(scene, residual, _beside_neighbours(scene.cameras.camera_to_world)) if lost else scene
         matched = _with_matched_cameras(guess, working, settings)
         if matched.poses_from == "matched":
             return matched
-        scene = replace(scene, verdict=matched.verdict)
+        if lost:
+            scene = replace(scene, verdict=matched.verdict, warnings=matched.warnings)
+    elif lost:
+        scene = _with_matched_cameras(scene, working, settings)  # keeps the cameras, and says why
     if lost:
-        warned = [scene.verdict.sentence()] if scene.verdict.agrees is False else []
-        return replace(scene, warnings=[*scene.warnings, *warned, f"no pose was found for {', '.join(lost)}"])
+        return replace(scene, warnings=[*scene.warnings, f"no pose was found for {', '.join(lost)}"])
     if settings.refine and on_rays and len(pictures) > 1:
         begin = time.perf_counter()
         with ProgressReporter("align poses", show=settings.progress):
@@ -258,15 +260,16 @@ def _with_matched_cameras(scene: Scene, pictures: list[WorkingPicture | None], s
             progress=lambda stage, share: progress.at(f"match cameras: {stage}", share),
         )
     scene = replace(scene, gaussians=matched.gaussians, cameras=matched.cameras, verdict=matched.verdict)
-    scene.seconds["match cameras"] = time.perf_counter() - begin
+    scene.seconds["match cameras"] = scene.seconds.get("match cameras", 0.0) + time.perf_counter() - begin
     if matched.taken:
         scene = replace(scene, poses_from="matched", intrinsics_from=scene.intrinsics_from if told else "matched")
+    warnings = [*scene.warnings]  # a list of its own: the scene as it was may go on without them
     if matched.loose:
         names = ", ".join(scene.views[view].name for view in matched.loose)
-        scene.warnings.append(f"no matches connect {names} with the other pictures: the pose is a guess")
+        warnings.append(f"no matches connect {names} with the other pictures: the pose is a guess")
     if matched.verdict.agrees is False:
-        scene.warnings.append(matched.verdict.sentence())
-    return scene
+        warnings.append(matched.verdict.sentence())
+    return replace(scene, warnings=warnings)
 
 
 def _in_given_world(scene: Scene, residual: Tensor | None, known: KnownCameras) -> Scene:
