@@ -26,7 +26,7 @@ from common.configuration import GivenText
 from common.errors import ConfigurationError
 from common.files import check_writable, read_json, remove_leftovers, temporary_folder, write_json
 from common.progress import ProgressReporter
-from common.ranges import Count, FieldOfViewSpan, Pixels, Quality, Seed, Span, Workers
+from common.ranges import Count, FieldOfViewSpan, Pixels, Quality, Seed, Share, Span, Workers
 from common.rooms import room_seed, room_sequence
 from common.rooms.camera_path import Tilt
 from common.views import Views
@@ -59,6 +59,8 @@ class RoomSettings:
     tilted: bool = False
     """Hold the camera as people film: up to 55 degrees downward and 12 upward, leaning to one side by some 6 degrees.
     Else at most 22 downward and nearly level."""
+    close: Share = 0.0
+    """Share of the scenes that are filmed from near, around one thing: a desk, a shelf, a bed."""
     jpeg_quality: Quality = 95
     """Quality of JPEGs, 0 to 100."""
 
@@ -124,7 +126,7 @@ def _claim(output: Path, settings: RoomSettings) -> None:
         found = dict(read_json(path))
     except (ValueError, TypeError):
         raise ConfigurationError(f"{path} is damaged; remove it together with its scenes") from None
-    found = {"tilted": False, **found}  # rooms that were written before this setting existed
+    found = {"tilted": False, "close": 0.0, **found}  # rooms that were written before these settings existed
     changed = ", ".join(key for key in wanted if found.get(key) != wanted[key])
     if changed:
         raise ConfigurationError(f"{path} was written with other settings ({changed}); choose another output folder")
@@ -146,6 +148,7 @@ def _write_scene(folder: Path, index: int, settings: RoomSettings) -> None:
         turn=settings.turn,
         fov=settings.fov,
         tilt=_FILMING if settings.tilted else None,
+        close=bool(np.random.default_rng([19, settings.seed, index]).random() < settings.close),
     )
     with temporary_folder(folder.parent, folder.name) as temporary:
         save_views(temporary, views, settings.jpeg_quality)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from common.rooms.camera_path import Tilt, tour, walk
+from common.rooms.closeup import orbit_thing
 from common.rooms.degradation import Degradation, photograph
 from common.rooms.layout import build_room
 from common.rooms.renderer import RoomRenderer
@@ -36,6 +37,7 @@ def room_sequence(
     turn: tuple[float, float] = (3.0, 7.0),
     fov: tuple[float, float] = (50.0, 80.0),
     tilt: Tilt | None = None,
+    close: bool = False,
     degradation: Degradation | None = None,
     device: torch.device | str = "cpu",
 ) -> Views:
@@ -50,6 +52,7 @@ def room_sequence(
         turn: range of degrees of pan between neighbouring path frames.
         fov: range of the field of view in degrees, along the longer side of the image.
         tilt: how the camera is held; None for the defaults.
+        close: film a thing from near (`common.rooms.closeup`) where the room has a place for that.
         degradation: strengths of the simulated camera degradations; None for the defaults.
         device: where to render; the result stays there.
 
@@ -59,7 +62,9 @@ def room_sequence(
     """
     scene = build_room(seed)
     rng = np.random.default_rng([13, seed])
-    poses = walk(scene, rng, (num_frames - 1) * stride + 1, step, turn, tilt)[::stride]
+    length = (num_frames - 1) * stride + 1
+    poses = orbit_thing(scene, rng, length, step, turn, tilt.lean if tilt else 0.0) if close else None
+    poses = (walk(scene, rng, length, step, turn, tilt) if poses is None else poses)[::stride]
     return _render(scene, seed, poses, size, rng.uniform(*fov), degradation, device)
 
 
