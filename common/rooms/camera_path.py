@@ -87,9 +87,7 @@ def _draw_walks(scene: Room, rng: Rng, frames: int, step, turn, shrink: float) -
     count, cycles = _CANDIDATES, max(1.0, frames / 14)
     heading = rng.uniform(0, 2 * math.pi, (count, 1)) + 0.7 * wave(rng, count, frames, cycles)
     length = (
-        rng.uniform(step[0], step[1], (count, 1))
-        * (1 + 0.2 * wave(rng, count, frames, cycles)).clip(0.3, 1.7)
-        * shrink
+        rng.uniform(step[0], step[1], (count, 1)) * (1 + 0.2 * wave(rng, count, frames, cycles)).clip(0.3, 1.7) * shrink
     )
     extent = np.array(scene.size[:2]) - 2 * CLEARANCE
     path = np.stack((length * np.cos(heading), length * np.sin(heading)), -1).cumsum(1)

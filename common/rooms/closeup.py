@@ -1,4 +1,4 @@
-"""Hand-held paths close to things: a desk, a shelf or a bed that fills the picture, as people film what matters to them.
+"""Hand-held paths close to things: a desk, a shelf or a bed fills the picture, as people film.
 
 Walks (`camera_path`) show a room; with them alone a network takes every surface for one that is metres away.
 """

@@ -18,6 +18,7 @@ from common.views import Pointmaps, Views
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.models.image_to_points import CORRELATION_LAYERS
 from slam3r.training.auxiliary import AuxiliaryHead
+from slam3r.training.hidden_tokens import blind_encoder, hide_patches
 from slam3r.training.losses import (
     CONFIDENCE_WEIGHT,
     RegistrationInputs,
@@ -33,6 +34,9 @@ from slam3r.training.losses import (
 from slam3r.training.pictures import correlation_panel, pointmap_panel
 from slam3r.training.registration_noise import RegistrationNoise
 from slam3r.training.retrieval_practice import RetrievalPractice
+
+HIDDEN_PATCHES = 0.75
+"""Share of a reference's patches that are hidden where any are; CroCo hides 0.9 of a picture."""
 
 
 def _select_views(views: Views, count: int, generator: torch.Generator) -> Views:
@@ -56,6 +60,7 @@ class ImageToPointsObjective(Objective):
         auxiliary: AuxiliaryHead | None = None,
         max_distance: float | None = None,
         blinded: float = 0.0,
+        hidden: float = 0.0,
         rays: float = 0.0,
         retrieval: RetrievalPractice | None = None,
     ) -> None:
@@ -69,6 +74,8 @@ class ImageToPointsObjective(Objective):
                 the data; None keeps all (published). For data with sky or unreliable far depth.
             blinded: share of the training windows whose encoder tokens are set to zero, so that the decoder learns
                 to see with the stem alone; for networks with a stem.
+            hidden: share of the training windows whose reference loses most of its patches, so that the decoder
+                learns to find them in the other views.
             rays: weight of `ray_loss`, for data with many lenses.
             retrieval: practice for the learned retrieval beside, so that it follows the decoder that it reads.
         """
@@ -78,6 +85,7 @@ class ImageToPointsObjective(Objective):
         self.alpha = alpha
         self.min_views = min_views
         self.blinded = blinded
+        self.hidden = hidden
         self.rays = rays
         self.retrieval = retrieval
 
@@ -90,7 +98,9 @@ class ImageToPointsObjective(Objective):
             views, reference = _select_views(views, count, generator), 0
         tokens, grid = self.model.encode(views.images)
         if training and self.blinded:
-            tokens = self._blinded(tokens)
+            tokens = blind_encoder(tokens, self.model.config.encoder_width, self.blinded)
+        if training and self.hidden:
+            tokens = hide_patches(tokens, reference, (grid.height, grid.width), self.hidden, HIDDEN_PATCHES)
         predicted = self.model(tokens, grid, reference)
         targets = points_in_view(views, reference)
         if self.max_distance is not None:
@@ -109,11 +119,6 @@ class ImageToPointsObjective(Objective):
             result["loss"] = result["loss"] + extra.pop("loss")
             result.update(extra)
         return result
-
-    def _blinded(self, tokens: Tensor) -> Tensor:
-        width = self.model.config.encoder_width
-        seeing = torch.rand(len(tokens), 1, 1, 1, device=tokens.device) >= self.blinded
-        return torch.cat([tokens[..., :width] * seeing, tokens[..., width:]], dim=-1)
 
     def pictures(self, views: Views) -> dict[str, NDArray[np.uint8]]:
         """Draw the prediction, scaled to the truth, since its own scale is arbitrary."""

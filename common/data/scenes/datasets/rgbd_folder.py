@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from common.data.scenes.augment import ColorJitter
 from common.data.scenes.dataset import Seeding, WindowDataset
+from common.data.scenes.mixture import Mixture, Source
 from common.data.scenes.windows import Order, RandomWindows
 
-__all__ = ["ColorJitter", "RgbdFolderDataset"]
+__all__ = ["ColorJitter", "RgbdFolderDataset", "mixed_folders"]
 
 
 class RgbdFolderDataset(WindowDataset):
@@ -62,3 +65,21 @@ class RgbdFolderDataset(WindowDataset):
     def window_of(self, index: int) -> int:
         """Window number of an item; with fewer items than scenes, the first scenes are used in order."""
         return index % self.num_windows
+
+
+def mixed_folders(root: Path | str, shares: Mapping[str, int], seed: int = 0, **options: Any) -> Mixture:
+    """Several data sets side by side, all read alike.
+
+    Args:
+        root: folder that holds the data sets.
+        shares: windows per epoch of each, by the name of its folder.
+        seed: seed of all random draws.
+        **options: arguments of `RgbdFolderDataset`.
+    """
+    return Mixture(
+        {
+            name: Source(RgbdFolderDataset(Path(root) / name, seed=seed, **options), share)
+            for name, share in shares.items()
+        },
+        seed,
+    )
