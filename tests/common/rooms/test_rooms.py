@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from common.data.scenes.datasets.rgbd_folder import ColorJitter, RgbdFolderDataset
+from common.data.scenes.datasets.rgbd_folder import ColorJitter, RgbdFolderDataset, mixed_folders
 from common.data.scenes.datasets.rooms import RoomsDataset
 from common.data.scenes.scene_folder import DataError
 from common.rooms import LABEL_NAMES, Degradation, room_seed, room_sequence, room_video
@@ -207,6 +207,17 @@ def test_round_trip_through_the_disk(folder):
     assert torch.allclose(found.camera_to_world, wanted.camera_to_world, atol=1e-6)
     assert torch.allclose(found.intrinsics, wanted.intrinsics, atol=1e-4)
     assert (found.images - wanted.images).abs().mean() < 0.06
+
+
+def test_data_sets_side_by_side_give_their_shares(folder, tmp_path):
+    write_scenes(tmp_path / "large", 1, RoomSettings(frames=4, size=SIZE, seed=9), workers=0, progress=False)
+    (tmp_path / "small").symlink_to(folder)
+    mixed = mixed_folders(tmp_path, {"small": 3, "large": 1}, num_views=2)
+    names = [mixed.describe(index) for index in range(len(mixed))]
+    assert [name.split("/")[0] for name in names] == ["small"] * 3 + ["large"]
+    assert mixed[0].images.shape == (2, 3, *SIZE)
+    with pytest.raises(DataError, match="no scene folders .* in .*missing"):
+        mixed_folders(tmp_path, {"missing": 1})
 
 
 def test_writing_resumes_and_refuses_other_settings(folder):
