@@ -22,19 +22,22 @@ import numpy as np
 import torch
 
 from common.command.launch import launch
-from common.configuration import GivenText
+from common.configuration import GivenText, UserPath
 from common.errors import ConfigurationError
 from common.files import check_writable, read_json, remove_leftovers, temporary_folder, write_json
 from common.progress import ProgressReporter
 from common.ranges import Count, FieldOfViewSpan, Pixels, Quality, Seed, Share, Span, Workers
 from common.rooms import room_seed, room_sequence
 from common.rooms.camera_path import Tilt
+from common.rooms.photographs import Photographs, check_photographs
 from common.views import Views
 from data_process.errors import WriteError
 from data_process.writing.command import process_verb
 from data_process.writing.runner import worker_pool
 
 _SETTINGS_FILE = "rooms.json"
+_LATER = {"tilted": False, "close": 0.0, "photographs": None, "photograph_share": Photographs.share, "clutter": 0.0}
+"""What settings were before they existed, for data sets of that time."""
 _FILMING = Tilt(pitch=(math.radians(-55), math.radians(12)), lean=math.radians(6))
 
 
@@ -63,6 +66,13 @@ class RoomSettings:
     """Share of the scenes that are filmed from near, around one thing: a desk, a shelf, a bed."""
     jpeg_quality: Quality = 95
     """Quality of JPEGs, 0 to 100."""
+    photographs: UserPath | None = None
+    """Folder of photographic textures (PNG or JPEG, in subfolders too); null for patterns only. Names say where a
+    picture fits: wood, brick, tile, marble, plaster, fabric, metal, floor, view and the like; others go anywhere."""
+    photograph_share: Share = Photographs.share
+    """Part of the materials of a room that shows a photograph."""
+    clutter: Share = 0.0
+    """Things and furniture on top of the usual ones, from 0 (none) to 1 (kitchens and offices full of things)."""
 
 
 def write_scenes(
@@ -81,11 +91,13 @@ def write_scenes(
         The folders of all scenes.
 
     Raises:
-        ConfigurationError: the output holds other scenes.
+        ConfigurationError: the output holds other scenes, or a photograph cannot be read.
         WriteError: the output cannot be written.
         InputError: a worker was killed.
     """
     settings, output = settings or RoomSettings(), Path(output)
+    if settings.photographs is not None:
+        check_photographs(settings.photographs)
     try:
         output.mkdir(parents=True, exist_ok=True)
         remove_leftovers(output)
@@ -117,7 +129,7 @@ def _write_missing(output: Path, scenes: int, settings: RoomSettings, workers: i
 
 def _claim(output: Path, settings: RoomSettings) -> None:
     """Record the settings of a data set, or check that existing scenes have the same."""
-    path, wanted = output / _SETTINGS_FILE, json.loads(json.dumps(asdict(settings)))
+    path, wanted = output / _SETTINGS_FILE, json.loads(json.dumps(asdict(settings), default=str))
     if not path.exists():
         if any(output.glob("scene_*")):
             raise ConfigurationError(f"{output} holds scenes, but no {path.name} that says how they were made")
@@ -126,7 +138,7 @@ def _claim(output: Path, settings: RoomSettings) -> None:
         found = dict(read_json(path))
     except (ValueError, TypeError):
         raise ConfigurationError(f"{path} is damaged; remove it together with its scenes") from None
-    found = {"tilted": False, "close": 0.0, **found}  # rooms that were written before these settings existed
+    found = {**_LATER, **found}
     changed = ", ".join(key for key in wanted if found.get(key) != wanted[key])
     if changed:
         raise ConfigurationError(f"{path} was written with other settings ({changed}); choose another output folder")
@@ -149,6 +161,8 @@ def _write_scene(folder: Path, index: int, settings: RoomSettings) -> None:
         fov=settings.fov,
         tilt=_FILMING if settings.tilted else None,
         close=bool(np.random.default_rng([19, settings.seed, index]).random() < settings.close),
+        photographs=Photographs(settings.photographs, settings.photograph_share) if settings.photographs else None,
+        clutter=settings.clutter,
     )
     with temporary_folder(folder.parent, folder.name) as temporary:
         save_views(temporary, views, settings.jpeg_quality)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from common.rooms import fittings, furniture
+from common.rooms import fittings, furniture, household
+from common.rooms.crowding import scatter
 from common.rooms.furniture import Furniture, Part, Rng
 from common.rooms.materials import (
     Material,
@@ -160,8 +161,11 @@ class _Plan:
         return False
 
 
-def build_room(seed: int) -> Room:
-    """The room of a seed, on the CPU. Same seed, same room, on any machine."""
+def build_room(seed: int, clutter: float = 0.0) -> Room:
+    """The room of a seed, on the CPU. Same seed, same room, on any machine.
+
+    clutter: things and furniture on top of the usual ones, 0 to 1.
+    """
     rng = np.random.default_rng([7, seed])
     room = _Plan(rng)
     walls = [wall_material(rng)] * 4
@@ -171,12 +175,16 @@ def build_room(seed: int) -> Room:
     room.hang(fittings.door(rng, room.style), 0, 0, floor=True)
     for _ in range(rng.integers(1, 3)):
         room.hang(fittings.window(rng, room.style), 1.4, 1.6, strength=1.6)
+    if clutter > 0:
+        _fit_out(room, clutter)
     _furnish(room)
     height = room.size[2]
     for _ in range(1 if max(room.size) < 5 else 2):
         x, y = (rng.uniform(-0.25, 0.25) * extent for extent in room.size[:2])
         room.put(fittings.ceiling_lamp(rng, room.style), x, y, height, 0, rng.uniform(0.8, 1.6))
     shell = [*walls, floor_material(rng), ceiling_material(rng)]
+    if clutter > 0:
+        room.parts += scatter(room.parts, room.size, rng, room.style, clutter)
     return _scene(room, shell)
 
 
@@ -227,6 +235,28 @@ def _furnish(room: _Plan) -> None:
         room.hang(fittings.picture(rng, style), 1.3, 1.75)
     for make, low, high in ((fittings.wall_board, 1.3, 1.7), (fittings.clock, 1.7, 2.1)):
         if rng.random() < 0.6:
+            room.hang(make(rng, style), low, high)
+
+
+def _fit_out(room: _Plan, clutter: float) -> None:
+    """Fixtures and furniture of crowded rooms, which the usual furniture then has to fit in with."""
+    rng, style = room.rng, room.style
+    for make in household.STANDING[room.kind]:
+        if rng.random() < 0.2 + 0.6 * clutter:
+            room.at_wall(make(rng, style))
+    for _ in range(rng.binomial(2, 0.6 * clutter)):
+        room.at_wall(household.radiator(rng, style))
+    if rng.random() < 0.6 * clutter:
+        room.at_wall(household.pipe(rng, style, room.size[2]))
+    for make, low, high, most in (
+        (household.notice_board, 1.3, 1.7, 2),
+        (household.coats, 1.3, 1.5, 1),
+        (household.switch, 1.1, 1.2, 3),
+        (household.duct, 0.3, 1.1, 2),
+        (fittings.wall_board, 1.3, 1.8, 3),
+        (fittings.picture, 1.2, 1.9, 6),
+    ):
+        for _ in range(rng.binomial(most, 0.7 * clutter)):
             room.hang(make(rng, style), low, high)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from common.rooms.lighting import ShadowCubes, irradiance, shadow_cubes
 from common.rooms.primitives import CYLINDER, ELLIPSOID, SHELL, Room
 from common.rooms.raycast import RayGrid, cast
-from common.rooms.textures import TextureBank, mix_colors, sample, texture_bank
+from common.rooms.textures import TextureBank, color_photographs, mix_colors, sample, texture_bank
 
 
 @dataclass
@@ -28,14 +28,15 @@ class Rendering:
 class RoomRenderer:
     """Renders one room; textures and shadows are prepared once.
 
-    The device is that of the scene. On the CPU views are rendered one by one (the working set stays in the cache),
+    A scene with photographs comes with the bank that holds them. The device is that of the scene. On the CPU views are rendered one by one (the working set stays in the cache),
     on a GPU in groups.
     """
 
-    def __init__(self, scene: Room, shadow_size: int = 128) -> None:
+    def __init__(self, scene: Room, shadow_size: int = 128, bank: TextureBank | None = None) -> None:
         self.scene = scene
         device = scene.primitives.center.device
-        self.bank: TextureBank = texture_bank(0, str(device))
+        self.bank: TextureBank = texture_bank(0, str(device)) if bank is None else bank.to(device)
+        self.photographs = bank is not None
         self.shadows: ShadowCubes = shadow_cubes(scene, shadow_size)
         self.group = 1 if device.type == "cpu" else 16
 
@@ -107,8 +108,12 @@ class RoomRenderer:
         offset = _columns(table.offset, surface)
         across = (cos * u + sin * v) * frequency[0] + offset[0]
         down = (cos * v - sin * u) * frequency[1] + offset[1]
-        texels = sample(self.bank, table.texture.index_select(0, surface), across, down, pixel * frequency.amax(0))
-        return mix_colors(texels, table.colors, surface), table.gloss.index_select(0, surface)
+        texture = table.texture.index_select(0, surface)
+        texels = sample(self.bank, texture, across, down, pixel * frequency.amax(0))
+        colors = mix_colors(texels, table.colors, surface)
+        if self.photographs:
+            color_photographs(colors, texels, table.colors, texture, surface)
+        return colors, table.gloss.index_select(0, surface)
 
 
 def _curved_normal(unit: Tensor, half: Tensor, cylinder: Tensor) -> Tensor:

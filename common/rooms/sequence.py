@@ -11,7 +11,9 @@ from torch import Tensor
 from common.rooms.camera_path import Tilt, tour, walk
 from common.rooms.closeup import orbit_thing
 from common.rooms.degradation import Degradation, photograph
+from common.rooms.dressing import dressed
 from common.rooms.layout import build_room
+from common.rooms.photographs import Photographs
 from common.rooms.renderer import RoomRenderer
 from common.views import Views
 
@@ -39,6 +41,8 @@ def room_sequence(
     tilt: Tilt | None = None,
     close: bool = False,
     degradation: Degradation | None = None,
+    photographs: Photographs | None = None,
+    clutter: float = 0.0,
     device: torch.device | str = "cpu",
 ) -> Views:
     """A short hand-held walk through the room of a seed.
@@ -54,18 +58,20 @@ def room_sequence(
         tilt: how the camera is held; None for the defaults.
         close: film a thing from near (`common.rooms.closeup`) where the room has a place for that.
         degradation: strengths of the simulated camera degradations; None for the defaults.
+        photographs: textures in place of some of the patterns; None for patterns only.
+        clutter: things and furniture on top of the usual ones, 0 to 1.
         device: where to render; the result stays there.
 
     Returns:
         Views without a batch axis: images (V, 3, H, W), depth and labels (V, H, W), poses in the frame of the room
         (z up, floor at 0) and intrinsics, which are the same for all views.
     """
-    scene = build_room(seed)
+    scene = build_room(seed, clutter)
     rng = np.random.default_rng([13, seed])
     length = (num_frames - 1) * stride + 1
     poses = orbit_thing(scene, rng, length, step, turn, tilt.lean if tilt else 0.0) if close else None
     poses = (walk(scene, rng, length, step, turn, tilt) if poses is None else poses)[::stride]
-    return _render(scene, seed, poses, size, rng.uniform(*fov), degradation, device)
+    return _render(scene, seed, poses, size, rng.uniform(*fov), degradation, device, photographs)
 
 
 def room_video(
@@ -96,9 +102,12 @@ def pinhole(size: tuple[int, int], fov: float) -> Tensor:
     return torch.tensor([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
-def _render(scene, seed: int, poses: Tensor, size, fov: float, degradation, device) -> Views:
+def _render(
+    scene, seed: int, poses: Tensor, size, fov: float, degradation, device, photographs: Photographs | None = None
+) -> Views:
     size = (size, size) if isinstance(size, int) else tuple(size)
     intrinsics = pinhole(size, fov).expand(len(poses), 3, 3)
-    rendering = RoomRenderer(scene.to(device)).render(poses, intrinsics, size)
+    scene, bank = (scene, None) if photographs is None else dressed(scene, photographs, seed)
+    rendering = RoomRenderer(scene.to(device), bank=bank).render(poses, intrinsics, size)
     images = photograph(rendering.radiance, seed, degradation)
     return Views(images, rendering.depth, poses.to(device), intrinsics.to(device).contiguous(), rendering.labels)

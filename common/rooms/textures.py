@@ -2,6 +2,7 @@
 
 A texture holds three numbers per texel: two blend weights, which mix the three colours of a surface, and a detail
 factor on the result. One pattern thus serves many surfaces. All patterns but the pictures repeat without a seam.
+Photographs follow the patterns in an extended bank; their texels are sRGB colours.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,6 +41,13 @@ _FAMILIES = (
 _VARIANTS = 6
 FAMILY = {name: range(start * _VARIANTS, (start + 1) * _VARIANTS) for start, name in enumerate(_FAMILIES)}
 """Texture indices of each family of patterns."""
+COUNT = len(_FAMILIES) * _VARIANTS
+"""Patterns of a bank; larger indices are photographs."""
+
+
+def family_of(texture: int) -> str:
+    """Family of a pattern."""
+    return _FAMILIES[texture // _VARIANTS]
 
 
 @dataclass
@@ -68,6 +78,20 @@ def texture_bank(seed: int = 0, device: str = "cpu") -> TextureBank:
     return TextureBank(torch.cat(tables), starts).to(device)
 
 
+def extended_bank(bank: TextureBank, photographs: list[np.ndarray]) -> TextureBank:
+    """A bank on the CPU whose textures from COUNT on are photographs (SIZE, SIZE, 3) uint8 sRGB."""
+    if not photographs:
+        return bank
+    ends = [*bank.starts[1:].tolist(), len(bank.texels)]
+    level = [cv2.cvtColor(image, cv2.COLOR_RGB2RGBA) for image in photographs]
+    tables = []
+    for start, end in zip(bank.starts.tolist(), ends, strict=True):
+        tables += [bank.texels[start:end], torch.from_numpy(np.stack(level)).view(torch.int32).reshape(-1)]
+        level = [cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for image in level]
+    starts = bank.starts + torch.tensor([0] + [len(table) for table in tables[1:-1:2]]).cumsum(0)
+    return TextureBank(torch.cat(tables), starts)
+
+
 def sample(bank: TextureBank, texture: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> Tensor:
     """Bilinear lookup (3, n), components in [0, 1], of texture indices (n,) at coordinates u, v (n,) in periods.
 
@@ -92,7 +116,7 @@ def sample(bank: TextureBank, texture: Tensor, u: Tensor, v: Tensor, footprint: 
 def _texel(bank: TextureBank, index: Tensor) -> Tensor:
     """The three components (3, n) of texels, 0 to 255."""
     packed = bank.texels.index_select(0, index)
-    return torch.stack((packed & 255, packed >> 8 & 255, packed >> 16)).float()
+    return torch.stack((packed & 255, packed >> 8 & 255, packed >> 16 & 255)).float()
 
 
 def mix_colors(texels: Tensor, colors: Tensor, surface: Tensor) -> Tensor:
@@ -101,6 +125,16 @@ def mix_colors(texels: Tensor, colors: Tensor, surface: Tensor) -> Tensor:
     first_weight, second_weight, detail = texels
     mixed = torch.lerp(torch.lerp(base, second, first_weight), third, second_weight)
     return mixed * (2 * detail)
+
+
+def color_photographs(colors: Tensor, texels: Tensor, tints: Tensor, texture: Tensor, surface: Tensor) -> None:
+    """Replace colours (3, n), in place, where the texture (n,) is a photograph: its linear colour times the tint.
+
+    texels (3, n) are sRGB in [0, 1]; the tints are the first colours of tints (S, 3, 3) at the surfaces (n,).
+    """
+    where = torch.nonzero(texture >= COUNT).squeeze(-1)
+    tint = tints[:, 0].T.contiguous().index_select(1, surface.index_select(0, where))
+    colors.index_copy_(1, where, texels.index_select(1, where).pow(2.2) * tint)
 
 
 def turn_of(angle: float) -> tuple[float, float]:
