@@ -99,7 +99,7 @@ class _Wardrobe:
         if whole and not wanted and self.rng.random() < 0.6:  # what is no building material
             files = [file for file in files if not file.families] or files
         file = files[self.rng.integers(len(files))]
-        hue = max((_HUES.get(shown, 180.0) for shown in file.families), default=180.0)
+        hue = min((_HUES.get(shown, 180.0) for shown in file.families), default=180.0)
         if self.rng.random() < 0.5:
             hue = min(hue, 10.0)
         self.images.append(cut_out(file.path, self.rng, SIZE, hue, whole))
