@@ -63,7 +63,8 @@ def dressed(room: Room, photographs: Photographs, seed: int) -> tuple[Room, Text
             index, painted = choice
             texture[rows] = COUNT + index
             colors[rows] = _tint(surfaces.colors[first], wardrobe.images[index], painted, rng)
-            if pattern not in _FITTED and "stone" in wardrobe.shown[index][0]:
+            shown = wardrobe.shown[index][0]
+            if pattern not in _FITTED and "stone" in shown and "tile" not in shown:
                 frequency[rows] = frequency[rows].clamp_min(1 / rng.uniform(*_STONE))
     surfaces = replace(surfaces, texture=texture, colors=colors, frequency=frequency)
     return replace(room, surfaces=surfaces), extended_bank(texture_bank(0, "cpu"), wardrobe.images)
@@ -79,7 +80,7 @@ class _Wardrobe:
         """Families of each cut-out, and whether it is a whole picture."""
 
     def choose(self, label: int, pattern: str, emission: float) -> tuple[int, bool] | None:
-        """Number of a cut-out that fits, and whether it takes on the material's own colour; None to leave the pattern."""
+        """A cut-out that fits, and whether it takes on the colour of the material; None to keep the pattern."""
         whole, wanted = pattern in _FITTED, _SHELL.get(label) or _FURNITURE.get(pattern, ())
         if label == OTHER and emission > 0 and not whole:  # a lamp or the sky behind a window
             wanted, whole = ("view",), True
@@ -95,8 +96,10 @@ class _Wardrobe:
             fitting = [index for index, (shown, all_) in enumerate(self.shown) if all_ == whole and family in shown]
             return (int(self.rng.choice(fitting)), painted) if fitting else None
         files = [file for file in self.files if family in file.families] or self.files
+        if whole and not wanted and self.rng.random() < 0.6:  # what is no building material
+            files = [file for file in files if not file.families] or files
         file = files[self.rng.integers(len(files))]
-        hue = max((_HUES.get(shown, 180.0) for shown in file.families), default=180.0)
+        hue = min((_HUES.get(shown, 180.0) for shown in file.families), default=180.0)
         if self.rng.random() < 0.5:
             hue = min(hue, 10.0)
         self.images.append(cut_out(file.path, self.rng, SIZE, hue, whole))

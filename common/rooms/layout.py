@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from common.rooms import fittings, furniture, household
+from common.rooms import fittings, fixtures, furniture
 from common.rooms.crowding import scatter
 from common.rooms.furniture import Furniture, Part, Rng
 from common.rooms.materials import (
@@ -241,21 +241,14 @@ def _furnish(room: _Plan) -> None:
 def _fit_out(room: _Plan, clutter: float) -> None:
     """Fixtures and furniture of crowded rooms, which the usual furniture then has to fit in with."""
     rng, style = room.rng, room.style
-    for make in household.STANDING[room.kind]:
+    for make in fixtures.STANDING[room.kind]:
         if rng.random() < 0.2 + 0.6 * clutter:
             room.at_wall(make(rng, style))
     for _ in range(rng.binomial(2, 0.6 * clutter)):
-        room.at_wall(household.radiator(rng, style))
+        room.at_wall(fixtures.radiator(rng, style))
     if rng.random() < 0.6 * clutter:
-        room.at_wall(household.pipe(rng, style, room.size[2]))
-    for make, low, high, most in (
-        (household.notice_board, 1.3, 1.7, 2),
-        (household.coats, 1.3, 1.5, 1),
-        (household.switch, 1.1, 1.2, 3),
-        (household.duct, 0.3, 1.1, 2),
-        (fittings.wall_board, 1.3, 1.8, 3),
-        (fittings.picture, 1.2, 1.9, 6),
-    ):
+        room.at_wall(fixtures.pipe(rng, style, room.size[2]))
+    for make, low, high, most in fixtures.HUNG:
         for _ in range(rng.binomial(most, 0.7 * clutter)):
             room.hang(make(rng, style), low, high)
 

@@ -89,9 +89,11 @@ def _families(path: Path) -> frozenset[str]:
 def _decode(path: Path) -> np.ndarray:
     try:
         data = np.fromfile(path, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     except OSError as error:
         raise ConfigurationError(f"photographs: cannot read {path}: {error.strerror}") from None
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    except cv2.error:  # such as a picture too large to decode
+        image = None
     if image is None or min(image.shape[:2]) < 8:
         raise ConfigurationError(f"photographs: {path} is not a picture that can be read")
     return image

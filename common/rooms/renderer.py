@@ -28,8 +28,8 @@ class Rendering:
 class RoomRenderer:
     """Renders one room; textures and shadows are prepared once.
 
-    A scene with photographs comes with the bank that holds them. The device is that of the scene. On the CPU views are rendered one by one (the working set stays in the cache),
-    on a GPU in groups.
+    A scene with photographs comes with the bank that holds them. The device is that of the scene. On the CPU views
+    are rendered one by one (the working set stays in the cache), on a GPU in groups.
     """
 
     def __init__(self, scene: Room, shadow_size: int = 128, bank: TextureBank | None = None) -> None:
