@@ -61,6 +61,9 @@ class RoomSettings:
     Else at most 22 downward and nearly level."""
     jpeg_quality: Quality = 95
     """Quality of JPEGs, 0 to 100."""
+    world: Literal["rooms", "objects", "street"] = "rooms"
+    """rooms, objects (things that float at any distance, so that parallax alone tells it) or street (houses and castles
+    under a sky). For the last two, step is that for what is 2.5 m away; it grows with the distance."""
 
 
 def write_scenes(
@@ -124,7 +127,7 @@ def _claim(output: Path, settings: RoomSettings) -> None:
         found = dict(read_json(path))
     except (ValueError, TypeError):
         raise ConfigurationError(f"{path} is damaged; remove it together with its scenes") from None
-    found = {"tilted": False, **found}  # rooms that were written before this setting existed
+    found = {"tilted": False, "world": "rooms", **found}  # rooms that were written before these settings existed
     changed = ", ".join(key for key in wanted if found.get(key) != wanted[key])
     if changed:
         raise ConfigurationError(f"{path} was written with other settings ({changed}); choose another output folder")
@@ -146,6 +149,7 @@ def _write_scene(folder: Path, index: int, settings: RoomSettings) -> None:
         turn=settings.turn,
         fov=settings.fov,
         tilt=_FILMING if settings.tilted else None,
+        world=settings.world,
     )
     with temporary_folder(folder.parent, folder.name) as temporary:
         save_views(temporary, views, settings.jpeg_quality)
@@ -162,7 +166,8 @@ def save_views(folder: Path, views: Views, jpeg_quality: int = 95) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     np.savetxt(folder / "intrinsics.txt", views.intrinsics[0].cpu().numpy(), fmt="%.6f")
     images = ((views.images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    depth = (views.depth * 1000).round().clamp(0, 65535).cpu().numpy().astype(np.uint16)
+    depth = (views.depth * 1000).round()
+    depth = torch.where(depth > 65535, 0, depth).clamp_min(0).cpu().numpy().astype(np.uint16)
     labels = views.labels.byte().cpu().numpy()
     poses = views.camera_to_world.cpu().numpy()
     for index in range(len(images)):

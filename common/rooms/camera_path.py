@@ -68,7 +68,7 @@ def tour(scene: Room, rng: Rng, frames: int, step: float, turn: float) -> Tensor
     return walk(scene, rng, frames, (0.0, step), (turn * 0.9, turn))
 
 
-def _wave(rng: Rng, count: int, frames: int, cycles: float) -> np.ndarray:
+def wave(rng: Rng, count: int, frames: int, cycles: float) -> np.ndarray:
     """Smooth random signals (count, frames), deviation about 1, with at most `cycles` oscillations."""
     time = np.linspace(0, 1, frames)
     frequency = rng.uniform(0.2, 1, (count, 3, 1)) * cycles
@@ -79,17 +79,15 @@ def _wave(rng: Rng, count: int, frames: int, cycles: float) -> np.ndarray:
 def _eye_heights(scene: Room, rng: Rng, frames: int) -> np.ndarray:
     top = min(1.75, scene.size[2] - 0.5)
     height = rng.uniform(1.1, top, (_CANDIDATES, 1))
-    return height + 0.06 * _wave(rng, _CANDIDATES, frames, max(1.5, frames / 20))
+    return height + 0.06 * wave(rng, _CANDIDATES, frames, max(1.5, frames / 20))
 
 
 def _draw_walks(scene: Room, rng: Rng, frames: int, step, turn, shrink: float) -> tuple[np.ndarray, np.ndarray]:
     """Candidate positions (C, frames, 3) and yaws (C, frames): half pan freely, half keep to a point of the room."""
     count, cycles = _CANDIDATES, max(1.0, frames / 14)
-    heading = rng.uniform(0, 2 * math.pi, (count, 1)) + 0.7 * _wave(rng, count, frames, cycles)
+    heading = rng.uniform(0, 2 * math.pi, (count, 1)) + 0.7 * wave(rng, count, frames, cycles)
     length = (
-        rng.uniform(step[0], step[1], (count, 1))
-        * (1 + 0.2 * _wave(rng, count, frames, cycles)).clip(0.3, 1.7)
-        * shrink
+        rng.uniform(step[0], step[1], (count, 1)) * (1 + 0.2 * wave(rng, count, frames, cycles)).clip(0.3, 1.7) * shrink
     )
     extent = np.array(scene.size[:2]) - 2 * CLEARANCE
     path = np.stack((length * np.cos(heading), length * np.sin(heading)), -1).cumsum(1)
@@ -97,7 +95,7 @@ def _draw_walks(scene: Room, rng: Rng, frames: int, step, turn, shrink: float) -
     position = np.concatenate((path, _eye_heights(scene, rng, frames)[..., None]), -1)
 
     rate = np.radians(rng.uniform(turn[0], turn[1], (count, 1))) * rng.choice([-1, 1], (count, 1))
-    rate = rate * (1 + 0.25 * _wave(rng, count, frames, cycles)).clip(0.2, 1.6)
+    rate = rate * (1 + 0.25 * wave(rng, count, frames, cycles)).clip(0.2, 1.6)
     free = rng.uniform(0, 2 * math.pi, (count, 1)) + rate.cumsum(1)
     solids = scene.primitives.center[1:].numpy(force=True)
     target = solids[rng.integers(len(solids), size=count)][:, None] - position
@@ -110,15 +108,15 @@ def _draw_rounds(scene: Room, rng: Rng, frames: int, step, turn, shrink: float) 
     """Candidate rounds: ellipses about a point near the middle of the room, with the view across the middle."""
     count, cycles = _CANDIDATES, max(1.0, frames / 40)
     sense = rng.choice([-1, 1], (count, 1))
-    speed = (1 + 0.2 * _wave(rng, count, frames, cycles)).clip(0.4, 1.6)
+    speed = (1 + 0.2 * wave(rng, count, frames, cycles)).clip(0.4, 1.6)
     angle = rng.uniform(0, 2 * math.pi, (count, 1)) + sense * np.radians(turn) * speed.cumsum(1)
     limit = np.array(scene.size[:2]) / 2 - CLEARANCE - 0.1
     radius = np.minimum(step / math.radians(turn) * rng.uniform(0.8, 1.2, (count, 2)), limit)[:, None] * shrink
-    radius = radius * (1 + 0.15 * _wave(rng, count, frames, cycles)).clip(0.5, 1.3)[..., None]
+    radius = radius * (1 + 0.15 * wave(rng, count, frames, cycles)).clip(0.5, 1.3)[..., None]
     middle = rng.uniform(-1, 1, (count, 1, 2)) * (limit - radius.max(1, keepdims=True)).clip(0)
     path = middle + radius * np.stack((np.cos(angle), np.sin(angle)), -1)
     position = np.concatenate((path, _eye_heights(scene, rng, frames)[..., None]), -1)
-    return position, angle + math.pi + 0.35 * _wave(rng, count, frames, frames / 40)
+    return position, angle + math.pi + 0.35 * wave(rng, count, frames, frames / 40)
 
 
 def _choose(scene: Room, rng: Rng, position: np.ndarray, yaw: np.ndarray, tilt: Tilt) -> Tensor | None:
@@ -126,8 +124,8 @@ def _choose(scene: Room, rng: Rng, position: np.ndarray, yaw: np.ndarray, tilt: 
     device = scene.primitives.center.device
     count, frames = yaw.shape
     position = position + rng.normal(0, 0.004, position.shape)
-    pitch = rng.uniform(*tilt.pitch, (count, 1)) + 0.06 * _wave(rng, count, frames, max(1.5, frames / 20))
-    roll = tilt.roll * _wave(rng, count, frames, max(1.5, frames / 20))
+    pitch = rng.uniform(*tilt.pitch, (count, 1)) + 0.06 * wave(rng, count, frames, max(1.5, frames / 20))
+    roll = tilt.roll * wave(rng, count, frames, max(1.5, frames / 20))
     yaw, pitch, roll = (angle + rng.normal(0, 0.006, angle.shape) for angle in (yaw, pitch, roll))
     if tilt.lean:  # drawn last: paths without it stay as they are
         roll = roll + rng.normal(0, tilt.lean, (count, 1))
@@ -136,12 +134,12 @@ def _choose(scene: Room, rng: Rng, position: np.ndarray, yaw: np.ndarray, tilt: 
     chosen = np.flatnonzero(clear)[:_COMPARED]
     if len(chosen) == 0:
         return None
-    poses = _poses(position[chosen], yaw[chosen], pitch[chosen], roll[chosen])
+    poses = look_along(position[chosen], yaw[chosen], pitch[chosen], roll[chosen])
     worth = _worth(scene, poses[:, :: max(1, frames // 10)].to(device))
     return poses[int(worth.argmax())]
 
 
-def _poses(position: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> Tensor:
+def look_along(position: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> Tensor:
     """Camera-to-world matrices (..., 4, 4) from positions (..., 3) and angles (...) in radians; pitch > 0 looks up."""
     forward = np.stack((np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), np.sin(pitch)), -1)
     level = np.stack((np.sin(yaw), -np.cos(yaw), np.zeros_like(yaw)), -1)

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.rooms.camera_path import Tilt, tour, walk
+from common.rooms.camera_path import Tilt, tour
 from common.rooms.degradation import Degradation, photograph
 from common.rooms.layout import build_room
 from common.rooms.renderer import RoomRenderer
+from common.rooms.worlds import WORLDS
 from common.views import Views
 
 _HALF = 1 << 30
@@ -36,31 +37,34 @@ def room_sequence(
     turn: tuple[float, float] = (3.0, 7.0),
     fov: tuple[float, float] = (50.0, 80.0),
     tilt: Tilt | None = None,
+    world: str = "rooms",
     degradation: Degradation | None = None,
     device: torch.device | str = "cpu",
 ) -> Views:
-    """A short hand-held walk through the room of a seed.
+    """A short hand-held walk through the room, or the scene of another world, of a seed.
 
     Args:
         seed: decides the room, the path and the camera. Seeds of `room_seed` keep the splits apart.
         num_frames: V, the number of views.
         size: (height, width), or one number for a square.
         stride: path frames from one view to the next.
-        step: range of metres between neighbouring path frames.
+        step: range of metres between neighbouring path frames; elsewhere than in rooms for what is 2.5 m away, and in
+            proportion for what is farther.
         turn: range of degrees of pan between neighbouring path frames.
         fov: range of the field of view in degrees, along the longer side of the image.
-        tilt: how the camera is held; None for the defaults.
+        tilt: how the camera is held; None for the defaults. Elsewhere than in rooms its lean alone counts.
+        world: name of a world in `WORLDS`.
         degradation: strengths of the simulated camera degradations; None for the defaults.
         device: where to render; the result stays there.
 
     Returns:
         Views without a batch axis: images (V, 3, H, W), depth and labels (V, H, W), poses in the frame of the room
-        (z up, floor at 0) and intrinsics, which are the same for all views.
+        (z up, floor at 0) and intrinsics, which are the same for all views. Depth is 0 where the sky is.
     """
-    scene = build_room(seed)
+    scene = WORLDS[world].build(seed)
     rng = np.random.default_rng([13, seed])
-    poses = walk(scene, rng, (num_frames - 1) * stride + 1, step, turn, tilt)[::stride]
-    return _render(scene, seed, poses, size, rng.uniform(*fov), degradation, device)
+    poses = WORLDS[world].walk(scene, rng, (num_frames - 1) * stride + 1, step, turn, tilt)[::stride]
+    return _render(scene, seed, poses, size, rng.uniform(*fov), degradation, device, WORLDS[world].shadow_size)
 
 
 def room_video(
@@ -91,9 +95,9 @@ def pinhole(size: tuple[int, int], fov: float) -> Tensor:
     return torch.tensor([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
-def _render(scene, seed: int, poses: Tensor, size, fov: float, degradation, device) -> Views:
+def _render(scene, seed: int, poses: Tensor, size, fov: float, degradation, device, shadow_size: int = 128) -> Views:
     size = (size, size) if isinstance(size, int) else tuple(size)
     intrinsics = pinhole(size, fov).expand(len(poses), 3, 3)
-    rendering = RoomRenderer(scene.to(device)).render(poses, intrinsics, size)
+    rendering = RoomRenderer(scene.to(device), shadow_size).render(poses, intrinsics, size)
     images = photograph(rendering.radiance, seed, degradation)
     return Views(images, rendering.depth, poses.to(device), intrinsics.to(device).contiguous(), rendering.labels)
