@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from common.rooms import camera_path, objects_world, street
+from common.rooms import camera_path
 from common.rooms.layout import build_room
 from common.rooms.primitives import Room
+from common.rooms.worlds import floating, street
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,6 @@ class World:
 
 WORLDS = {
     "rooms": World(build_room, camera_path.walk),
-    "objects": World(objects_world.build_objects, objects_world.walk),
+    "objects": World(floating.build_objects, floating.walk),
     "street": World(street.build_street, street.walk, shadow_size=256),
 }

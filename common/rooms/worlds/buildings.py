@@ -13,8 +13,8 @@ import numpy as np
 
 from common.rooms.furniture import Furniture, Rng
 from common.rooms.materials import Material
-from common.rooms.outdoor_materials import glass, masonry, paint, roofing, trim
 from common.rooms.primitives import BOX, CYLINDER, ELLIPSOID, OTHER, WALL
+from common.rooms.worlds.outdoor_materials import glass, masonry, paint, roofing, trim
 
 
 @dataclass

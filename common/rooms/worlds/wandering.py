@@ -82,13 +82,13 @@ def _draw_paths(rng: Rng, frames: int, step, turn, shrink: float, manner: Manner
     # Mostly sideways, where parallax is; now and then towards the target or away from it.
     heading = facing + rng.choice([-1, 1], (count, 1)) * math.pi / 2 + rng.normal(0, 0.6, (count, 1))
     heading = heading + 0.5 * wave(rng, count, frames, cycles)
-    length = rng.uniform(*step, (count, 1)) * (1 + 0.2 * wave(rng, count, frames, cycles)).clip(0.3, 1.7)
+    length = rng.uniform(step[0], step[1], (count, 1)) * (1 + 0.2 * wave(rng, count, frames, cycles)).clip(0.3, 1.7)
     length = length * shrink * distance / STEP_DISTANCE
     rise = manner.climb * (rng.uniform(-1, 1, (count, 1)) + 0.4 * wave(rng, count, frames, cycles)).clip(-1, 1)
     path = np.stack((length * np.cos(heading), length * np.sin(heading), length * rise), -1).cumsum(1)
     path += start[:, None] - path.mean(1, keepdims=True)
 
-    rate = np.radians(rng.uniform(*turn, (count, 1))) * rng.choice([-1, 1], (count, 1))
+    rate = np.radians(rng.uniform(turn[0], turn[1], (count, 1))) * rng.choice([-1, 1], (count, 1))
     rate = rate * (1 + 0.25 * wave(rng, count, frames, cycles)).clip(0.2, 1.6)
     drift = rate.cumsum(1) - rate.sum(1, keepdims=True) / 2
     sight = target[:, None] - path

@@ -19,7 +19,7 @@ from common.rooms.materials import Material, any_colors, make
 from common.rooms.primitives import BOX, CYLINDER, ELLIPSOID, OTHER, Lights, Primitives, Room
 from common.rooms.raycast import Hits
 from common.rooms.textures import FAMILY
-from common.rooms.wandering import Manner, wander
+from common.rooms.worlds.wandering import Manner, wander
 
 _MANNER = Manner(clearance=0.12, climb=0.7, panning=0.25, pitch_noise=0.15)
 _CANDIDATES = 64
@@ -31,11 +31,11 @@ def build_objects(seed: int) -> Room:
     """The floating things of a seed, on the CPU. Same seed, same scene, on any machine."""
     rng = np.random.default_rng([23, seed])
     extent = _log_uniform(rng, 2, 12)
-    size = tuple(float((extent * rng.uniform(0.75, 1.3, 3))[axis]) for axis in range(3))
+    x, y, z = (extent * rng.uniform(0.75, 1.3, 3)).tolist()
+    size = (x, y, z)
     shell = [_material(rng, 0.3, 5.0) for _ in range(6)]
     parts: list[Part] = []
     filled, hollow = 0.0, 0.15 * extent + 0.15
-    middle = np.array([0, 0, size[2] / 2])
     for _ in range(rng.integers(35, 71)):
         part = _thing(rng, size, hollow)
         volume = 8 * math.prod(part.half_size)
@@ -43,7 +43,7 @@ def build_objects(seed: int) -> Room:
             filled += volume
             parts.append(part)
     scene = assemble(parts, size, shell, _no_lights(), shell_labels=(OTHER,) * 6)
-    scene.lights = _lights(rng, scene.primitives, np.array(size), middle)
+    scene.lights = _lights(rng, scene.primitives, np.array(size))
     return scene
 
 
@@ -121,10 +121,10 @@ def _no_lights() -> Lights:
     return Lights(torch.zeros(0, 3), torch.zeros(0, 3), torch.zeros(0, 3))
 
 
-def _lights(rng: Rng, primitives: Primitives, size: np.ndarray, middle: np.ndarray, count: int = 3) -> Lights:
+def _lights(rng: Rng, primitives: Primitives, size: np.ndarray) -> Lights:
     """Two or three point lights in free places, and the ambient light."""
-    count = int(rng.integers(2, count + 1))
-    places = torch.from_numpy((rng.uniform(-0.42, 0.42, (200, 3)) * size + middle).astype(np.float32))
+    count = int(rng.integers(2, 4))
+    places = torch.from_numpy((rng.uniform(-0.42, 0.42, (200, 3)) * size + (0, 0, size[2] / 2)).astype(np.float32))
     free = places[primitives.clearance(places) > 0.08][:count]
     strength = 1 + 0.04 * float(size.mean()) ** 2  # light falls off with the square of the distance
     color = np.stack([np.array([1.0, rng.uniform(0.85, 1), rng.uniform(0.65, 1.05)]) for _ in free])

@@ -13,15 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.rooms import street_things as things
-from common.rooms.buildings import castle, church, house, tower
 from common.rooms.camera_path import Rng, Tilt
 from common.rooms.furniture import Furniture, Part
 from common.rooms.layout import assemble
-from common.rooms.outdoor_materials import lawn, paving, sky
 from common.rooms.primitives import BOX, FLOOR, OTHER, SHELL, WALL, Lights, Room
 from common.rooms.raycast import Hits
-from common.rooms.wandering import Manner, wander
+from common.rooms.worlds import street_things as things
+from common.rooms.worlds.buildings import castle, church, house, tower
+from common.rooms.worlds.outdoor_materials import lawn, paving, sky
+from common.rooms.worlds.wandering import Manner, wander
 
 _MANNER = Manner(clearance=0.4, climb=0.06, panning=0.3, pitch_noise=0.08)
 _CANDIDATES = 96
@@ -140,9 +140,9 @@ def _things(site: list[Part], rng: Rng) -> None:
         (things.planter, 5, -12, -0.7),
     ):
         for _ in range(rng.integers(0, most + 1)):
-            yaw = math.pi * rng.integers(2) + rng.normal() * 0.1
+            yaw = math.pi * int(rng.integers(2)) + float(rng.normal()) * 0.1
             if make is things.person or rng.random() < 0.15:
-                yaw = rng.uniform(0, 2 * math.pi)
+                yaw = float(rng.uniform(0, 2 * math.pi))
             _put(site, make(rng), rng.uniform(-16, 16), rng.uniform(near, far), yaw)
 
 

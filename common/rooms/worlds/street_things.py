@@ -6,8 +6,8 @@ import math
 
 from common.rooms.furniture import Furniture, Rng
 from common.rooms.materials import hsv, make, wood_colors
-from common.rooms.outdoor_materials import foliage, glass, masonry, paint, trim
 from common.rooms.primitives import BOX, CYLINDER, ELLIPSOID, OTHER
+from common.rooms.worlds.outdoor_materials import foliage, glass, masonry, paint, trim
 
 
 def tree(rng: Rng) -> Furniture:
