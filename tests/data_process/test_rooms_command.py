@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
 
 from common.command.launch import launch
+from common.data.scenes.datasets.rgbd_folder import RgbdFolderDataset
+from common.rooms import room_seed, room_sequence
 from data_process import rooms
 from data_process.rooms import RoomSettings, write_scenes
 
@@ -48,6 +54,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         ("jpeg_quality=101", "jpeg_quality: expected less than or equal to 100, got 101"),
         ("workers=-1", "workers: expected greater than or equal to 0, got -1"),
         ("seed=-1", "seed: expected greater than or equal to 0, got -1"),
+        ("world=mars", "world: expected 'rooms', 'objects' or 'street', got 'mars'"),
         ("split=test", "split: expected 'train' or 'held_out', got 'test'"),
         ("output=", "output: expected "),
         ("raw=somewhere", "No such key"),
@@ -83,3 +90,34 @@ def test_a_killed_run_is_finished_by_the_next(tmp_path: Path, root: Path) -> Non
     assert result.returncode == -signal.SIGKILL and len(list(tmp_path.glob(".scene_*"))) == 1
     write_scenes(tmp_path, 2, RoomSettings(frames=2, size=16), workers=0, progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rooms.json", "scene_000000", "scene_000001"]
+
+
+def test_the_sky_and_what_is_beyond_the_range_of_the_files_has_no_depth(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 3, RoomSettings(frames=3, size=32, world="street"), workers=0, progress=False)
+    data = RgbdFolderDataset(tmp_path, num_views=3, order="forward")
+    for index in range(3):
+        wanted = room_sequence(room_seed("train", 0, index), 3, 32, world="street").depth
+        wanted = torch.where(wanted > 65.535, 0, wanted)
+        assert torch.allclose(data[index].depth, wanted, atol=6e-4)
+        assert (wanted == 0).any() and (wanted > 0).any()
+
+
+def test_far_depth_is_left_out_and_not_cut_off(tmp_path: Path) -> None:
+    views = room_sequence(0, 1, 16)
+    views.depth[0, 0] = 65.5
+    views.depth[0, 1] = 65.6
+    rooms.save_views(tmp_path, views)
+    stored = cv2.imread(str(tmp_path / "depth" / "000000.png"), cv2.IMREAD_UNCHANGED)
+    assert np.all(stored[0] == 65500) and np.all(stored[1] == 0) and np.all(stored[2:] > 0)
+
+
+def test_rooms_of_before_the_setting_of_the_world_are_continued_as_rooms_alone(tmp_path: Path) -> None:
+    settings = RoomSettings(frames=2, size=16)
+    write_scenes(tmp_path, 1, settings, workers=0, progress=False)
+    claim = tmp_path / "rooms.json"
+    written = json.loads(claim.read_text())
+    assert written.pop("world") == "rooms"
+    claim.write_text(json.dumps(written))
+    assert len(write_scenes(tmp_path, 2, settings, workers=0, progress=False)) == 2
+    with pytest.raises(ValueError, match=r"other settings \(world\)"):
+        write_scenes(tmp_path, 2, RoomSettings(frames=2, size=16, world="street"), workers=0)
