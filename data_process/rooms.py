@@ -36,7 +36,14 @@ from data_process.writing.command import process_verb
 from data_process.writing.runner import worker_pool
 
 _SETTINGS_FILE = "rooms.json"
-_LATER = {"tilted": False, "close": 0.0, "photographs": None, "photograph_share": Photographs.share, "clutter": 0.0}
+_LATER = {
+    "tilted": False,
+    "world": "rooms",
+    "close": 0.0,
+    "photographs": None,
+    "photograph_share": Photographs.share,
+    "clutter": 0.0,
+}
 """What settings were before they existed, for data sets of that time."""
 _FILMING = Tilt(pitch=(math.radians(-55), math.radians(12)), lean=math.radians(6))
 
@@ -66,6 +73,9 @@ class RoomSettings:
     """Share of the scenes that are filmed from near, around one thing: a desk, a shelf, a bed."""
     jpeg_quality: Quality = 95
     """Quality of JPEGs, 0 to 100."""
+    world: Literal["rooms", "objects", "street"] = "rooms"
+    """rooms, objects (things that float at any distance, so that parallax alone tells it) or street (houses and castles
+    under a sky). For the last two, step is that for what is 2.5 m away; it grows with the distance."""
     photographs: UserPath | None = None
     """Folder of photographic textures (PNG or JPEG, in subfolders too); null for patterns only. Names say where a
     picture fits: wood, brick, tile, marble, plaster, fabric, metal, floor, view and the like; others go anywhere."""
@@ -73,6 +83,10 @@ class RoomSettings:
     """Part of the materials of a room that shows a photograph."""
     clutter: Share = 0.0
     """Things and furniture on top of the usual ones, from 0 (none) to 1 (kitchens and offices full of things)."""
+
+    def __post_init__(self) -> None:
+        if self.world != "rooms" and (self.close or self.clutter):
+            raise ValueError(f"close and clutter are settings of rooms; leave them out with world={self.world}")
 
 
 def write_scenes(
@@ -160,6 +174,7 @@ def _write_scene(folder: Path, index: int, settings: RoomSettings) -> None:
         turn=settings.turn,
         fov=settings.fov,
         tilt=_FILMING if settings.tilted else None,
+        world=settings.world,
         close=bool(np.random.default_rng([19, settings.seed, index]).random() < settings.close),
         photographs=Photographs(settings.photographs, settings.photograph_share) if settings.photographs else None,
         clutter=settings.clutter,
@@ -179,7 +194,8 @@ def save_views(folder: Path, views: Views, jpeg_quality: int = 95) -> None:
         (folder / name).mkdir(parents=True, exist_ok=True)
     np.savetxt(folder / "intrinsics.txt", views.intrinsics[0].cpu().numpy(), fmt="%.6f")
     images = ((views.images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    depth = (views.depth * 1000).round().clamp(0, 65535).cpu().numpy().astype(np.uint16)
+    depth = (views.depth * 1000).round()
+    depth = torch.where(depth > 65535, 0, depth).clamp_min(0).cpu().numpy().astype(np.uint16)
     labels = views.labels.byte().cpu().numpy()
     poses = views.camera_to_world.cpu().numpy()
     for index in range(len(images)):

@@ -134,12 +134,12 @@ def _choose(scene: Room, rng: Rng, position: np.ndarray, yaw: np.ndarray, tilt: 
     chosen = np.flatnonzero(clear)[:_COMPARED]
     if len(chosen) == 0:
         return None
-    poses = camera_poses(position[chosen], yaw[chosen], pitch[chosen], roll[chosen])
+    poses = look_along(position[chosen], yaw[chosen], pitch[chosen], roll[chosen])
     worth = _worth(scene, poses[:, :: max(1, frames // 10)].to(device))
     return poses[int(worth.argmax())]
 
 
-def camera_poses(position: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> Tensor:
+def look_along(position: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> Tensor:
     """Camera-to-world matrices (..., 4, 4) from positions (..., 3) and angles (...) in radians; pitch > 0 looks up."""
     forward = np.stack((np.cos(yaw) * np.cos(pitch), np.sin(yaw) * np.cos(pitch), np.sin(pitch)), -1)
     level = np.stack((np.sin(yaw), -np.cos(yaw), np.zeros_like(yaw)), -1)

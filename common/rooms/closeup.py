@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.rooms.camera_path import Rng, camera_poses, wave
+from common.rooms.camera_path import Rng, look_along, wave
 from common.rooms.primitives import Room
 from common.rooms.raycast import RayGrid, cast
 
@@ -66,7 +66,7 @@ def orbit_thing(
     chosen = np.flatnonzero(clear)[:_COMPARED]
     if len(chosen) == 0:
         return None
-    poses = camera_poses(position[chosen], yaw[chosen], pitch[chosen], roll[chosen])
+    poses = look_along(position[chosen], yaw[chosen], pitch[chosen], roll[chosen])
     return poses[int(_worth(scene, poses.to(place.device)).argmax())]
 
 

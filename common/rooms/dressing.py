@@ -57,7 +57,8 @@ def dressed(room: Room, photographs: Photographs, seed: int) -> tuple[Room, Text
         rows = torch.nonzero(material == number).squeeze(1)
         first = int(rows[0])
         label, pattern = int(surfaces.label[first]), family_of(int(surfaces.texture[first]))
-        chosen = rng.random() < photographs.share
+        sky = room.sky and float(surfaces.emission[first]) > 0
+        chosen = rng.random() < photographs.share and not sky
         choice = wardrobe.choose(label, pattern, float(surfaces.emission[first])) if chosen else None
         if choice is not None:
             index, painted = choice

@@ -185,7 +185,7 @@ def build_room(seed: int, clutter: float = 0.0) -> Room:
     shell = [*walls, floor_material(rng), ceiling_material(rng)]
     if clutter > 0:
         room.parts += scatter(room.parts, room.size, rng, room.style, clutter)
-    return _scene(room, shell)
+    return assemble(room.parts, room.size, shell, _lights(room))
 
 
 def _structure(room: _Plan, material: Material) -> None:
@@ -257,14 +257,29 @@ def _floats(values: list) -> torch.Tensor:
     return torch.from_numpy(np.array(values, dtype=np.float32))
 
 
-def _scene(room: _Plan, shell: list[Material]) -> Room:
-    """Tensors of everything that was placed. Wall materials come in the order of `_Plan.walls`."""
+def assemble(
+    placed: list[Part],
+    size: tuple[float, float, float],
+    shell: list[Material],
+    lights: Lights,
+    shell_labels: tuple[int, ...] = (WALL, WALL, WALL, WALL, FLOOR, CEILING),
+    sky: bool = False,
+) -> Room:
+    """Tensors of everything that was placed.
+
+    Args:
+        placed: all parts, in the frame of the room.
+        size: extent of the shell along x, y, z in metres.
+        shell: materials of the south, east, north and west walls, the floor and the ceiling.
+        lights: where the light comes from.
+        shell_labels: classes of the -x, +x, -y, +y walls, the floor and the ceiling.
+        sky: see `Room.sky`.
+    """
     south, east, north, west, floor, ceiling = shell
-    size = room.size
     middle, half = (0.0, 0.0, size[2] / 2), (size[0] / 2, size[1] / 2, size[2] / 2)
-    parts = [Part(SHELL, middle, half, WALL, south), *room.parts]
-    looks = [west, east, south, north, floor, ceiling, *(part.material for part in room.parts)]
-    labels = [WALL] * 4 + [FLOOR, CEILING] + [part.label for part in room.parts]
+    parts = [Part(SHELL, middle, half, WALL, south), *placed]
+    looks = [west, east, south, north, floor, ceiling, *(part.material for part in placed)]
+    labels = [*shell_labels, *(part.label for part in placed)]
     primitives = Primitives(
         kind=torch.tensor([part.kind for part in parts]),
         center=_floats([part.center for part in parts]),
@@ -283,7 +298,7 @@ def _scene(room: _Plan, shell: list[Material]) -> Room:
         gloss=_floats([look.gloss for look in looks]),
         emission=_floats([look.emission for look in looks]),
     )
-    return Room(primitives, surfaces, _lights(room), size)
+    return Room(primitives, surfaces, lights, size, sky)
 
 
 def _lights(room: _Plan, limit: int = 3) -> Lights:

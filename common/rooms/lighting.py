@@ -25,10 +25,12 @@ class ShadowCubes:
     depth: Tensor
     """(L * 6 * size * size,) float32: distance along the major axis of the direction."""
     size: int
+    reach: float = 0.985
+    """Share of its distance from the light up to which a point must be free to be lit, which forgives coarse texels."""
 
 
 def shadow_cubes(scene: Room, size: int = 128) -> ShadowCubes:
-    """Cast the shadow cubes of all lights of a room."""
+    """Cast the shadow cubes of all lights of a room; cubes finer than 128 forgive less."""
     device = scene.lights.position.device
     step = 2 / size
     axes = torch.zeros(6, 3, 3, device=device)
@@ -43,7 +45,7 @@ def shadow_cubes(scene: Room, size: int = 128) -> ShadowCubes:
     for position in scene.lights.position:
         grid = RayGrid(position.expand(6, 3), axes, (size, size))
         depths.append(cast(solids, grid).depth.reshape(-1))
-    return ShadowCubes(torch.cat(depths), size)
+    return ShadowCubes(torch.cat(depths), size, 0.985 if size <= 128 else 1 - 0.015 * 128 / size)
 
 
 def _visible(cubes: ShadowCubes, light: int, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
@@ -61,7 +63,7 @@ def _visible(cubes: ShadowCubes, light: int, x: Tensor, y: Tensor, z: Tensor) ->
     u, v = u - left, v - top
     side = torch.where(along_x, 0, torch.where(along_y, 2, 4)) + (major > 0)
     base = (side + 6 * light) * cubes.size**2 + (top * cubes.size + left).long()
-    near = distance * 0.985 - 0.01
+    near = distance * cubes.reach - 0.01
     lit = [(cubes.depth.index_select(0, base + shift) > near).float() for shift in (0, 1, cubes.size, cubes.size + 1)]
     return torch.lerp(torch.lerp(lit[0], lit[1], u), torch.lerp(lit[2], lit[3], u), v)
 

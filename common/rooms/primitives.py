@@ -106,6 +106,8 @@ class Room:
     lights: Lights
     size: tuple[float, float, float]
     """Room extent along x, y, z in metres."""
+    sky: bool = False
+    """Whether the shell's walls and ceiling stand for the sky, which has no depth."""
 
     def to(self, device: torch.device | str) -> Room:
-        return Room(self.primitives.to(device), self.surfaces.to(device), self.lights.to(device), self.size)
+        return Room(self.primitives.to(device), self.surfaces.to(device), self.lights.to(device), self.size, self.sky)

@@ -12,6 +12,9 @@ from common.rooms.primitives import CYLINDER, ELLIPSOID, SHELL, Room
 from common.rooms.raycast import RayGrid, cast
 from common.rooms.textures import TextureBank, color_photographs, mix_colors, sample, texture_bank
 
+_SHELL_FACES, _SHELL_FLOOR = 6, 4
+"""Number of surfaces of the shell, which come first, and that of its floor."""
+
 
 @dataclass
 class Rendering:
@@ -20,7 +23,7 @@ class Rendering:
     radiance: Tensor
     """(V, 3, H, W) float32 linear RGB, not bounded above."""
     depth: Tensor
-    """(V, H, W) float32, metres along z; never 0, since a room is closed."""
+    """(V, H, W) float32, metres along z; 0 where the sky is; never 0 in a closed room."""
     labels: Tensor
     """(V, H, W) int64."""
 
@@ -67,7 +70,9 @@ class RoomRenderer:
         glow = self.scene.surfaces.emission.index_select(0, surface)
         radiance = color * (diffuse + glow) + gloss * highlight
         labels = self.scene.surfaces.label.index_select(0, surface)
-        return radiance.view(3, *shape).transpose(0, 1), hits.depth, labels.view(shape)
+        if self.scene.sky:
+            depth = torch.where((surface < _SHELL_FACES) & (surface != _SHELL_FLOOR), 0.0, depth)
+        return radiance.view(3, *shape).transpose(0, 1), depth.view(shape), labels.view(shape)
 
     def _geometry(self, primitive: Tensor, point: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Local point, local normal and world normal (3, n) of points (3, n) on primitives (n,)."""

@@ -11,8 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from common.command.launch import launch
+from common.data.scenes.datasets.rgbd_folder import RgbdFolderDataset
+from common.rooms import room_seed, room_sequence
 from data_process import rooms
 from data_process.rooms import RoomSettings, write_scenes
 
@@ -51,9 +54,11 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         ("jpeg_quality=101", "jpeg_quality: expected less than or equal to 100, got 101"),
         ("workers=-1", "workers: expected greater than or equal to 0, got -1"),
         ("seed=-1", "seed: expected greater than or equal to 0, got -1"),
+        ("world=mars", "world: expected 'rooms', 'objects' or 'street', got 'mars'"),
         ("split=test", "split: expected 'train' or 'held_out', got 'test'"),
         ("output=", "output: expected "),
         ("clutter=1.5", "clutter: expected less than or equal to 1, got 1.5"),
+        ("world=street clutter=1", "close and clutter are settings of rooms; leave them out with world=street"),
         ("photograph_share=-1", "photograph_share: expected greater than or equal to 0, got -1"),
         ("photographs={0}/none", "photographs: {0}/none is not a folder"),
         ("photographs={0}/foreign", "photographs: no PNG or JPEG files in {0}/foreign"),
@@ -77,7 +82,7 @@ def test_what_is_wrong_is_one_line_before_any_work(command, tmp_path: Path, argu
         (tmp_path / name).mkdir()
         (tmp_path / name / "rooms.json").write_text(text)
     output = () if argument.startswith("output") else (f"output={tmp_path}/out",)
-    status, said = command("scenes=1", *output, argument.format(tmp_path))
+    status, said = command("scenes=1", *output, *argument.format(tmp_path).split())
     assert status == 2 and said.startswith("error: ") and said.count("\n") == 1 and message.format(tmp_path) in said
     assert not (tmp_path / "out").exists()
 
@@ -114,3 +119,34 @@ def test_photographs_and_clutter_belong_to_a_data_set(command, tmp_path: Path) -
     (plain / "rooms.json").write_text(json.dumps(settings))
     assert command("scenes=2", f"output={plain}")[0] == 0
     assert "other settings (clutter)" in command("scenes=2", f"output={plain}", "clutter=1")[1]
+
+
+def test_the_sky_and_what_is_beyond_the_range_of_the_files_has_no_depth(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 3, RoomSettings(frames=3, size=32, world="street"), workers=0, progress=False)
+    data = RgbdFolderDataset(tmp_path, num_views=3, order="forward")
+    for index in range(3):
+        wanted = room_sequence(room_seed("train", 0, index), 3, 32, world="street").depth
+        wanted = torch.where(wanted > 65.535, 0, wanted)
+        assert torch.allclose(data[index].depth, wanted, atol=6e-4)
+        assert (wanted == 0).any() and (wanted > 0).any()
+
+
+def test_far_depth_is_left_out_and_not_cut_off(tmp_path: Path) -> None:
+    views = room_sequence(0, 1, 16)
+    views.depth[0, 0] = 65.5
+    views.depth[0, 1] = 65.6
+    rooms.save_views(tmp_path, views)
+    stored = cv2.imread(str(tmp_path / "depth" / "000000.png"), cv2.IMREAD_UNCHANGED)
+    assert np.all(stored[0] == 65500) and np.all(stored[1] == 0) and np.all(stored[2:] > 0)
+
+
+def test_rooms_of_before_the_setting_of_the_world_are_continued_as_rooms_alone(tmp_path: Path) -> None:
+    settings = RoomSettings(frames=2, size=16)
+    write_scenes(tmp_path, 1, settings, workers=0, progress=False)
+    claim = tmp_path / "rooms.json"
+    written = json.loads(claim.read_text())
+    assert written.pop("world") == "rooms"
+    claim.write_text(json.dumps(written))
+    assert len(write_scenes(tmp_path, 2, settings, workers=0, progress=False)) == 2
+    with pytest.raises(ValueError, match=r"other settings \(world\)"):
+        write_scenes(tmp_path, 2, RoomSettings(frames=2, size=16, world="street"), workers=0)

@@ -216,7 +216,7 @@ def test_data_sets_side_by_side_give_their_shares(folder, tmp_path):
     names = [mixed.describe(index) for index in range(len(mixed))]
     assert [name.split("/")[0] for name in names] == ["small"] * 3 + ["large"]
     assert mixed[0].images.shape == (2, 3, *SIZE)
-    with pytest.raises(DataError, match="no scene folders .* in .*missing"):
+    with pytest.raises(DataError, match="no scene folders"):
         mixed_folders(tmp_path, {"missing": 1})
 
 
