@@ -90,7 +90,8 @@ def match_cameras(
     try:
         depth = _own_depth(gaussians, cameras, confidence)
         numbered = renumbered(list(pictures))
-        refinement = _refine(depth, cameras, confidence, numbered, settings, known_intrinsics, progress)
+        device = gaussians.means.device
+        refinement = _refine(depth, cameras, confidence, numbered, settings, known_intrinsics, progress, device)
     except BackendMissingError as error:
         return replace(kept, verdict=Verdict(reason=str(error)))
     except Exception as error:  # the scene is whole without it
@@ -151,8 +152,9 @@ def _refine(
     settings: MatchedCameraSettings,
     known_intrinsics: bool,
     progress: Callable[[str, float], None] | None,
+    device: torch.device,
 ) -> Refinement:
-    """Refine the depths and cameras of the scene, on the CPU."""
+    """Refine the cameras and depths of the scene; depths are searched on the device, the rest is done on the CPU."""
     prediction = Prediction(
         depth, depth > 0, confidence.float().cpu(), cameras.camera_to_world.float().cpu(), cameras.intrinsics.cpu()
     )
@@ -160,7 +162,7 @@ def _refine(
     cameras_alone = replace(settings.cameras, adjustment=adjustment)
     wanted = RefinementSettings(mode=settings.mode, cameras=cameras_alone, dense=settings.dense)
     known = _known_cameras(pictures, prediction) if known_intrinsics else None
-    return refine(pictures, prediction, wanted, cameras=known, progress=progress)
+    return refine(pictures, prediction, wanted, cameras=known, progress=progress, device=device)
 
 
 def _known_cameras(pictures: list[Picture], prediction: Prediction) -> list[Camera | None]:

@@ -132,7 +132,7 @@ class ImageFileSource(FrameSource):
 
     def _skip(self, error: ImageReadError) -> None:
         if self.on_bad_image == "error":
-            raise error
+            raise ImageReadError(error.path, f"{error.reason} (on_bad_image=skip leaves such files out)") from error
         record = (str(error.path), error.reason)
         if record not in self.skipped:
             self.skipped.append(record)

@@ -133,7 +133,7 @@ def _refine(
         with clock.stage("joining"):
             kept["joined"] = depth = _join(views, prior, depth, correlation, found.agree, confirmed, settings)
             # The views that agree with the depth that is handed out, where it was filled in as well.
-            found = count_agreement(views, depth, asked, settings.consistency)
+            found = count_agreement(views, depth, asked, settings.consistency, angles=False)
             confirmed &= found.agree >= settings.consistency.min_views
     depth, agree, seen, confirmed = (tensor.to(home) for tensor in (depth, found.agree, found.seen, confirmed))
     return RefinedDepth(depth, agree, seen, confirmed, clock.watch.seconds, clock.watch.cpu_seconds)
@@ -158,7 +158,7 @@ def _search_around(views: DenseViews, depth: Tensor, candidates: Tensor, setting
     asked = [others if frame % _DECIDING == 0 else others[:0] for frame, others in enumerate(asked)]
 
     def agreement(of: Tensor) -> int:
-        agree = count_agreement(views, of, asked, settings.consistency).agree
+        agree = count_agreement(views, of, asked, settings.consistency, angles=False).agree
         return int((agree >= settings.consistency.min_views).sum())
 
     return smoothed if agreement(smoothed) >= agreement(depth) else depth

@@ -46,6 +46,16 @@ def test_true_depth_is_confirmed_wherever_others_see_it(scene):
     assert confirmed_pixels(scene.depth, scene.depth, ones, found, 4.0, SETTINGS).float().mean() > 0.7
 
 
+def test_counts_without_angles_are_the_same_counts(scene):
+    views = seen_by(scene, scene.depth)
+    others = [
+        torch.arange(len(scene.depth))[torch.arange(len(scene.depth)) != frame] for frame in range(len(scene.depth))
+    ]
+    full, counts = (count_agreement(views, scene.depth, others, SETTINGS, angles=angles) for angles in (True, False))
+    assert torch.equal(counts.agree, full.agree) and torch.equal(counts.seen, full.seen)
+    assert full.parallax.any() and not counts.parallax.any()
+
+
 def test_a_frame_with_wrong_depth_is_not_confirmed(scene):
     wrong = scene.depth.clone()
     wrong[3] *= 1.1
