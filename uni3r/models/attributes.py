@@ -40,6 +40,10 @@ class AttributeSettings:
     added, so that only a correction must be learned (LSM, Fan et al. 2024)."""
     depth_correction: bool = False
     """One more channel, last: an offset of the logarithm of a pixel's depth. Only for centres on rays."""
+    least_pixels: float = 0.0
+    """Smallest standard deviation, in pixels of the picture that a Gaussian comes from; 0: none (published). Only for
+    centres on rays. Rasterizers widen everything by half a pixel. In training, smaller Gaussians hide behind that; to a
+    camera that comes nearer they are dots (Mip-Splatting, Yu et al., CVPR 2024, has its 3-D filter for the same)."""
 
     @property
     def num_harmonics(self) -> int:

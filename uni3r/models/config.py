@@ -80,6 +80,8 @@ class Uni3RConfig:
     def __post_init__(self) -> None:
         if self.attributes.depth_correction and self.centres != "rays":
             raise ValueError("depth_correction: only with centres on rays")
+        if self.attributes.least_pixels and self.centres != "rays":
+            raise ValueError("least_pixels: only with centres on rays")
         if self.decoder == "multiview":
             wrong = [name for name in ("camera_head", "depth_head") if getattr(self, name)]
             if wrong:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from common.geometry.transforms import apply_transform, invert_rigid
 from common.views import Pointmaps, TensorFields
 from uni3r.gaussians.gaussians import Gaussians
 from uni3r.models.attributes import gaussians_from_attributes
@@ -96,6 +98,10 @@ class Uni3R(GeometryModel):
             aligned = align_to_rays(geometry.pointmaps, intrinsics, log_depth, camera_to_world)
             points, poses = aligned.points, aligned.camera_to_world
         gaussians = gaussians_from_attributes(raw, points, self.config.attributes, images.float(), residual)
+        least = self.config.attributes.least_pixels
+        if poses is not None and intrinsics is not None and least > 0:
+            smallest = least * _pixel_sizes(points, poses, intrinsics).flatten(1)[..., None]
+            gaussians = replace(gaussians, scales=torch.maximum(gaussians.scales, smallest))
         return Prediction(
             gaussians, geometry.pointmaps, poses, geometry.depth, geometry.depth_confidence, geometry.pose_encoding
         )
@@ -121,6 +127,13 @@ class Uni3R(GeometryModel):
             degree = _degree(project.shape[0], features)
             sizes["attributes"] = {"feature_channels": features, "sh_degree": degree}
         return sizes
+
+
+def _pixel_sizes(points: Tensor, camera_to_world: Tensor, intrinsics: Tensor) -> Tensor:
+    """(B, V, H, W) size of a view's pixel at its points (B, V, H, W, 3), in their unit; 0 for views without a pose."""
+    depth = apply_transform(invert_rigid(camera_to_world), points)[..., 2]
+    focal = (intrinsics[..., 0, 0] * intrinsics[..., 1, 1]).sqrt()
+    return (depth / focal[..., None, None]).nan_to_num(0.0).clamp_min(0.0).detach()
 
 
 def _degree(attribute_channels: int, feature_channels: int) -> int:

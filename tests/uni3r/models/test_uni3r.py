@@ -23,6 +23,7 @@ from tests.support.parity import (
     sizes,
 )
 from tests.support.parity import header as slam3r_header
+from uni3r.models.attributes import AttributeSettings
 from uni3r.models.uni3r import Uni3R
 from uni3r.models.vggt import VGGT
 from uni3r.models.weight_adaptation import adapt_patch_kernel
@@ -233,3 +234,21 @@ def test_sizes_that_make_no_model(sizes: dict, reason: str) -> None:
 def test_an_image_that_is_not_whole_patches() -> None:
     with pytest.raises(ValueError, match="30x48 is not a multiple of the patch size 16"):
         _model(MULTIVIEW)(torch.zeros(1, 2, 3, 30, 48))
+
+
+@torch.no_grad()
+def test_gaussians_of_a_model_that_says_so_are_as_large_as_pixels_of_their_pictures() -> None:
+    """Then a camera at half the distance sees a surface, where smaller Gaussians would be dots."""
+    small = {"feature_channels": 0, "sh_degree": 0, "scale": "softplus"}
+    plain, least = (
+        _model({**MULTIVIEW, "centres": "rays", "attributes": AttributeSettings(**small, least_pixels=pixels)})
+        for pixels in (0.0, 0.5)
+    )
+    least.load_state_dict(plain.state_dict())
+    poses = torch.eye(4).expand(1, 2, 4, 4)
+    images, intrinsics = _images(2), _intrinsics(2)
+    before, after = (network(images, intrinsics, camera_to_world=poses).gaussians for network in (plain, least))
+    pixel = before.means[..., 2:].clamp_min(0) / 40
+    torch.testing.assert_close(after.scales, torch.maximum(before.scales, 0.5 * pixel))
+    with pytest.raises(ValueError, match="least_pixels: only with centres on rays"):
+        Uni3R(**MULTIVIEW, attributes=AttributeSettings(least_pixels=0.5))
