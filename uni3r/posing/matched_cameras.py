@@ -27,6 +27,7 @@ from common.refinement.settings import RefinementSettings
 from common.refinement.types import Camera, Picture, Prediction, RefinedCameras
 from common.views import Cameras
 from uni3r.gaussians.gaussians import Gaussians
+from uni3r.posing.fading import faded
 from uni3r.posing.refinement import view_part
 from uni3r.posing.settings import MatchedCameraSettings
 
@@ -106,7 +107,8 @@ def match_cameras(
     factors = _depth_factors(refinement, depth).to(cameras.camera_to_world)
     moved = follow_cameras(gaussians, cameras, found, factors)
     loose = tuple((~refinement.cameras.connected).nonzero()[:, 0].tolist())
-    return MatchedCameras(_faded(moved, refinement), found, verdict, loose)
+    visible = faded(moved, refinement, numbered, settings.dense.consistency)
+    return MatchedCameras(visible, found, verdict, loose)
 
 
 def follow_cameras(gaussians: Gaussians, old: Cameras, new: Cameras, factors: Tensor) -> Gaussians:
@@ -179,18 +181,6 @@ def _network_cameras(refined: RefinedCameras, pictures: list[Picture], like: Cam
     placed = refined.placed.double()
     relative = invert_rigid(placed[:1]) @ placed
     return Cameras(relative.to(like.camera_to_world), torch.stack(matrices).to(like.intrinsics))
-
-
-def _faded(gaussians: Gaussians, refinement: Refinement) -> Gaussians:
-    """Gaussians whose opacity is multiplied by the share of views that see a surface there, of all that look there.
-
-    A wrong depth floats in front of what other views see; confirmed ones keep their opacity.
-    """
-    assert refinement.depth is not None
-    depth = refinement.depth
-    share = (1 + depth.views.float()) / (1 + depth.seen.float())
-    share = torch.where(depth.confirmed, 1.0, share).reshape(1, -1).to(gaussians.opacities)
-    return replace(gaussians, opacities=gaussians.opacities * share)
 
 
 def _depth_factors(refinement: Refinement, depth: Tensor) -> Tensor:
