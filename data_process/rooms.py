@@ -29,7 +29,7 @@ from common.progress import ProgressReporter
 from common.ranges import Count, FieldOfViewSpan, Pixels, Quality, Seed, Share, Span, Workers
 from common.rooms import room_seed, room_sequence
 from common.rooms.camera_path import Tilt
-from common.rooms.photographs import Photographs, check_photographs
+from common.rooms.looks.photographs import Photographs, check_photographs
 from common.views import Views
 from data_process.errors import WriteError
 from data_process.writing.command import process_verb

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from common.rooms import fittings, fixtures, furniture
-from common.rooms.crowding import scatter
-from common.rooms.furniture import Furniture, Part, Rng
-from common.rooms.materials import (
+from common.rooms.furnishing import fittings, fixtures, furniture
+from common.rooms.furnishing.crowding import scatter
+from common.rooms.furnishing.furniture import Furniture, Part, Rng
+from common.rooms.looks.materials import (
     Material,
     Style,
     ceiling_material,
     floor_material,
     wall_material,
 )
+from common.rooms.looks.textures import turn_of
 from common.rooms.primitives import BOX, CEILING, FLOOR, OTHER, SHELL, WALL, Lights, Primitives, Room, Surfaces
-from common.rooms.textures import turn_of
 
 _KINDS: dict[str, tuple[tuple[Callable, ...], tuple[Callable, ...]]] = {
     "bedroom": (

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from common.rooms.lighting import ShadowCubes, irradiance, shadow_cubes
+from common.rooms.looks.textures import TextureBank, color_photographs, mix_colors, sample, texture_bank
 from common.rooms.primitives import CYLINDER, ELLIPSOID, SHELL, Room
 from common.rooms.raycast import RayGrid, cast
-from common.rooms.textures import TextureBank, color_photographs, mix_colors, sample, texture_bank
 
 _SHELL_FACES, _SHELL_FLOOR = 6, 4
 """Number of surfaces of the shell, which come first, and that of its floor."""

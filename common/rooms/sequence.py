@@ -11,9 +11,9 @@ from torch import Tensor
 from common.rooms.camera_path import Tilt, tour
 from common.rooms.closeup import orbit_thing
 from common.rooms.degradation import Degradation, photograph
-from common.rooms.dressing import dressed
 from common.rooms.layout import build_room
-from common.rooms.photographs import Photographs
+from common.rooms.looks.dressing import dressed
+from common.rooms.looks.photographs import Photographs
 from common.rooms.primitives import Room
 from common.rooms.renderer import RoomRenderer
 from common.rooms.worlds import WORLDS

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.rooms.furniture import Furniture, Rng
-from common.rooms.materials import Material
+from common.rooms.furnishing.furniture import Furniture, Rng
+from common.rooms.looks.materials import Material
 from common.rooms.primitives import BOX, CYLINDER, ELLIPSOID, OTHER, WALL
 from common.rooms.worlds.outdoor_materials import glass, masonry, paint, roofing, trim
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from common.rooms.camera_path import Rng, Tilt
-from common.rooms.furniture import Part
+from common.rooms.furnishing.furniture import Part
 from common.rooms.layout import assemble
-from common.rooms.materials import Material, any_colors, make
+from common.rooms.looks.materials import Material, any_colors, make
+from common.rooms.looks.textures import FAMILY
 from common.rooms.primitives import BOX, CYLINDER, ELLIPSOID, OTHER, Lights, Primitives, Room
 from common.rooms.raycast import Hits
-from common.rooms.textures import FAMILY
 from common.rooms.worlds.wandering import Manner, wander
 
 _MANNER = Manner(clearance=0.12, climb=0.7, panning=0.25, pitch_noise=0.15)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from common.rooms.materials import Color, Material, Rng, any_colors, hsv, make
+from common.rooms.looks.materials import Color, Material, Rng, any_colors, hsv, make
 
 
 def masonry(rng: Rng) -> Material:

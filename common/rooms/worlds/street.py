@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from common.rooms.camera_path import Rng, Tilt
-from common.rooms.furniture import Furniture, Part
+from common.rooms.furnishing.furniture import Furniture, Part
 from common.rooms.layout import assemble
 from common.rooms.primitives import BOX, FLOOR, OTHER, SHELL, WALL, Lights, Room
 from common.rooms.raycast import Hits

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from common.rooms.furniture import Furniture, Rng
-from common.rooms.materials import hsv, make, wood_colors
+from common.rooms.furnishing.furniture import Furniture, Rng
+from common.rooms.looks.materials import hsv, make, wood_colors
 from common.rooms.primitives import BOX, CYLINDER, ELLIPSOID, OTHER
 from common.rooms.worlds.outdoor_materials import foliage, glass, masonry, paint, trim
 

@@ -13,12 +13,12 @@ import torch
 from common.errors import ConfigurationError
 from common.rooms import Degradation, room_sequence
 from common.rooms.camera_path import CLEARANCE
-from common.rooms.dressing import dressed
 from common.rooms.layout import build_room
-from common.rooms.photographs import Photographs, check_photographs, cut_out, photograph_files
+from common.rooms.looks.dressing import dressed
+from common.rooms.looks.photographs import Photographs, check_photographs, cut_out, photograph_files
+from common.rooms.looks.textures import COUNT, SIZE, extended_bank, texture_bank
 from common.rooms.primitives import CEILING, FLOOR, OTHER, TABLE
 from common.rooms.renderer import RoomRenderer
-from common.rooms.textures import COUNT, SIZE, extended_bank, texture_bank
 
 ROOM = 3
 SUMS = ((3, 161, 586.996), (17, 114, 401.2004), ((1 << 30) + 5, 133, 403.2689))

@@ -14,10 +14,10 @@ from common.data.scenes.scene_folder import DataError
 from common.rooms import LABEL_NAMES, Degradation, room_seed, room_sequence, room_video
 from common.rooms.camera_path import CLEARANCE, Tilt
 from common.rooms.layout import build_room
+from common.rooms.looks.textures import FAMILY, texture_bank
 from common.rooms.primitives import BOX, CEILING, FLOOR, WALL
 from common.rooms.raycast import RayGrid, cast
 from common.rooms.renderer import RoomRenderer
-from common.rooms.textures import FAMILY, texture_bank
 from common.views import Views
 from data_process.rooms import RoomSettings, write_scenes
 

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.rooms.photographs import PhotographFile, Photographs, Rng, cut_out, photograph_files
+from common.rooms.looks.photographs import PhotographFile, Photographs, Rng, cut_out, photograph_files
+from common.rooms.looks.textures import COUNT, SIZE, TextureBank, extended_bank, family_of, texture_bank
 from common.rooms.primitives import BED, CEILING, CHAIR, FLOOR, OTHER, SOFA, WALL, Room
-from common.rooms.textures import COUNT, SIZE, TextureBank, extended_bank, family_of, texture_bank
 
 _LIMIT = 32
 """Cut-outs per room, which bounds memory and time; further materials use them again."""

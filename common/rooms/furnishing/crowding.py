@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from common.rooms.furniture import Furniture, Part, Rng
-from common.rooms.household import LARGE, SMALL
-from common.rooms.materials import Style
+from common.rooms.furnishing.furniture import Furniture, Part, Rng
+from common.rooms.furnishing.household import LARGE, SMALL
+from common.rooms.looks.materials import Style
 from common.rooms.primitives import BED, BOX, OTHER, SOFA, TABLE
 
 _DENSITY = {TABLE: 14.0, OTHER: 14.0, BED: 1.2, SOFA: 1.2}

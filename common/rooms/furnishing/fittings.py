@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from common.rooms.furniture import Furniture, Rng, trinket
-from common.rooms.materials import Style
+from common.rooms.furnishing.furniture import Furniture, Rng, trinket
+from common.rooms.looks.materials import Style
 from common.rooms.primitives import BOX, CYLINDER, ELLIPSOID, OTHER
 
 

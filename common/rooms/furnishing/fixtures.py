@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-from common.rooms.fittings import cabinet, picture, wall_board
-from common.rooms.furniture import Furniture, Rng, chair
-from common.rooms.household import bag, crate, solid
-from common.rooms.materials import Style, make
+from common.rooms.furnishing.fittings import cabinet, picture, wall_board
+from common.rooms.furnishing.furniture import Furniture, Rng, chair
+from common.rooms.furnishing.household import bag, crate, solid
+from common.rooms.looks.materials import Style, make
 from common.rooms.primitives import BOX, CHAIR, CYLINDER, ELLIPSOID, OTHER, TABLE
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 
-from common.rooms.furniture import Furniture, Rng
-from common.rooms.materials import Material, Style
+from common.rooms.furnishing.furniture import Furniture, Rng
+from common.rooms.looks.materials import Material, Style
 from common.rooms.primitives import BOX, CYLINDER, ELLIPSOID, OTHER
 
 

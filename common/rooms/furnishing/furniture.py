@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from common.rooms.materials import Material, Style
+from common.rooms.looks.materials import Material, Style
 from common.rooms.primitives import BED, BOX, CHAIR, CYLINDER, ELLIPSOID, OTHER, SOFA, TABLE
 
 

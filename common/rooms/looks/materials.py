@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from common.rooms.textures import FAMILY
+from common.rooms.looks.textures import FAMILY
 
 Rng = np.random.Generator
 Color = tuple[float, float, float]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.rooms import patterns
+from common.rooms.looks import patterns
 from common.views import TensorFields
 
 SIZE = 256

@@ -1,0 +1,1 @@
+"""How surfaces look: textures, materials, and photographs in their place."""
