@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Trains slam3r_tiny from nothing, on the processor: the commands that made checkpoints/slam3r_tiny, in their order. Run
-# command by command, never yet as one piece; about 6 hours on two cores that had other work beside it, and 85 and 73
-# minutes of one core for the last two runs. Rooms go to data/, runs to outputs/. Arguments are added to every training command,
-# e.g. seed=1.
+# command by command, never yet as one piece; about 6 hours on two cores that had other work beside it, and 85, 73, 80
+# and 8 minutes of one core for the last four runs. Rooms go to data/, runs to outputs/. Arguments are added to every
+# training command, e.g. seed=1.
 #
-# The shipped weights saw three interruptions that this script leaves out: the first run was started again from its
-# weights at step 500, tiny_i2p_small_3 was stopped at step 2000 of its schedule of 3600, tiny_i2p_stem began with a
-# schedule of 3000 steps and objective.blinded=0.3 and went on from step 607 as its file says, with a retrieval head that
-# followed the decoder, and tiny_i2p_stem_2 began with a schedule of 1600 steps and went on from step 500 as here.
+# The shipped weights saw interruptions that this script leaves out: the first run was started again from its weights at
+# step 500; tiny_i2p_small_3 was stopped at step 2000 of its schedule of 3600; tiny_i2p_stem began with a schedule of
+# 3000 steps and objective.blinded=0.3 and went on from step 607 as its file says, with a retrieval head that followed
+# the decoder; tiny_i2p_stem_2 began with a schedule of 1600 steps and went on from step 500 as here; tiny_i2p_worlds saw
+# fewer streets and open rooms until step 466, no open rooms among the pictured ones until step 1114, and middle lenses
+# and narrow streets from step 2261 on alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
@@ -111,18 +113,52 @@ train trainer=cpu trainer.precision=32-true experiment=tiny_i2p_stem output=outp
 for package in robosuite metaworld; do
     unzip -qo "data/packages/$package-*.whl" '*/textures/*.png' -x '*/height1.png' -d "data/photographs/$package"
 done
-world() { rooms frames=5 tilted=true split=train "output=data/worlds/$1" "${@:2}"; }
+drawn() { rooms frames=5 tilted=true split=train "output=data/$1" "${@:2}"; }
 photographs=(photographs=data/photographs 'step=[0.05,0.4]' 'turn=[3,12]')
-world rooms seed=83 scenes=1780 'fov=[40,62]' close=0.35 'step=[0.05,0.4]' 'turn=[3,12]'
-world photographs seed=85 scenes=2220 'fov=[40,62]' close=0.35 clutter=0.8 "${photographs[@]}"
-world wide seed=84 scenes=900 'fov=[58,90]' close=0.2 clutter=0.5 photograph_share=0.4 "${photographs[@]}"
-world objects seed=86 scenes=900 world=objects 'fov=[40,75]' 'step=[0.06,0.35]' 'turn=[2,9]'
-world streets seed=87 scenes=800 world=street 'fov=[40,75]' 'step=[0.05,0.3]' 'turn=[2,9]'
+drawn rooms_narrow seed=83 scenes=1780 'fov=[40,62]' close=0.35 'step=[0.05,0.4]' 'turn=[3,12]'
+drawn rooms_middle seed=89 scenes=600 'fov=[52,80]' close=0.2 clutter=0.4 photograph_share=0.3 "${photographs[@]}"
+drawn rooms_pictured seed=85 scenes=2220 'fov=[40,62]' close=0.35 clutter=0.8 "${photographs[@]}"
+drawn rooms_open seed=84 scenes=900 'fov=[58,90]' close=0.2 clutter=0.5 photograph_share=0.4 "${photographs[@]}"
+drawn objects seed=86 scenes=900 world=objects 'fov=[40,75]' 'step=[0.06,0.35]' 'turn=[2,9]'
+drawn streets_wide seed=87 scenes=800 world=street 'fov=[40,75]' 'step=[0.05,0.3]' 'turn=[2,9]'
+drawn streets_narrow seed=88 scenes=420 world=street 'fov=[33,60]' 'step=[0.05,0.3]' 'turn=[2,9]'
+joined worlds/rooms rooms_narrow rooms_middle
+joined worlds/wide rooms_open
+joined worlds/photographs rooms_pictured rooms_open
+joined worlds/objects objects
+joined worlds/streets streets_wide streets_narrow
 rooms seed=82 output=data/rooms_walks_worlds split=train scenes=300 frames=12 tilted=true 'fov=[40,86]' \
     'step=[0.08,0.4]' 'turn=[5,22]'
-train trainer=cpu experiment=tiny_i2p_worlds network.source=outputs/tiny_i2p_stem_2/weights \
-    objective.retrieval.scenes.root=data/rooms_walks_worlds "$@"
+export ROOMS_WALKS=data/rooms_walks_worlds
+train trainer=cpu experiment=tiny_i2p_worlds network.source=outputs/tiny_i2p_stem_2/weights "$@"
+
+# A short end with lenses as phones and depth cameras have them, then the mean of what was before the worlds and after.
+joined phones/rooms rooms_narrow
+joined phones/wide rooms_open
+joined phones/photographs rooms_pictured
+joined phones/objects objects
+joined phones/streets streets_narrow
+shares=data.train.shares
+WORLDS=data/phones train trainer=cpu experiment=tiny_i2p_worlds output=outputs/tiny_i2p_worlds_2 \
+    network.source=outputs/tiny_i2p_worlds/weights $shares.rooms=500 $shares.wide=150 $shares.photographs=850 \
+    $shares.objects=200 $shares.streets=300 objective.hidden=0.1 $optimizer.learning_rate=1.5e-4 \
+    $optimizer.warmup_steps=20 trainer.max_steps=320 "$@"
+"$python" - <<'END'
+import torch
+
+from common.checkpoints.averaging import averaged
+from slam3r.models import ImageToPoints
+
+before, after = (ImageToPoints.from_pretrained(f"outputs/{run}/weights") for run in ("tiny_i2p_stem_2", "tiny_i2p_worlds_2"))
+trained_on = (
+    "procedural rooms, objects and streets (common/rooms), some with photographic textures of robosuite and metaworld "
+    "(MIT); the stem is EfficientNet-Lite0, trained on ImageNet"
+)
+command = "scripts/train_tiny.sh: the mean of experiment=tiny_i2p_stem and experiment=tiny_i2p_worlds"
+metadata = {"license": "Apache-2.0", "trained_on": trained_on, "command": command, "steps": 3520}
+averaged(before, after).save_pretrained("outputs/tiny_i2p_mean", torch.float16, metadata)
+END
 
 mkdir -p checkpoints/slam3r_tiny/{image_to_points,local_to_world}
-cp outputs/tiny_i2p_worlds/weights/* checkpoints/slam3r_tiny/image_to_points/
+cp outputs/tiny_i2p_mean/* checkpoints/slam3r_tiny/image_to_points/
 cp outputs/tiny_l2w_4/weights/* checkpoints/slam3r_tiny/local_to_world/
