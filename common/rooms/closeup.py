@@ -49,7 +49,8 @@ def orbit_thing(
     if len(things) == 0:
         return None
     target = scene.primitives.center.numpy(force=True)[rng.choice(things, count)][:, None]
-    distance = np.exp(rng.uniform(*np.log(_DISTANCE), (count, 1)))
+    nearest, farthest = _DISTANCE
+    distance = nearest * (farthest / nearest) ** rng.random((count, 1))
     distance = distance * np.exp(0.08 * wave(rng, count, frames, cycles))
     arc = rng.uniform(*step, (count, 1)) / 2.0  # radians: a step at 2 m
     around = rng.uniform(0, 2 * math.pi, (count, 1)) + rng.choice([-1, 1], (count, 1)) * arc * np.arange(frames)
