@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Remakes the pictures of the README, .github/images, with the shipped weights: some minutes on two cores.
-# The picture of the application needs playwright and Chromium, as tests/common/app/test_app_browser.py does; those of the
-# office are made where OFFICE names the folder of its seventeen pictures (TUM RGB-D, freiburg3_long_office_household).
+# Those of the office are made where OFFICE names the folder of its seventeen pictures (TUM RGB-D,
+# freiburg3_long_office_household).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 python=${PYTHON:-.venv/bin/python}
@@ -9,17 +9,9 @@ images=.github/images
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-to_jpeg() {  # PNG JPEG
-    "$python" -c 'import sys, cv2; cv2.imwrite(sys.argv[2], cv2.imread(sys.argv[1]), [cv2.IMWRITE_JPEG_QUALITY, 88])' "$@"
-}
-
 "$python" scripts/demo.py output="$work/room"
 "$python" scripts/replay.py run="$work/room" output="$images/room.gif" max_points=500000 \
     film.size='[288,512]' film.fps=10 film.rest=6
-to_jpeg "$work/room/frames.png" "$images/frames.jpg"
-
-"$python" -m pytest -q -m slow tests/common/app/test_app_browser.py -k as_the_model_asks
-to_jpeg results/app_screenshots/page.png "$images/app.jpg"
 
 if [[ -n ${OFFICE:-} ]]; then
     for mode in off auto; do
