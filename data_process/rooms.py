@@ -44,7 +44,7 @@ _LATER = {
     "photograph_share": Photographs.share,
     "clutter": 0.0,
 }
-"""What settings were before they existed, for data sets of that time."""
+"""Values of settings in data sets from before these settings existed."""
 _FILMING = Tilt(pitch=(math.radians(-55), math.radians(12)), lean=math.radians(6))
 
 

@@ -15,7 +15,7 @@ from common.refinement.types import Picture
 from uni3r.gaussians.gaussians import Gaussians
 
 _EXPONENT = 2.0
-"""Of the share of views that see a surface. Several layers that fade by the share itself still hide what is behind."""
+"""Power of the share of views that see a surface. Layers that fade by the share itself still hide what is behind."""
 
 
 def faded(

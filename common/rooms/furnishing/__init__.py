@@ -1,1 +1,1 @@
-"""What stands and hangs in rooms: furniture, fittings, and the things of a household."""
+"""Furnishing of rooms: furniture, fittings, and the things of a household."""

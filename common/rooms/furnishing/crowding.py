@@ -37,7 +37,7 @@ def _one_of(makers, rng: Rng, style: Style) -> Furniture:
 
 
 def _carries(part: Part) -> bool:
-    """Whether things can lie on a part: the flat top of a box at a height that people use."""
+    """True for parts on which things can lie: flat tops of boxes at a height that people use."""
     wide = part.half_size[0] > 0.12 and part.half_size[1] > 0.09
     top = part.center[2] + part.half_size[2]
     return part.kind == BOX and wide and 0.1 < top < 2.2 and part.label in _DENSITY and part.material.emission == 0

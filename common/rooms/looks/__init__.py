@@ -1,1 +1,1 @@
-"""How surfaces look: textures, materials, and photographs in their place."""
+"""Looks of surfaces: textures, materials, and photographs in their place."""

@@ -53,7 +53,7 @@ class PhotographFile:
 
     path: Path
     families: frozenset[str]
-    """What it shows; empty if its name does not tell."""
+    """Kinds of material that it shows; empty if its name does not tell."""
 
 
 def check_photographs(folder: Path) -> None:
@@ -140,7 +140,7 @@ def cut_out(path: Path, rng: Rng, size: int, hue: float, whole: bool = False) ->
 
 
 def _repeats(image: np.ndarray) -> bool:
-    """Whether opposite edges continue each other."""
+    """True where opposite edges continue each other."""
     for axis in (0, 1):
         lines = np.moveaxis(image, axis, 0).astype(np.float32)
         usual = np.abs(np.diff(lines[:16], axis=0)).mean() + np.abs(np.diff(lines[-16:], axis=0)).mean()

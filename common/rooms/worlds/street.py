@@ -97,7 +97,7 @@ def _pavements(site: list[Part], rng: Rng) -> None:
 
 
 def _fronts(site: list[Part], rng: Rng) -> None:
-    """What is looked at: a castle, or a row of one to four buildings. Fronts look towards -y."""
+    """The front that is looked at: a castle, or a row of one to four buildings. Fronts look towards -y."""
     if rng.random() < 0.2:
         _put(site, castle(rng), rng.uniform(-3, 3), 0, math.pi + rng.normal() * 0.1)
         return

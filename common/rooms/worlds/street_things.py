@@ -1,4 +1,4 @@
-"""What stands in a street: trees, hedges, low walls, lamps, cars, people. Same frame as `furniture`, metres."""
+"""Things that stand in a street: trees, hedges, low walls, lamps, cars, people. Same frame as `furniture`, metres."""
 
 from __future__ import annotations
 

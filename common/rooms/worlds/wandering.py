@@ -26,7 +26,7 @@ _COMPARED, _PROBE = 8, (12, 16)
 
 @dataclass(frozen=True)
 class Manner:
-    """How a camera moves in a world."""
+    """Manner of a camera's motion in a world."""
 
     clearance: float
     """Metres that it keeps from every surface."""

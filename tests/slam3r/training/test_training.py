@@ -17,7 +17,6 @@ from common.training.optim import OptimizerConfig, build_optimizer
 from common.views import Views
 from slam3r.models import ImageToPoints, LocalToWorld
 from slam3r.training.auxiliary import AuxiliaryHead
-from slam3r.training.hidden_tokens import hide_patches
 from slam3r.training.losses import Targets, camera_points, points_in_view, ray_loss, registration_inputs
 from slam3r.training.objectives import CorrelationObjective, ImageToPointsObjective, LocalToWorldObjective
 from slam3r.training.registration_noise import RegistrationNoise
@@ -198,18 +197,6 @@ class TestObjectives:
             objective.terms(wall(), training=training)
         width = network.config.encoder_width
         assert seen[0][..., :width].any() and not seen[1][..., :width].any()
-
-    def test_a_hidden_patch_of_the_reference_leaves_no_trace_in_its_tokens(self) -> None:
-        tokens = torch.rand(64, 3, 6, 4) + 1  # 2 x 3 patches: blocks of 2 x 2 and what is left of one
-        hidden = hide_patches(tokens, 1, (2, 3), share=0.5, hidden=0.5)
-        assert torch.equal(hidden[:, [0, 2]], tokens[:, [0, 2]])
-        kept = (hidden[:, 1] == tokens[:, 1]).all(-1)
-        assert ((hidden[:, 1] == 0).all(-1) == ~kept).all()
-        grid = kept.view(64, 2, 3)
-        assert (grid[:, 0] == grid[:, 1]).all() and (grid[..., 0] == grid[..., 1]).all()
-        assert 0.5 < kept.float().mean() < 0.95 and (~kept).flatten(1).any(1).float().mean() == pytest.approx(
-            0.37, abs=0.2
-        )
 
     def test_only_training_hides_patches(self) -> None:
         network = ImageToPoints(**SIZES)
