@@ -110,9 +110,16 @@ train trainer=cpu trainer.precision=32-true experiment=tiny_i2p_stem output=outp
 # On from there: photographic textures, rooms full of things, things from near, floating objects, streets; references that
 # lose patches.
 "$python" -m pip download --no-deps -d data/packages robosuite==1.5.2 metaworld==3.1.1   # both MIT
-for package in robosuite metaworld; do
-    unzip -qo "data/packages/$package-*.whl" '*/textures/*.png' -x '*/height1.png' -d "data/photographs/$package"
-done
+"$python" - data/packages data/photographs <<'END'
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+for wheel in Path(sys.argv[1]).glob("*.whl"):
+    with ZipFile(wheel) as archive:
+        textures = [name for name in archive.namelist() if "/textures/" in name and name.endswith(".png")]
+        archive.extractall(Path(sys.argv[2]) / wheel.stem, [name for name in textures if not name.endswith("height1.png")])
+END
 drawn() { rooms frames=5 tilted=true split=train "output=data/$1" "${@:2}"; }
 photographs=(photographs=data/photographs 'step=[0.05,0.4]' 'turn=[3,12]')
 drawn rooms_narrow seed=83 scenes=1780 'fov=[40,62]' close=0.35 'step=[0.05,0.4]' 'turn=[3,12]'

@@ -129,14 +129,19 @@ def _choose(scene: Room, rng: Rng, position: np.ndarray, yaw: np.ndarray, tilt: 
     yaw, pitch, roll = (angle + rng.normal(0, 0.006, angle.shape) for angle in (yaw, pitch, roll))
     if tilt.lean:  # drawn last: paths without it stay as they are
         roll = roll + rng.normal(0, tilt.lean, (count, 1))
-    place = torch.from_numpy(position.astype(np.float32)).to(device)
-    clear = (scene.primitives.clearance(place).amin(1) > CLEARANCE).cpu().numpy()
-    chosen = np.flatnonzero(clear)[:_COMPARED]
+    chosen = clear_paths(scene, position, CLEARANCE)
     if len(chosen) == 0:
         return None
     poses = look_along(position[chosen], yaw[chosen], pitch[chosen], roll[chosen])
     worth = _worth(scene, poses[:, :: max(1, frames // 10)].to(device))
     return poses[int(worth.argmax())]
+
+
+def clear_paths(scene: Room, position: np.ndarray, clearance: float) -> np.ndarray:
+    """Numbers of the first few of C candidate paths (C, frames, 3) that keep a distance in metres from every solid."""
+    place = torch.from_numpy(position.astype(np.float32)).to(scene.primitives.center.device)
+    clear = (scene.primitives.clearance(place).amin(1) > clearance).cpu().numpy()
+    return np.flatnonzero(clear)[:_COMPARED]
 
 
 def look_along(position: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> Tensor:

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.rooms.camera_path import Rng, look_along, wave
+from common.rooms.camera_path import Rng, clear_paths, look_along, wave
 from common.rooms.primitives import Room
 from common.rooms.raycast import RayGrid, cast
 
-_CANDIDATES, _COMPARED, _PROBE = 96, 8, (12, 12)
+_CANDIDATES, _PROBE = 96, (12, 12)
 _CLEARANCE = 0.12
 """Metres that the camera keeps from every surface; less than on walks, as a hand can reach anywhere."""
 _DISTANCE = (0.45, 1.4)
@@ -62,13 +62,11 @@ def orbit_thing(
     pitch = -above + 0.05 * wave(rng, count, frames, cycles) + rng.normal(0, 0.12, (count, 1))
     roll = 0.035 * wave(rng, count, frames, cycles) + rng.normal(0, lean, (count, 1))
 
-    place = torch.from_numpy(position.astype(np.float32)).to(scene.primitives.center.device)
-    clear = (scene.primitives.clearance(place).amin(1) > _CLEARANCE).cpu().numpy()
-    chosen = np.flatnonzero(clear)[:_COMPARED]
+    chosen = clear_paths(scene, position, _CLEARANCE)
     if len(chosen) == 0:
         return None
     poses = look_along(position[chosen], yaw[chosen], pitch[chosen], roll[chosen])
-    return poses[int(_worth(scene, poses.to(place.device)).argmax())]
+    return poses[int(_worth(scene, poses.to(scene.primitives.center.device)).argmax())]
 
 
 def _worth(scene: Room, poses: Tensor) -> Tensor:
@@ -79,6 +77,6 @@ def _worth(scene: Room, poses: Tensor) -> Tensor:
     hits = cast(scene.primitives, RayGrid.from_cameras(flat, intrinsics.to(flat).expand(len(flat), 3, 3), _PROBE))
     depth, thing = hits.depth.flatten(1), (hits.primitive > 0).flatten(1).float()
     before_the_lens = (depth < 0.2).float().mean(1)
-    different = torch.stack([one.unique().numel() * torch.ones(()) for one in hits.primitive.flatten(1)]).to(depth)
+    different = 1 + (hits.primitive.flatten(1).sort(1).values.diff(dim=1) != 0).sum(1).float()
     frame = thing.mean(1) + 0.05 * different.clamp_max(12) - 2 * before_the_lens
     return frame.view(poses.shape[:2]).mean(1)

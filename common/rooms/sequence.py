@@ -71,6 +71,8 @@ def room_sequence(
         Views without a batch axis: images (V, 3, H, W), depth and labels (V, H, W), poses in the frame of the room
         (z up, floor at 0) and intrinsics, which are the same for all views. Depth is 0 where the sky is.
     """
+    if world not in WORLDS:
+        raise ValueError(f"unknown world {world!r}; there are {', '.join(WORLDS)}")
     kind = WORLDS[world]
     scene = build_room(seed, clutter) if world == "rooms" else kind.build(seed)
     rng = np.random.default_rng([13, seed])

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.rooms.camera_path import Rng, Tilt, look_along, wave
+from common.rooms.camera_path import Rng, Tilt, clear_paths, look_along, wave
 from common.rooms.primitives import Room
 from common.rooms.raycast import Hits, RayGrid, cast
 
 STEP_DISTANCE = 2.5
 """Metres to the target at which the step is the given one."""
 
-_COMPARED, _PROBE = 8, (12, 16)
+_PROBE = (12, 16)
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,7 @@ def _choose(scene, rng: Rng, position, yaw, pitch, tilt: Tilt, manner: Manner, w
     count, frames = yaw.shape
     roll = tilt.roll * wave(rng, count, frames, max(1.5, frames / 20)) + rng.normal(0, tilt.lean, (count, 1))
     yaw, pitch, roll = (angle + rng.normal(0, 0.006, angle.shape) for angle in (yaw, pitch, roll))
-    place = torch.from_numpy(position.astype(np.float32)).to(device)
-    clear = (scene.primitives.clearance(place).amin(1) > manner.clearance).cpu().numpy()
-    chosen = np.flatnonzero(clear)[:_COMPARED]
+    chosen = clear_paths(scene, position, manner.clearance)
     if len(chosen) == 0:
         return None
     poses = look_along(position[chosen], yaw[chosen], pitch[chosen], roll[chosen])
